@@ -1,0 +1,116 @@
+//! The only place that knows how a payload is encoded: bincode 2.0.1, standard configuration, with a limit,
+//! from slices only. `FORMAT.md` documents the bytes, so that another implementation can take over in this file.
+
+use serde::{Serialize, de::DeserializeOwned};
+use thiserror::Error;
+
+use crate::event::{AttackEvent, DenylistEvent, Event, HostEvent, Kind, SettingsEvent};
+use crate::upcast;
+
+/// Bytes of one payload at most: a bound on what a decoder may allocate.
+pub const MAX_PAYLOAD: usize = 65_536;
+
+/// A payload that does not follow `FORMAT.md`.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum CodecError {
+    /// Written by a newer version, or damaged.
+    #[error("event kind {code:#06x} is unknown; a newer version of palisade wrote it")]
+    UnknownKind {
+        /// The number on disk.
+        code: u16,
+    },
+    /// Written by a newer version.
+    #[error("schema {schema} of {} is unknown; a newer version of palisade wrote it", kind.name())]
+    UnknownSchema {
+        /// The kind.
+        kind: Kind,
+        /// The number on disk.
+        schema: u16,
+    },
+    /// The bytes do not decode.
+    #[error("payload of {} does not decode: {detail}", kind.name())]
+    Payload {
+        /// The kind.
+        kind: Kind,
+        /// What the decoder said.
+        detail: String,
+    },
+    /// Bytes are left over.
+    #[error("payload of {} has {left} bytes too many", kind.name())]
+    TrailingBytes {
+        /// The kind.
+        kind: Kind,
+        /// How many.
+        left: usize,
+    },
+    /// The event is too large to be written.
+    #[error("payload of {} does not fit into {MAX_PAYLOAD} bytes: {detail}", kind.name())]
+    TooLarge {
+        /// The kind.
+        kind: Kind,
+        /// What the encoder said.
+        detail: String,
+    },
+}
+
+const fn configuration() -> bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Varint,
+    bincode::config::Limit<MAX_PAYLOAD>,
+> {
+    bincode::config::standard().with_limit::<MAX_PAYLOAD>()
+}
+
+/// Encodes an event's payload in its newest schema.
+pub fn encode(event: &Event) -> Result<Vec<u8>, CodecError> {
+    let kind = event.kind();
+    match event {
+        Event::Attack(AttackEvent::Observed(inner)) => pack(kind, inner),
+        Event::Attack(AttackEvent::StrikesCounted(inner)) => pack(kind, inner),
+        Event::Denylist(DenylistEvent::AddressBlocked(inner)) => pack(kind, inner),
+        Event::Denylist(DenylistEvent::AddressReleased(inner)) => pack(kind, inner),
+        Event::Denylist(DenylistEvent::AddressDenied(inner)) => pack(kind, inner),
+        Event::Denylist(DenylistEvent::AddressAllowed(inner)) => pack(kind, inner),
+        Event::Settings(SettingsEvent::Changed(inner)) => pack(kind, inner),
+        Event::Host(HostEvent::Enrolled(inner)) => pack(kind, inner),
+        Event::Host(HostEvent::Active(inner)) => pack(kind, inner),
+        Event::Host(HostEvent::Inactive(inner)) => pack(kind, inner),
+        Event::Host(HostEvent::Removed(inner)) => pack(kind, inner),
+    }
+}
+
+/// Decodes a payload of any schema into the newest event.
+pub fn decode(kind: Kind, schema: u16, payload: &[u8]) -> Result<Event, CodecError> {
+    upcast::decode(kind, schema, payload)
+}
+
+fn pack<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, CodecError> {
+    let bytes =
+        bincode::serde::encode_to_vec(value, configuration()).map_err(|error| CodecError::TooLarge {
+            kind,
+            detail: error.to_string(),
+        })?;
+    if MAX_PAYLOAD < bytes.len() {
+        return Err(CodecError::TooLarge {
+            kind,
+            detail: format!("it has {}", bytes.len()),
+        });
+    }
+    Ok(bytes)
+}
+
+/// Decodes one struct of one schema; the whole slice must be used.
+pub(crate) fn unpack<T: DeserializeOwned>(kind: Kind, payload: &[u8]) -> Result<T, CodecError> {
+    let (value, used) =
+        bincode::serde::decode_from_slice(payload, configuration()).map_err(|error| CodecError::Payload {
+            kind,
+            detail: error.to_string(),
+        })?;
+    match payload.len().checked_sub(used) {
+        Some(0) => Ok(value),
+        left => Err(CodecError::TrailingBytes {
+            kind,
+            left: left.unwrap_or(0),
+        }),
+    }
+}
