@@ -1,0 +1,178 @@
+//! Addresses of From, To and Contact: `"name" <uri>;parameters`, and the parts of a URI.
+
+use crate::scan;
+
+/// The address of a From, To or Contact header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameAddr<'a> {
+    /// The display name as it stands, with its quotes.
+    pub display_name: &'a [u8],
+    /// As it stands, without the angle brackets.
+    pub uri: &'a [u8],
+    /// The parameters after the URI, as they stand.
+    parameters: &'a [u8],
+}
+
+impl<'a> NameAddr<'a> {
+    /// Reads any value: what is not understood becomes the URI.
+    pub(crate) fn read(value: &'a [u8]) -> Self {
+        let open = scan::find_unquoted(value, |byte| byte == b'<')
+            // An unbalanced quotation mark must not hide the URI.
+            .or_else(|| scan::find_where(value, |byte| byte == b'<'));
+        let Some(open) = open else {
+            // Without brackets parameters belong to the header, not to the URI (RFC 3261, 20.10).
+            let (uri, parameters) = scan::split_unquoted(value, b';');
+            return Self {
+                display_name: &[],
+                uri: scan::trim(uri),
+                parameters,
+            };
+        };
+        let (display_name, rest) = scan::split_around(value, open);
+        let close = scan::find_where(rest, |byte| byte == b'>').unwrap_or(rest.len());
+        let (uri, rest) = scan::split_around(rest, close);
+        let (_, parameters) = scan::split_unquoted(rest, b';');
+        Self {
+            display_name: scan::trim(display_name),
+            uri: scan::trim(uri),
+            parameters,
+        }
+    }
+
+    /// The tag that identifies this side of the dialog.
+    pub fn tag(&self) -> Option<&'a [u8]> {
+        Parameters::new(self.parameters).get(b"tag")
+    }
+
+    /// The parts of the URI.
+    pub fn parts(&self) -> Uri<'a> {
+        Uri::read(self.uri)
+    }
+}
+
+/// The parts of a URI; any may be empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uri<'a> {
+    /// `sip`, `sips`, `tel` or another.
+    pub scheme: &'a [u8],
+    /// Before the `@`, as it stands, without a password.
+    pub user: &'a [u8],
+    /// Name or address; an IPv6 address keeps its brackets.
+    pub host: &'a [u8],
+    /// As it stands.
+    pub port: &'a [u8],
+}
+
+impl<'a> Uri<'a> {
+    /// Reads any text: what is not there is empty.
+    pub fn read(uri: &'a [u8]) -> Self {
+        let colon = scan::find_where(uri, |byte| byte == b':').unwrap_or(0);
+        let (scheme, rest) = if colon == 0 {
+            (&[][..], uri)
+        } else {
+            scan::split_around(uri, colon)
+        };
+        let at = scan::find_where(rest, |byte| byte == b'@');
+        let (user_info, place) = at.map_or((&[][..], rest), |at| scan::split_around(rest, at));
+        let user_end = scan::find_where(user_info, |byte| byte == b':').unwrap_or(user_info.len());
+        let place_end =
+            scan::find_where(place, |byte| matches!(byte, b';' | b'?' | b'>')).unwrap_or(place.len());
+        let (host, port) = host_and_port(scan::trim(scan::split(place, place_end).0));
+        Self {
+            scheme: scan::trim(scheme),
+            user: scan::trim(scan::split(user_info, user_end).0),
+            host,
+            port,
+        }
+    }
+}
+
+fn host_and_port(place: &[u8]) -> (&[u8], &[u8]) {
+    let bracket = match place.first() {
+        Some(b'[') => scan::find_where(place, |byte| byte == b']').unwrap_or(0),
+        Some(_) | None => 0,
+    };
+    let (_, rest) = scan::split(place, bracket);
+    match scan::find_where(rest, |byte| byte == b':') {
+        Some(colon) => scan::split_around(place, bracket + colon),
+        None => (place, &[]),
+    }
+}
+
+/// Parameters: `name=value` separated by semicolons.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parameters<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Parameters<'a> {
+    pub(crate) const fn new(text: &'a [u8]) -> Self {
+        Self { rest: text }
+    }
+
+    /// The value of the first parameter of this name, in any case; blanks around it are no part of it.
+    pub(crate) fn get(mut self, wanted: &[u8]) -> Option<&'a [u8]> {
+        while !self.rest.is_empty() {
+            let (parameter, rest) = scan::split_unquoted(self.rest, b';');
+            self.rest = rest;
+            let Some(equals) = scan::find_where(parameter, |byte| byte == b'=') else {
+                continue;
+            };
+            let (name, value) = scan::split_around(parameter, equals);
+            if scan::trim(name).eq_ignore_ascii_case(wanted) {
+                return Some(scan::trim(value));
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_uri_is_found_behind_any_display_name() {
+        for (value, uri, tag) in [
+            (&b"sip:a@b;tag=1"[..], &b"sip:a@b"[..], Some(&b"1"[..])),
+            (
+                b"\"<sip:x@y> \\\" ;tag=0\" <sip:a@b;lr> ; x ; TAG = 1",
+                b"sip:a@b;lr",
+                Some(b"1"),
+            ),
+            (b"\"unbalanced <sip:a@b>;tag=1", b"sip:a@b", Some(b"1")),
+            (b"<sip:a@b>", b"sip:a@b", None),
+            (b"<sip:a@b", b"sip:a@b", None),
+            (b"", b"", None),
+        ] {
+            let address = NameAddr::read(value);
+            assert_eq!((address.uri, address.tag()), (uri, tag));
+        }
+    }
+
+    #[test]
+    fn a_uri_falls_into_parts() {
+        for (uri, user, host, port) in [
+            (&b"sip:a@b:5060;lr?x=y"[..], &b"a"[..], &b"b"[..], &b"5060"[..]),
+            (
+                b"sip:user;par=u%40example.net@example.com",
+                b"user;par=u%40example.net",
+                b"example.com",
+                b"",
+            ),
+            (
+                b"sip:a:secret@[2001:db8::1]:5061",
+                b"a",
+                b"[2001:db8::1]",
+                b"5061",
+            ),
+            (b"sip:[2001:db8::10:5070]", b"", b"[2001:db8::10:5070]", b""),
+            (b"tel:+1-201", b"", b"+1-201", b""),
+            (b"nonsense", b"", b"nonsense", b""),
+            (b"", b"", b"", b""),
+        ] {
+            let parts = Uri::read(uri);
+            assert_eq!((parts.user, parts.host, parts.port), (user, host, port));
+        }
+    }
+}

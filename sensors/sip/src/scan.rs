@@ -1,0 +1,176 @@
+//! Looking through bytes: the only loops of the reader. Each function looks at each byte of its input at most once;
+//! under test it counts them, so that a test can hold the reader to linear time without a clock.
+
+#[cfg(test)]
+thread_local! {
+    pub(crate) static STEPS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Notes that `count` bytes were looked at.
+#[inline]
+fn step(_count: usize) {
+    #[cfg(test)]
+    STEPS.with(|steps| steps.set(steps.get() + _count));
+}
+
+/// The place of the first `needle`. Looks at eight bytes at a time.
+#[inline]
+pub(crate) fn find(haystack: &[u8], needle: u8) -> Option<usize> {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let pattern = LOW.wrapping_mul(u64::from(needle));
+    let (words, rest) = haystack.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        // A byte of `word` that equals the needle is a zero byte of `difference`; the lowest high bit marks the first.
+        let difference = u64::from_le_bytes(*word) ^ pattern;
+        let zeros = difference.wrapping_sub(LOW) & !difference & HIGH;
+        if zeros != 0 {
+            let found = at * 8 + (zeros.trailing_zeros() / 8) as usize;
+            step(found + 1);
+            return Some(found);
+        }
+    }
+    let found = rest.iter().position(|byte| *byte == needle);
+    step(found.map_or(haystack.len(), |place| words.len() * 8 + place + 1));
+    found.map(|place| words.len() * 8 + place)
+}
+
+/// The place of the first byte that `wanted` accepts.
+#[inline]
+pub(crate) fn find_where(haystack: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usize> {
+    let found = haystack.iter().position(|byte| wanted(*byte));
+    step(found.map_or(haystack.len(), |place| place + 1));
+    found
+}
+
+/// The place of the last byte that `wanted` accepts.
+#[inline]
+pub(crate) fn find_last_where(haystack: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usize> {
+    let found = haystack.iter().rposition(|byte| wanted(*byte));
+    step(found.map_or(haystack.len(), |place| haystack.len() - place));
+    found
+}
+
+/// The place of the first byte outside quoted strings that `wanted` accepts; the end of an unterminated quoted string
+/// is the end of the input.
+#[inline]
+pub(crate) fn find_unquoted(haystack: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usize> {
+    let mut is_quoted = false;
+    let mut is_escaped = false;
+    let found = haystack.iter().position(|byte| {
+        if is_quoted {
+            if is_escaped {
+                is_escaped = false;
+            } else if *byte == b'\\' {
+                is_escaped = true;
+            } else if *byte == b'"' {
+                is_quoted = false;
+            }
+            return false;
+        }
+        if *byte == b'"' {
+            is_quoted = true;
+            return false;
+        }
+        wanted(*byte)
+    });
+    step(found.map_or(haystack.len(), |place| place + 1));
+    found
+}
+
+/// Splits at `at`; an `at` past the end gives everything and nothing.
+#[inline]
+pub(crate) fn split(bytes: &[u8], at: usize) -> (&[u8], &[u8]) {
+    bytes.split_at_checked(at).unwrap_or((bytes, &[]))
+}
+
+/// Splits around the byte at `at`, which belongs to neither half.
+#[inline]
+pub(crate) fn split_around(bytes: &[u8], at: usize) -> (&[u8], &[u8]) {
+    let (before, after) = split(bytes, at);
+    (before, after.get(1..).unwrap_or_default())
+}
+
+/// Splits at the first unquoted `separator`, which belongs to neither half; without one, all is before it.
+#[inline]
+pub(crate) fn split_unquoted(bytes: &[u8], separator: u8) -> (&[u8], &[u8]) {
+    match find_unquoted(bytes, |byte| byte == separator) {
+        Some(at) => split_around(bytes, at),
+        None => (bytes, &[]),
+    }
+}
+
+/// Blanks of a header value: a folded line's end is a blank too.
+#[inline]
+pub(crate) const fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// Takes blanks off both ends.
+#[inline]
+pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
+    trim_end(trim_start(bytes))
+}
+
+/// Takes blanks off the start.
+#[inline]
+pub(crate) fn trim_start(bytes: &[u8]) -> &[u8] {
+    let start = find_where(bytes, |byte| !is_blank(byte)).unwrap_or(bytes.len());
+    split(bytes, start).1
+}
+
+/// Takes blanks off the end.
+#[inline]
+pub(crate) fn trim_end(bytes: &[u8]) -> &[u8] {
+    let end = find_last_where(bytes, |byte| !is_blank(byte)).map_or(0, |last| last + 1);
+    split(bytes, end).0
+}
+
+/// Reads decimal digits, and nothing else; `None` if there are none or the number does not fit.
+pub(crate) fn number(digits: &[u8]) -> Option<u32> {
+    step(digits.len());
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u32, |value, digit| {
+        let digit = digit.is_ascii_digit().then(|| u32::from(digit - b'0'))?;
+        value.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn find_agrees_with_a_plain_search_at_every_length_and_place() {
+        for length in 0..40 {
+            for place in 0..=length {
+                let mut bytes = vec![0x80_u8; length];
+                if let Some(byte) = bytes.get_mut(place) {
+                    *byte = b'\n';
+                }
+                assert_eq!(find(&bytes, b'\n'), bytes.iter().position(|byte| *byte == b'\n'));
+            }
+        }
+        assert_eq!(find(b"\x0b\x0a\x0a345678", b'\n'), Some(1));
+    }
+
+    #[test]
+    fn quoted_separators_do_not_count() {
+        assert_eq!(
+            split_unquoted(br#""a;\";b";c;d"#, b';'),
+            (&br#""a;\";b""#[..], &b"c;d"[..])
+        );
+        assert_eq!(split_unquoted(b"\"never closed;", b';').1, b"");
+    }
+
+    #[test]
+    fn numbers_are_digits_that_fit() {
+        assert_eq!(number(b"4294967295"), Some(u32::MAX));
+        assert_eq!(number(b"4294967296"), None);
+        assert_eq!(number(b"000123"), Some(123));
+        assert_eq!(number(b"+1"), None);
+        assert_eq!(number(b""), None);
+    }
+}

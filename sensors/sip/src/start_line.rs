@@ -1,0 +1,145 @@
+//! The first line: a request's or a response's.
+
+use crate::defect::ErrorKind;
+use crate::scan;
+
+/// The first line of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartLine<'a> {
+    /// Somebody asks.
+    Request {
+        /// As it stands; methods are case-sensitive (RFC 3261, 7.1).
+        method: &'a [u8],
+        /// As it stands, not checked.
+        uri: &'a [u8],
+        /// Usually `SIP/2.0`.
+        version: &'a [u8],
+    },
+    /// Somebody answers.
+    Response {
+        /// Usually `SIP/2.0`.
+        version: &'a [u8],
+        /// 100 to 699.
+        status: u16,
+        /// As it stands; may be empty.
+        reason: &'a [u8],
+    },
+}
+
+impl<'a> StartLine<'a> {
+    /// The version as it stands.
+    pub const fn version(&self) -> &'a [u8] {
+        match self {
+            Self::Request { version, .. } | Self::Response { version, .. } => version,
+        }
+    }
+}
+
+const VERSION_PREFIX: &[u8] = b"SIP/";
+
+/// Reads a line without its line end.
+pub(crate) fn parse(line: &[u8]) -> Result<StartLine<'_>, ErrorKind> {
+    let line = scan::trim(line);
+    if is_version(line) {
+        return response(line);
+    }
+    request(line)
+}
+
+fn is_version(word: &[u8]) -> bool {
+    word.get(..VERSION_PREFIX.len())
+        .is_some_and(|prefix| prefix.eq_ignore_ascii_case(VERSION_PREFIX))
+}
+
+fn response(line: &[u8]) -> Result<StartLine<'_>, ErrorKind> {
+    let (version, rest) = word(line);
+    let (code, reason) = word(rest);
+    let status = match (code.len(), scan::number(code)) {
+        (3, Some(status @ 100..=699)) => u16::try_from(status).map_err(|_| ErrorKind::StatusCode)?,
+        _ => return Err(ErrorKind::StatusCode),
+    };
+    Ok(StartLine::Response {
+        version,
+        status,
+        reason: scan::trim(reason),
+    })
+}
+
+/// The version is the last word and the method the first, so blanks within the URI do no harm.
+fn request(line: &[u8]) -> Result<StartLine<'_>, ErrorKind> {
+    let (method, rest) = word(line);
+    let last = scan::find_last_where(rest, scan::is_blank).map_or(0, |blank| blank + 1);
+    let (uri, version) = scan::split(rest, last);
+    let uri = scan::trim(uri);
+    if !is_version(version) || uri.is_empty() {
+        return Err(ErrorKind::NotSip);
+    }
+    if scan::find_where(method, |byte| !is_token(byte)).is_some() {
+        return Err(ErrorKind::Method);
+    }
+    Ok(StartLine::Request { method, uri, version })
+}
+
+/// The first word and what follows the blanks after it.
+fn word(line: &[u8]) -> (&[u8], &[u8]) {
+    let end = scan::find_where(line, scan::is_blank).unwrap_or(line.len());
+    let (word, rest) = scan::split(line, end);
+    (word, scan::trim_start(rest))
+}
+
+/// A character of a token (RFC 3261, 25.1).
+const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_and_responses_are_told_apart() {
+        assert_eq!(
+            parse(b"INVITE sip:a@b  SIP/2.0 "),
+            Ok(StartLine::Request {
+                method: b"INVITE",
+                uri: b"sip:a@b",
+                version: b"SIP/2.0"
+            })
+        );
+        assert_eq!(
+            parse(b"SIP/2.0 401 Not here"),
+            Ok(StartLine::Response {
+                version: b"SIP/2.0",
+                status: 401,
+                reason: b"Not here"
+            })
+        );
+        assert_eq!(
+            parse(b"SIP/2.0 100"),
+            Ok(StartLine::Response {
+                version: b"SIP/2.0",
+                status: 100,
+                reason: b""
+            })
+        );
+    }
+
+    #[test]
+    fn other_protocols_and_wild_codes_are_refused() {
+        for (line, kind) in [
+            (&b"GET /phpinfo.php HTTP/1.1"[..], ErrorKind::NotSip),
+            (b"M-SEARCH * HTTP/1.1", ErrorKind::NotSip),
+            (b"SSH-2.0-x", ErrorKind::NotSip),
+            (b"REGISTER SIP/2.0", ErrorKind::NotSip),
+            (b"SIP/2.0 4294967301 better not", ErrorKind::StatusCode),
+            (b"SIP/2.0 099 x", ErrorKind::StatusCode),
+            (b"<DB>REGISTER sip:a SIP/2.0", ErrorKind::Method),
+        ] {
+            assert_eq!(parse(line), Err(kind));
+        }
+    }
+}
