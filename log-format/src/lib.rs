@@ -8,6 +8,7 @@
 //! takes a damaged batch for a good one, and never forgets an acknowledged one.
 
 pub mod codec;
+pub mod disk;
 pub mod envelope;
 pub mod event;
 pub mod ids;
