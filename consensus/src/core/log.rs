@@ -1,0 +1,228 @@
+//! Raft's view of the log: the newest entries from memory, older ones from the write-ahead log.
+//!
+//! ```text
+//!   first                     start                              last
+//!     |  EntryReader (disk)     |  tail: durable  |  tail: not yet |
+//!                                  may be evicted    always kept
+//! ```
+//!
+//! An index at or after `start` is always answered from the tail, so what the disk still holds of an overridden suffix is
+//! never seen.
+
+use std::collections::VecDeque;
+use std::error::Error as StdError;
+
+use log_format::ids::{LogIndex, Term};
+use raft::eraftpb::{Entry, Snapshot};
+use raft::{GetEntriesContext, RaftState, Storage, StorageError};
+
+use super::entry::{self, LogEntry};
+
+/// What an entry costs in memory besides its data.
+const ENTRY_OVERHEAD: usize = 128;
+
+/// Why entries could not be read from disk.
+pub type ReadError = Box<dyn StdError + Send + Sync>;
+
+/// The durable part of the log. Reads may block on the disk; they never see a half-written batch.
+pub trait EntryReader: Send {
+    /// The entries in `from..until`, in order: as many as fit in `max_bytes`, but at least one. Both ends were durable
+    /// once.
+    fn entries(&self, from: LogIndex, until: LogIndex, max_bytes: usize) -> Result<Vec<LogEntry>, ReadError>;
+
+    /// The term of the entry at `index`.
+    fn term(&self, index: LogIndex) -> Result<Term, ReadError>;
+}
+
+pub(super) struct Log {
+    reader: Box<dyn EntryReader>,
+    initial: RaftState,
+    first: u64,
+    /// Index of the first entry of the tail; one past the end of the log while the tail is empty.
+    start: u64,
+    tail: VecDeque<Cached>,
+    tail_bytes: usize,
+    max_tail_bytes: usize,
+}
+
+struct Cached {
+    entry: Entry,
+    /// The persist job that makes it durable.
+    job: u64,
+}
+
+impl Log {
+    /// A log whose entries `first..=last` are all on disk.
+    pub(super) fn new(
+        reader: Box<dyn EntryReader>,
+        initial: RaftState,
+        (first, last): (LogIndex, LogIndex),
+        max_tail_bytes: usize,
+    ) -> Self {
+        Self {
+            reader,
+            initial,
+            first: first.get(),
+            start: last.get().saturating_add(1),
+            tail: VecDeque::new(),
+            tail_bytes: 0,
+            max_tail_bytes,
+        }
+    }
+
+    pub(super) fn last(&self) -> u64 {
+        self.end() - 1
+    }
+
+    /// Makes entries readable that job `job` is going to write; overrides from the first one's index on.
+    pub(super) fn append(&mut self, entries: &[Entry], job: u64) {
+        let Some(first) = entries.first() else { return };
+        while self.end() > first.index {
+            let Some(cached) = self.tail.pop_back() else {
+                self.start = first.index;
+                break;
+            };
+            self.tail_bytes -= cost(&cached.entry);
+        }
+        for entry in entries {
+            self.tail_bytes += cost(entry);
+            self.tail.push_back(Cached {
+                entry: entry.clone(),
+                job,
+            });
+        }
+    }
+
+    /// Forgets the oldest entries that job `persisted` and those before it have made durable, down to the memory bound.
+    pub(super) fn evict(&mut self, persisted: u64) {
+        while self.max_tail_bytes < self.tail_bytes {
+            let Some(cached) = self.tail.pop_front_if(|cached| cached.job <= persisted) else {
+                return;
+            };
+            self.tail_bytes -= cost(&cached.entry);
+            self.start += 1;
+        }
+    }
+
+    /// The entries in `from..until` that exist, as many as fit in `max_bytes`, but at least one.
+    pub(super) fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Entry>, ReadError> {
+        let until = until.min(self.end());
+        let mut room = Room::new(max_bytes);
+        if from < self.start && from < until {
+            let disk_until = until.min(self.start);
+            let (low, high) = (LogIndex::new(from), LogIndex::new(disk_until));
+            let mut found = self.reader.entries(low, high, max_bytes)?;
+            let complete = found.len() as u64 == disk_until - from;
+            let mut entries: Vec<Entry> = found.drain(..).map(entry::to_raft).collect();
+            if complete && entries.iter().all(|entry| room.admit(entry)) {
+                entries.extend(self.cached(disk_until, until, &mut room));
+            }
+            return Ok(entries);
+        }
+        Ok(self.cached(from, until, &mut room).collect())
+    }
+
+    fn cached<'a>(&'a self, from: u64, until: u64, room: &'a mut Room) -> impl Iterator<Item = Entry> + 'a {
+        let skip = from.saturating_sub(self.start);
+        self.tail
+            .iter()
+            .skip(usize::try_from(skip).unwrap_or(usize::MAX))
+            .map(|cached| &cached.entry)
+            .take_while(move |entry| entry.index < until && room.admit(entry))
+            .cloned()
+    }
+
+    fn end(&self) -> u64 {
+        self.start + self.tail.len() as u64
+    }
+}
+
+impl Storage for Log {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        Ok(self.initial.clone())
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _context: GetEntriesContext,
+    ) -> raft::Result<Vec<Entry>> {
+        if low < self.first {
+            return Err(raft::Error::Store(StorageError::Compacted));
+        }
+        if self.end() < high {
+            return Err(raft::Error::Store(StorageError::Unavailable));
+        }
+        let max_size = max_size.into().map_or(usize::MAX, clamp);
+        self.read(low, high, max_size)
+            .map_err(|source| raft::Error::Store(StorageError::Other(source)))
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        if index == 0 {
+            return Ok(0);
+        }
+        if self.end() <= index {
+            return Err(raft::Error::Store(StorageError::Unavailable));
+        }
+        if let Some(offset) = index.checked_sub(self.start) {
+            return usize::try_from(offset)
+                .ok()
+                .and_then(|offset| self.tail.get(offset))
+                .map(|cached| cached.entry.term)
+                .ok_or(raft::Error::Store(StorageError::Unavailable));
+        }
+        if index < self.first {
+            return Err(raft::Error::Store(StorageError::Compacted));
+        }
+        self.reader
+            .term(LogIndex::new(index))
+            .map(Term::get)
+            .map_err(|source| raft::Error::Store(StorageError::Other(source)))
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.first)
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(self.last())
+    }
+
+    /// The log is kept from its first entry on, so no follower ever needs one.
+    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+    }
+}
+
+/// Counts entries against a limit; the first is always admitted.
+struct Room {
+    left: usize,
+    fresh: bool,
+}
+
+impl Room {
+    fn new(max_bytes: usize) -> Self {
+        Self {
+            left: max_bytes,
+            fresh: true,
+        }
+    }
+
+    fn admit(&mut self, entry: &Entry) -> bool {
+        let first = std::mem::replace(&mut self.fresh, false);
+        let left = self.left.checked_sub(entry.data.len());
+        self.left = left.unwrap_or(0);
+        first || left.is_some()
+    }
+}
+
+fn cost(entry: &Entry) -> usize {
+    entry.data.len() + ENTRY_OVERHEAD
+}
+
+fn clamp(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}

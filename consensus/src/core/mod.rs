@@ -1,0 +1,376 @@
+//! The pure core: owns raft, does no I/O. One input in, effects out; the same inputs from the same seed give the same effects.
+//!
+//! ```text
+//!            Input                       Effect
+//!  ticks ──┐                        ┌──> Send ────────────────────> transport
+//!  peers ──┤   ┌──────┐             ├──> Persist ─> writer ─ then ─> transport
+//!  writer ─┼──>│ Core │─────────────┤                  └─ Input::Persisted
+//!  propose ┤   └──────┘             ├──> Committed ─> entries() ─> projections
+//!  read ───┘                        └──> Proposed / Refused / ReadReady / Leader… ─> whoever asked
+//! ```
+
+mod admit;
+mod config;
+mod drain;
+mod election;
+mod entry;
+mod io;
+mod log;
+mod reads;
+mod ready;
+mod split;
+
+use log_format::ids::{HostId, LogIndex, Term};
+use raft::eraftpb::{Entry, Message, MessageType};
+use raft::{RawNode, StateRole};
+
+use self::election::{ElectionClock, SplitMix64};
+use self::log::Log;
+use self::reads::Reads;
+use self::ready::Progress;
+
+pub use self::config::{CoreConfig, CoreError, MAX_PROPOSAL_BYTES, Restored};
+pub use self::entry::{ConfState, EntryKind, HardState, LogEntry};
+pub use self::io::{
+    Durability, Effect, Halt, Input, LogPosition, PersistJob, Proposal, Refusal, Role, Status, Ticket,
+};
+pub use self::log::{EntryReader, ReadError};
+
+/// One host's part in the agreement on one log.
+pub struct Core {
+    node: RawNode<Log>,
+    host: HostId,
+    election: ElectionClock,
+    progress: Progress,
+    reads: Reads,
+    /// Ticks after which a read is given up.
+    read_ticks: usize,
+    max_uncommitted: usize,
+    leadership: Leadership,
+    halted: bool,
+}
+
+/// ```text
+///   None ──elected──> Elected ──own entry committed──> Ready
+///    ^                   │                               │
+///    └───────────────────┴────────────── lost ───────────┘
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leadership {
+    None,
+    Elected { term: Term },
+    Ready { term: Term },
+}
+
+impl Core {
+    /// A core that goes on where `restored` left off. `log` reads what is on disk. `election_seed` differs between hosts and
+    /// between any two lives of one host.
+    ///
+    /// Entries up to [`Status::commit`] are committed already; the caller replays them with [`Self::entries`].
+    pub fn new(
+        config: &CoreConfig,
+        restored: Restored,
+        log: Box<dyn EntryReader>,
+        election_seed: u64,
+    ) -> Result<Self, CoreError> {
+        restored.check()?;
+        let raft = config.to_raft(restored.hard_state.commit);
+        let (min, max) = (raft.min_election_tick(), raft.max_election_tick());
+        let progress = Progress::new(restored.hard_state);
+        let range = (restored.first, restored.last);
+        let log = Log::new(log, restored.into_raft(), range, config.max_tail_bytes);
+        let mut node =
+            RawNode::new(&raft, log, &drain::logger()).map_err(|source| CoreError::Start { source })?;
+        let mut seeds = SplitMix64(election_seed ^ config.host.get());
+        let mut election = ElectionClock::new(seeds.next(), min, max);
+        election.pin(&mut node.raft);
+        Ok(Self {
+            node,
+            host: config.host,
+            election,
+            progress,
+            reads: Reads::new(config.host, seeds.next()),
+            read_ticks: config.election_ticks,
+            max_uncommitted: config.max_uncommitted_bytes,
+            leadership: Leadership::None,
+            halted: false,
+        })
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, input: Input, effects: &mut Vec<Effect>) {
+        self.handle_all(std::iter::once(input), effects);
+    }
+
+    /// Takes all inputs of one turn. Its proposals go out as one message, its reads as one question; they come after the
+    /// turn's other inputs. The caller bounds the turn.
+    pub fn handle_all(&mut self, inputs: impl Iterator<Item = Input>, effects: &mut Vec<Effect>) {
+        let (mut proposals, mut reads) = (Vec::new(), Vec::new());
+        for input in inputs {
+            if self.halted {
+                return;
+            }
+            match input {
+                Input::Tick => self.tick(effects),
+                Input::Peer { from, message } => self.step(from, *message, effects),
+                Input::Propose(proposal) => proposals.push(proposal),
+                Input::Read { ticket } => reads.push(ticket),
+                Input::Persisted { number } => self.persisted(number),
+                Input::Unreachable { host } => self.node.report_unreachable(host.get()),
+                Input::Transfer { to } => self.node.transfer_leader(to.get()),
+                // A host that has no vote, or leads already, stays as it is; raft logs why.
+                Input::Campaign => drop(self.node.campaign()),
+            }
+        }
+        self.settle_role(effects);
+        self.propose(proposals, effects);
+        self.read(reads, effects);
+        self.settle(effects);
+    }
+
+    /// Committed entries in `from..until`, in order: as many as fit in `max_bytes`, but at least one. What lies past the
+    /// commit watermark is not returned. May block on the disk when `from` is long past.
+    pub fn entries(
+        &self,
+        from: LogIndex,
+        until: LogIndex,
+        max_bytes: usize,
+    ) -> Result<Vec<LogEntry>, CoreError> {
+        let until = until.min(self.progress.committed().next());
+        let entries = self.node.store().read(from.get(), until.get(), max_bytes);
+        let entries = entries.map_err(|source| CoreError::Read { from, until, source })?;
+        Ok(entries.into_iter().map(entry::from_raft).collect())
+    }
+
+    /// A picture of this host's part in the cluster.
+    pub fn status(&self) -> Status {
+        let raft = &self.node.raft;
+        let conf = entry::conf_state_from_raft(&raft.prs().conf().to_conf_state());
+        Status {
+            role: self.role(&conf),
+            term: Term::new(raft.term),
+            leader: entry::host(raft.leader_id),
+            commit: self.progress.committed(),
+            last: LogIndex::new(raft.raft_log.last_index()),
+            voters: conf.voters,
+            learners: conf.learners,
+            progress: self.followers(),
+        }
+    }
+
+    fn role(&self, conf: &ConfState) -> Role {
+        match self.node.raft.state {
+            StateRole::Leader => Role::Leader,
+            StateRole::Candidate => Role::Candidate,
+            StateRole::PreCandidate => Role::PreCandidate,
+            StateRole::Follower if conf.voters.contains(&self.host) => Role::Follower,
+            StateRole::Follower => Role::Learner,
+        }
+    }
+
+    fn followers(&self) -> Vec<(HostId, LogIndex)> {
+        if !self.leads() {
+            return Vec::new();
+        }
+        let progress = self.node.raft.prs().iter();
+        let mut followers: Vec<_> = progress
+            .map(|(&id, progress)| (HostId::new(id), LogIndex::new(progress.matched)))
+            .filter(|(host, _)| *host != self.host)
+            .collect();
+        followers.sort_unstable();
+        followers
+    }
+
+    fn tick(&mut self, effects: &mut Vec<Effect>) {
+        let expired = self.reads.tick();
+        effects.extend(expired.into_iter().map(|ticket| Effect::ReadDropped { ticket }));
+        // A host whose own log is not yet durable could not answer for its candidacy: while its disk is behind, time stands
+        // still for its election timeout.
+        if self.leads() || self.progress.entries_durable() {
+            self.node.tick();
+            self.election.pin_after_tick(&mut self.node.raft);
+        }
+        self.settle_role(effects);
+    }
+
+    fn step(&mut self, from: HostId, message: Message, effects: &mut Vec<Effect>) {
+        if let Err(reason) = admit::check(self, from, &message) {
+            tracing::debug!(%from, kind = ?message.msg_type, %reason, "peer message ignored");
+            return;
+        }
+        let (kind, commit) = (message.msg_type, message.commit);
+        let last = self.node.raft.raft_log.last_index();
+        if kind == MessageType::MsgHeartbeat && self.node.raft.term <= message.term && last < commit {
+            self.halt(
+                Halt::ForgotEntries {
+                    leader: from,
+                    acknowledged: LogIndex::new(commit),
+                    last: LogIndex::new(last),
+                },
+                effects,
+            );
+            return;
+        }
+        if let Err(error) = self.node.step(message) {
+            tracing::debug!(%from, ?kind, %error, "raft ignored a peer message");
+        }
+        self.settle_role(effects);
+    }
+
+    fn persisted(&mut self, number: u64) {
+        let number = self.progress.persisted(number);
+        self.node.on_persist_ready(number);
+        self.node.mut_store().evict(number);
+    }
+
+    fn propose(&mut self, proposals: Vec<Proposal>, effects: &mut Vec<Effect>) {
+        if proposals.is_empty() {
+            return;
+        }
+        let blanket = self.refusal();
+        let mut room = self.uncommitted_room();
+        let (mut tickets, mut entries) = (Vec::new(), Vec::new());
+        for Proposal { ticket, data } in proposals {
+            let bytes = data.len();
+            let reason = if bytes == 0 || MAX_PROPOSAL_BYTES < bytes {
+                Some(Refusal::Size { bytes })
+            } else {
+                blanket.or((room < bytes).then_some(Refusal::Busy))
+            };
+            if let Some(reason) = reason {
+                effects.push(Effect::Refused { ticket, reason });
+                continue;
+            }
+            room -= bytes;
+            let mut entry = Entry::default();
+            entry.data = data;
+            entries.push(entry);
+            tickets.push(ticket);
+        }
+        self.append(tickets, entries, effects);
+    }
+
+    /// One message with all proposals: raft makes one append per follower of it.
+    fn append(&mut self, tickets: Vec<Ticket>, entries: Vec<Entry>, effects: &mut Vec<Effect>) {
+        if entries.is_empty() {
+            return;
+        }
+        let (term, last) = (self.node.raft.term, self.node.raft.raft_log.last_index());
+        let mut message = Message::default();
+        message.msg_type = MessageType::MsgPropose;
+        message.from = self.host.get();
+        message.entries = entries.into();
+        match self.node.raft.step(message) {
+            Ok(()) => effects.extend((last + 1..).zip(tickets).map(|(index, ticket)| {
+                let (term, index) = (Term::new(term), LogIndex::new(index));
+                Effect::Proposed {
+                    ticket,
+                    at: LogPosition { term, index },
+                }
+            })),
+            Err(error) => {
+                tracing::debug!(%error, "raft refused proposals");
+                let refused = |ticket| Effect::Refused {
+                    ticket,
+                    reason: Refusal::Busy,
+                };
+                effects.extend(tickets.into_iter().map(refused));
+            }
+        }
+    }
+
+    /// Why nothing at all can be proposed here. Raft would forward a follower's proposal, and the proposer would lose track
+    /// of it.
+    fn refusal(&self) -> Option<Refusal> {
+        let raft = &self.node.raft;
+        if !self.leads() || raft.prs().get(self.host.get()).is_none() {
+            let hint = entry::host(raft.leader_id).filter(|leader| *leader != self.host);
+            return Some(Refusal::NotLeader { hint });
+        }
+        let to = HostId::new(raft.lead_transferee?);
+        Some(Refusal::Transferring { to })
+    }
+
+    fn uncommitted_room(&self) -> usize {
+        self.max_uncommitted
+            .saturating_sub(self.node.raft.uncommitted_size())
+    }
+
+    /// One question for all readers.
+    fn read(&mut self, tickets: Vec<Ticket>, effects: &mut Vec<Effect>) {
+        if tickets.is_empty() {
+            return;
+        }
+        let before = self.read_traces();
+        if !self.reads.is_full() {
+            self.node.read_index(self.reads.next_context());
+        }
+        if before == self.read_traces() {
+            // Raft drops a read without an error while it knows no leader, or leads without a committed entry of its term.
+            effects.extend(tickets.into_iter().map(|ticket| Effect::ReadDropped { ticket }));
+            return;
+        }
+        self.reads.sent(tickets, self.read_ticks);
+    }
+
+    /// Where a read that raft took leaves a trace: waiting, answered, or on its way to the leader.
+    fn read_traces(&self) -> usize {
+        let raft = &self.node.raft;
+        raft.pending_read_count() + raft.ready_read_count() + raft.msgs.len()
+    }
+
+    /// Empties raft as soon as its role changed, so that what it said in one role never leaves under the rules of another.
+    fn settle_role(&mut self, effects: &mut Vec<Effect>) {
+        if self.election.role_changed(&self.node.raft) {
+            self.settle(effects);
+        }
+    }
+
+    fn settle(&mut self, effects: &mut Vec<Effect>) {
+        if self.election.role_changed(&self.node.raft) {
+            let dropped = self.reads.drop_all();
+            effects.extend(dropped.into_iter().map(|ticket| Effect::ReadDropped { ticket }));
+        }
+        self.election.pin(&mut self.node.raft);
+        self.note_lost(effects);
+        ready::walk(self, effects);
+        self.note_lost(effects);
+        self.note_ready(effects);
+    }
+
+    fn note_lost(&mut self, effects: &mut Vec<Effect>) {
+        let now = self.leads().then(|| Term::new(self.node.raft.term));
+        let held = match self.leadership {
+            Leadership::None => None,
+            Leadership::Elected { term } | Leadership::Ready { term } => Some(term),
+        };
+        if held == now {
+            return;
+        }
+        if let Some(term) = held {
+            tracing::info!(host = %self.host, %term, "leadership lost");
+            effects.push(Effect::LeaderLost { term });
+        }
+        self.leadership = now.map_or(Leadership::None, |term| Leadership::Elected { term });
+    }
+
+    fn note_ready(&mut self, effects: &mut Vec<Effect>) {
+        let Leadership::Elected { term } = self.leadership else {
+            return;
+        };
+        if self.node.raft.apply_to_current_term() {
+            tracing::info!(host = %self.host, %term, "leader");
+            effects.push(Effect::LeaderReady { term });
+            self.leadership = Leadership::Ready { term };
+        }
+    }
+
+    fn halt(&mut self, halt: Halt, effects: &mut Vec<Effect>) {
+        self.halted = true;
+        effects.push(Effect::Halt(halt));
+    }
+
+    fn leads(&self) -> bool {
+        self.node.raft.state == StateRole::Leader
+    }
+}

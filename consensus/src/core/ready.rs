@@ -1,0 +1,192 @@
+//! The one place that walks raft's `Ready`, in the documented order.
+//!
+//! A `Ready` says what must be sent, persisted and applied. The order is the whole safety of Raft:
+//! - a leader's messages may leave at once (thesis 10.2.1): it counts itself only after its own write is durable;
+//! - everybody else's messages leave after the write they rest on, *and all writes before it*, are durable;
+//! - new entries are readable through the log before raft is told to go on;
+//! - nothing is stepped between `ready()` and `advance_append_async()`.
+
+use log_format::ids::{LogIndex, Term};
+use protobuf::Message as _;
+use raft::Ready;
+use raft::eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType, Message};
+
+use super::entry::{self, ConfState, HardState};
+use super::io::{Durability, Effect, PersistJob};
+use super::{Core, split};
+
+/// How far writing and committing have come. Jobs are numbered as raft numbers the `Ready`s they come from.
+pub(super) struct Progress {
+    /// The last `Ready`.
+    last: u64,
+    /// The last job whose report something waits for.
+    submitted: u64,
+    /// The last job with entries.
+    entries: u64,
+    /// The last job known to be durable.
+    persisted: u64,
+    /// The newest hard state given to the writer.
+    hard_state: HardState,
+    /// The last committed index handed out.
+    committed: LogIndex,
+}
+
+impl Progress {
+    pub(super) fn new(hard_state: HardState) -> Self {
+        Self {
+            last: 0,
+            submitted: 0,
+            entries: 0,
+            persisted: 0,
+            hard_state,
+            committed: hard_state.commit,
+        }
+    }
+
+    pub(super) fn committed(&self) -> LogIndex {
+        self.committed
+    }
+
+    /// Whether every entry of this host's log is on its disk.
+    pub(super) fn entries_durable(&self) -> bool {
+        self.entries <= self.persisted
+    }
+
+    /// Notes the writer's report; returns what raft may be told. `Ready`s with nothing to write count as durable once all
+    /// before them are.
+    pub(super) fn persisted(&mut self, number: u64) -> u64 {
+        self.persisted = self.persisted.max(number);
+        if self.idle() { self.last } else { self.persisted }
+    }
+
+    fn idle(&self) -> bool {
+        self.submitted <= self.persisted
+    }
+}
+
+/// Empties raft.
+pub(super) fn walk(core: &mut Core, effects: &mut Vec<Effect>) {
+    while core.node.has_ready() {
+        step(core, effects);
+    }
+}
+
+fn step(core: &mut Core, effects: &mut Vec<Effect>) {
+    let mut ready = core.node.ready();
+    let number = ready.number();
+    // 1. What a leader says leaves at once, in parallel with its own write.
+    effects.extend(send_all(ready.take_messages()));
+    // 2. There is never a snapshot: `admit` lets none in.
+    // 3. New entries become readable before raft goes on.
+    let entries = ready.take_entries();
+    core.node.mut_store().append(&entries, number);
+    // 4. Committed entries: membership is raft's own and is applied here; the rest is the reader's, who is told how far.
+    let conf_state = commit(core, &ready.take_committed_entries(), effects);
+    // 5. Reads that a quorum has confirmed.
+    for state in ready.take_read_states() {
+        let index = LogIndex::new(state.index);
+        let tickets = core.reads.answered(&state.request_ctx);
+        effects.extend(
+            tickets
+                .into_iter()
+                .map(|ticket| Effect::ReadReady { ticket, index }),
+        );
+    }
+    // 6. What must be durable, and what may leave once it is.
+    let job = job(core, &mut ready, entries, conf_state);
+    submit(core, job, effects);
+    // 7. Raft goes on; the write is under way.
+    core.node.advance_append_async(ready);
+    // 8. For raft, applied means committed: whoever folds the log keeps an own cursor.
+    core.node.advance_apply_to(core.progress.committed.get());
+    // 9. With no write under way, a Ready without one is durable at once.
+    if core.progress.idle() {
+        core.node.on_persist_ready(number);
+    }
+}
+
+/// Moves the watermark, and applies changes of membership in log order.
+fn commit(core: &mut Core, committed: &[Entry], effects: &mut Vec<Effect>) -> Option<ConfState> {
+    let upto = LogIndex::new(committed.last()?.index);
+    core.progress.committed = upto;
+    effects.push(Effect::Committed { upto });
+    let changes = committed.iter().filter_map(|entry| apply(core, entry));
+    changes.last()
+}
+
+fn apply(core: &mut Core, entry: &Entry) -> Option<ConfState> {
+    let applied = match entry.entry_type {
+        EntryType::EntryNormal => return None,
+        EntryType::EntryConfChange => ConfChange::parse_from_carllerche_bytes(&entry.data)
+            .map_err(raft::Error::from)
+            .and_then(|change| core.node.apply_conf_change(&change)),
+        EntryType::EntryConfChangeV2 => ConfChangeV2::parse_from_carllerche_bytes(&entry.data)
+            .map_err(raft::Error::from)
+            .and_then(|change| core.node.apply_conf_change(&change)),
+    };
+    match applied {
+        Ok(state) => Some(entry::conf_state_from_raft(&state)),
+        Err(error) => {
+            // Every host refuses the same change, so refusing it keeps them equal.
+            tracing::error!(index = entry.index, %error, "committed membership change refused");
+            None
+        }
+    }
+}
+
+fn job(core: &mut Core, ready: &mut Ready, entries: Vec<Entry>, conf_state: Option<ConfState>) -> PersistJob {
+    let raft = &core.node.raft;
+    // The commit index that is written never runs ahead of the membership that is written: after a crash raft starts from
+    // both, and applies again only what lies past this index.
+    let hard_state = HardState {
+        term: Term::new(raft.term),
+        vote: entry::host(raft.vote),
+        commit: core.progress.committed,
+    };
+    let changed = std::mem::replace(&mut core.progress.hard_state, hard_state) != hard_state;
+    let durability = if ready.must_sync() || conf_state.is_some() {
+        Durability::Required
+    } else {
+        Durability::Deferrable
+    };
+    PersistJob {
+        number: ready.number(),
+        entries: entries.into_iter().map(entry::from_raft).collect(),
+        hard_state: changed.then_some(hard_state),
+        conf_state,
+        durability,
+        then: split::split_all(ready.take_persisted_messages()),
+    }
+}
+
+fn submit(core: &mut Core, mut job: PersistJob, effects: &mut Vec<Effect>) {
+    let progress = &mut core.progress;
+    progress.last = job.number;
+    if job.durability == Durability::Deferrable && progress.idle() {
+        // Nothing that these messages rest on is still on its way to the disk.
+        effects.extend(
+            job.then
+                .drain(..)
+                .map(|(to, message)| Effect::Send { to, message }),
+        );
+        if job.hard_state.is_some() {
+            effects.push(Effect::Persist(job));
+        }
+        return;
+    }
+    let empty = job.durability == Durability::Deferrable && job.hard_state.is_none() && job.then.is_empty();
+    if empty {
+        return;
+    }
+    progress.submitted = job.number;
+    if !job.entries.is_empty() {
+        progress.entries = job.number;
+    }
+    effects.push(Effect::Persist(job));
+}
+
+fn send_all(messages: Vec<Message>) -> impl Iterator<Item = Effect> {
+    split::split_all(messages)
+        .into_iter()
+        .map(|(to, message)| Effect::Send { to, message })
+}
