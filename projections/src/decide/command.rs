@@ -1,0 +1,146 @@
+//! Commands: wishes, in the imperative, that [`super::decide`] may refuse.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use log_format::envelope::{Envelope, Recorded};
+use log_format::event::{Actor, AttackObserved, Event, SettingChange, StrikesCounted, Text};
+use log_format::ids::{BlockId, CommandId, HostId, Origin, Salt};
+use log_format::time::Timestamp;
+
+/// A wish with its identity and its way into the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Seen twice, it takes effect once.
+    pub id: CommandId,
+    /// Where it entered the cluster. An observation is numbered from 1, in the order in which its host submits; every
+    /// other command has the sequence 0.
+    pub origin: Origin,
+    /// When the host of origin made it, by its own clock.
+    pub observed_at: Timestamp,
+    /// What is wished.
+    pub body: CommandBody,
+}
+
+/// What is wished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandBody {
+    /// A sensor's rule was tipped. A fact: never refused.
+    ReportAttack(AttackObserved),
+    /// A sensor's strikes of one interval. A fact: never refused; what exceeds [`StrikesCounted::MAX_DELTAS`] is cut off.
+    CountStrikes(StrikesCounted),
+    /// Drop an address for a time.
+    BlockAddress {
+        /// The address.
+        source: IpAddr,
+        /// For how long; `None`: as long as a first dynamic block.
+        seconds: Option<u64>,
+        /// Why, in a person's words; may be empty.
+        note: Text,
+        /// Who wishes it.
+        by: Actor,
+    },
+    /// Drop an address or network until a person says otherwise.
+    DenyAddress {
+        /// The network; a single address is a full-length prefix.
+        network: IpNet,
+        /// Why, in a person's words; may be empty.
+        note: Text,
+        /// Who wishes it.
+        by: Actor,
+    },
+    /// Never drop an address or network. Replaces an earlier allowance of the same network, also by a shorter one.
+    AllowAddress {
+        /// The network; a single address is a full-length prefix.
+        network: IpNet,
+        /// For how long; `None`: until a person says otherwise.
+        seconds: Option<u64>,
+        /// Why, in a person's words; may be empty.
+        note: Text,
+        /// Who wishes it.
+        by: Actor,
+    },
+    /// End all blocks of an address and its place in the denylist, and forget its strikes.
+    UnblockAddress {
+        /// The address.
+        source: IpAddr,
+        /// Never drop it for that long.
+        allow_seconds: Option<u64>,
+        /// Who wishes it.
+        by: Actor,
+    },
+    /// Change settings that nobody else has changed meanwhile.
+    ChangeSettings {
+        /// The settings' version that the person saw.
+        expected_version: u64,
+        /// What to change, each setting at most once.
+        changes: Vec<SettingChange>,
+        /// Who wishes it.
+        by: Actor,
+    },
+    /// Take a host into the cluster, or correct its name and addresses.
+    EnrolHost {
+        /// The host.
+        host: HostId,
+        /// The name that people see.
+        name: Text,
+        /// Its own addresses, which are never blocked.
+        addresses: Vec<IpAddr>,
+    },
+    /// A host answers again.
+    MarkHostActive {
+        /// The host.
+        host: HostId,
+    },
+    /// A host has not answered for fifteen seconds.
+    MarkHostInactive {
+        /// The host.
+        host: HostId,
+        /// When the leader last heard it.
+        last_heard: Timestamp,
+    },
+    /// Let a host go; its id is never used again.
+    RemoveHost {
+        /// The host.
+        host: HostId,
+        /// Who wishes it.
+        by: Actor,
+    },
+    /// Write down which blocks have ended. The leader's timer submits it at [`super::Model::next_expiry`].
+    ExpireBlocks,
+}
+
+impl Command {
+    /// The identity of a block that this command makes.
+    pub(crate) fn block_id(&self) -> BlockId {
+        BlockId::new(self.id.get())
+    }
+
+    /// The log entry for what was decided. `accepted_at` is what [`super::Model::next_accepted_at`] said when it was decided;
+    /// `salt` is asked once for each erasable event.
+    pub fn envelope(
+        &self,
+        events: Vec<Event>,
+        accepted_at: Timestamp,
+        salt: &mut dyn FnMut() -> Salt,
+    ) -> Envelope {
+        let events = events
+            .into_iter()
+            .map(|event| Recorded {
+                observed_at: self.observed_at,
+                salt: if event.kind().class().is_erasable() {
+                    salt()
+                } else {
+                    Salt::default()
+                },
+                event,
+            })
+            .collect();
+        Envelope {
+            command: self.id,
+            origin: self.origin,
+            accepted_at,
+            events,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Which commands have taken effect: a command that comes twice takes effect once.
+//!
+//! Observations are numbered by their host, so one number per host and incarnation remembers all of them. The other
+//! commands are remembered by id, for a day of log time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use log_format::envelope::Envelope;
+use log_format::ids::{CommandId, HostId, Incarnation, LogIndex, Origin, OriginSequence};
+use log_format::time::Timestamp;
+use sha2::Sha256;
+
+use crate::digest::Canonical;
+
+/// How long a command's id is remembered: a client that repeats a request after longer than a day means a new one.
+pub const REMEMBERED_FOR: Duration = Duration::from_secs(86_400);
+/// Ids at most. People and timers make some thousands a day; a client in a loop must not fill the memory.
+pub const MAX_REMEMBERED: usize = 65_536;
+/// Host incarnations at most; far more than a cluster has in its life. The one heard least recently makes room.
+pub const MAX_ORIGINS: usize = 4_096;
+
+/// How far a host's observations have taken effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Acknowledged {
+    sequence: OriginSequence,
+    index: LogIndex,
+    /// Observations that never came before a later one did.
+    missing: u64,
+}
+
+/// The memory of commands.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Dedupe {
+    by_id: BTreeMap<CommandId, LogIndex>,
+    /// The ids in log order.
+    order: VecDeque<(Timestamp, CommandId)>,
+    origins: BTreeMap<(HostId, Incarnation), Acknowledged>,
+}
+
+impl Dedupe {
+    /// An index at or before which the command took effect, if it did.
+    pub(crate) fn applied_at(&self, id: CommandId, origin: &Origin) -> Option<LogIndex> {
+        if origin.sequence == OriginSequence::default() {
+            return self.by_id.get(&id).copied();
+        }
+        let acknowledged = self.origins.get(&(origin.host, origin.incarnation))?;
+        (origin.sequence <= acknowledged.sequence).then_some(acknowledged.index)
+    }
+
+    /// The last observation of a host incarnation that took effect; its spool may forget what is not later.
+    pub(crate) fn acknowledged(&self, host: HostId, incarnation: Incarnation) -> OriginSequence {
+        self.origins
+            .get(&(host, incarnation))
+            .map_or(OriginSequence::default(), |origin| origin.sequence)
+    }
+
+    /// Observations of a host incarnation that never came before a later one did.
+    pub(crate) fn missing(&self, host: HostId, incarnation: Incarnation) -> u64 {
+        self.origins
+            .get(&(host, incarnation))
+            .map_or(0, |origin| origin.missing)
+    }
+
+    pub(crate) fn evolve(&mut self, index: LogIndex, envelope: &Envelope) {
+        let Envelope {
+            command,
+            origin,
+            accepted_at,
+            events: _,
+        } = envelope;
+        if origin.sequence == OriginSequence::default() {
+            self.remember(index, *command, *accepted_at);
+        } else {
+            self.acknowledge(index, origin);
+        }
+        self.forget(*accepted_at);
+    }
+
+    fn remember(&mut self, index: LogIndex, id: CommandId, at: Timestamp) {
+        if self.by_id.insert(id, index).is_none() {
+            self.order.push_back((at, id));
+        }
+    }
+
+    fn acknowledge(&mut self, index: LogIndex, origin: &Origin) {
+        let key = (origin.host, origin.incarnation);
+        if !self.origins.contains_key(&key) && MAX_ORIGINS <= self.origins.len() {
+            let oldest = self
+                .origins
+                .iter()
+                .min_by_key(|(_, held)| held.index)
+                .map(|(key, _)| *key);
+            if let Some(key) = oldest {
+                self.origins.remove(&key);
+            }
+        }
+        let held = self.origins.entry(key).or_insert(Acknowledged {
+            sequence: OriginSequence::default(),
+            index,
+            missing: 0,
+        });
+        let gap = origin
+            .sequence
+            .get()
+            .saturating_sub(held.sequence.get())
+            .saturating_sub(1);
+        held.missing = held.missing.saturating_add(gap);
+        held.sequence = held.sequence.max(origin.sequence);
+        held.index = index;
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        while let Some((at, id)) = self.order.front().copied() {
+            if now < at.after(REMEMBERED_FOR) && self.order.len() <= MAX_REMEMBERED {
+                break;
+            }
+            self.order.pop_front();
+            self.by_id.remove(&id);
+        }
+    }
+}
+
+impl Canonical for Acknowledged {
+    fn put(&self, out: &mut Sha256) {
+        let Self {
+            sequence,
+            index,
+            missing,
+        } = self;
+        sequence.put(out);
+        index.put(out);
+        missing.put(out);
+    }
+}
+
+impl Canonical for Dedupe {
+    fn put(&self, out: &mut Sha256) {
+        let Self {
+            by_id,
+            order,
+            origins,
+        } = self;
+        by_id.put(out);
+        order.put(out);
+        origins.put(out);
+    }
+}

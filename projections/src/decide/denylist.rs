@@ -1,0 +1,449 @@
+//! The rules about addresses: which facts follow from an attack, from strikes, and from a person's word.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use log_format::event::{
+    Actor, AddressAllowed, AddressBlocked, AddressDenied, AddressReleased, AttackEvent, AttackKind,
+    AttackObserved, BlockReason, DenyReason, DenylistEvent, Event, Evidence, ReleaseCause, Rule, Sanction,
+    Scope, StrikeDelta, StrikesCounted, Text,
+};
+use log_format::ids::{BlockId, HostId};
+use log_format::time::Timestamp;
+
+use super::addresses::{DeniedBy, MAX_ALLOWED, MAX_DENIED};
+use super::escalation;
+use super::settings::{MAX_BLOCK_SECONDS, check_range};
+use super::strikes::{STRIKE_WINDOW, Tally};
+use super::{Model, Rejection, Verdict};
+use crate::address::{Untouchable, canonical, canonical_network, special_within};
+
+/// Shortest prefixes that a person may list: a /8 is the largest block that was ever given to one owner; wider ones are slips.
+pub const SHORTEST_V4_PREFIX: u8 = 8;
+/// The same for IPv6, where registries themselves hold /12 and owners /20 and longer.
+pub const SHORTEST_V6_PREFIX: u8 = 16;
+/// Releases of one [`super::CommandBody::ExpireBlocks`] at most, so that the entry stays small; the rest waits for the next.
+pub const MAX_RELEASES: usize = 512;
+
+/// What an attack may cost its source; the evidence caps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// SIP ports, minutes, not counted towards the permanent block: anybody could have forged the packets.
+    SoftBlock,
+    /// The whole address, escalating.
+    Block,
+}
+
+/// An attack for which something is due.
+struct Offence {
+    source: IpAddr,
+    due: Due,
+    reason: BlockReason,
+    block: BlockId,
+}
+
+/// A sensor's rule was tipped: always the fact, and a block where one is due.
+pub(super) fn report_attack(
+    model: &Model,
+    observed: AttackObserved,
+    block: BlockId,
+    at: Timestamp,
+) -> Vec<Event> {
+    let observed = AttackObserved {
+        source: canonical(observed.source),
+        victim: canonical(observed.victim),
+        ..observed
+    };
+    let offence = due(observed.sanction, observed.evidence).map(|due| Offence {
+        source: observed.source,
+        due,
+        block,
+        reason: BlockReason::Attack {
+            rule: observed.rule,
+            attack: observed.attack,
+            evidence: observed.evidence,
+            count: observed.count,
+            victim: observed.victim,
+            user_agent: observed.user_agent.clone(),
+            known_user_agent: observed.known_user_agent,
+        },
+    });
+    let sanction = offence.and_then(|offence| sanction(model, offence, at));
+    let fact = Event::Attack(AttackEvent::Observed(observed));
+    std::iter::once(fact)
+        .chain(sanction.map(Event::Denylist))
+        .collect()
+}
+
+/// A sensor's strikes: always the fact, and a block for each source whose strikes at all hosts now tip the rule.
+pub(super) fn count_strikes(
+    model: &Model,
+    counted: StrikesCounted,
+    (block, host): (BlockId, HostId),
+    (observed_at, at): (Timestamp, Timestamp),
+) -> Vec<Event> {
+    let deltas: Vec<StrikeDelta> = counted
+        .deltas
+        .into_iter()
+        .take(StrikesCounted::MAX_DELTAS)
+        .map(|delta| StrikeDelta {
+            source: canonical(delta.source),
+            ..delta
+        })
+        .collect();
+    let limit = model.settings.bad_registrations_per_minute;
+    let tipped: Vec<Event> = countable(&deltas, host, observed_at, at)
+        .into_iter()
+        .filter_map(|(source, added)| {
+            let tally = model.strikes.tally(source, at).and(added);
+            let evidence = tally.tips(limit)?;
+            let due = due(Sanction::Block, evidence)?;
+            let reason = strikes_reason(source, evidence, tally.total());
+            sanction(
+                model,
+                Offence {
+                    source,
+                    due,
+                    reason,
+                    block,
+                },
+                at,
+            )
+        })
+        .map(Event::Denylist)
+        .collect();
+    let fact = Event::Attack(AttackEvent::StrikesCounted(StrikesCounted { deltas }));
+    std::iter::once(fact).chain(tipped).collect()
+}
+
+/// The strikes of a report that count towards the minute's sum, by source. A report that was under way for longer than the
+/// window, such as a spool merged after a network split, is history: an office's harmless strikes of hours, merged within
+/// a second, must not look like an attack.
+pub(super) fn countable(
+    deltas: &[StrikeDelta],
+    host: HostId,
+    observed_at: Timestamp,
+    at: Timestamp,
+) -> BTreeMap<IpAddr, Tally> {
+    let mut sums = BTreeMap::new();
+    if STRIKE_WINDOW < at.since(observed_at) {
+        return sums;
+    }
+    for StrikeDelta {
+        source,
+        rule,
+        proven,
+        unproven,
+    } in deltas
+    {
+        match rule {
+            Rule::BadRegistrations => {
+                let sum = sums.entry(*source).or_insert(Tally::NOTHING);
+                *sum = sum.and(Tally::reported(*proven, *unproven, host));
+            }
+            // One packet tips this rule, so there is nothing to sum.
+            Rule::BlockedUserAgent => {}
+        }
+    }
+    sums
+}
+
+/// Drops an address for a time, because a person said so.
+pub(super) fn block(
+    model: &Model,
+    (source, block): (IpAddr, BlockId),
+    seconds: Option<u64>,
+    (note, by): (Text, Actor),
+    at: Timestamp,
+) -> Result<Vec<Event>, Rejection> {
+    let source_address = canonical(source);
+    let seconds = seconds.unwrap_or(model.settings.seconds_of_block(1));
+    check_range("seconds", seconds, 1, MAX_BLOCK_SECONDS)?;
+    let until = at.after(Duration::from_secs(seconds));
+    let network = IpNet::from(source_address);
+    match model.verdict(source_address, at) {
+        Verdict::Untouchable(why) => return Err(Rejection::NeverBlocked { source_address, why }),
+        Verdict::Allowed { network: allowed, .. } => return Err(Rejection::Allowlisted { network, allowed }),
+        Verdict::Denied { network: denied } => return Err(Rejection::AlreadyDenied { network, denied }),
+        Verdict::Blocked { until: held } if until <= held => {
+            return Err(Rejection::AlreadyBlocked {
+                source_address,
+                until: held,
+            });
+        }
+        Verdict::Blocked { .. } | Verdict::SoftBlocked { .. } | Verdict::Free => {}
+    }
+    if !model.addresses.blocks.has_room_for(Sanction::Block) {
+        return Err(Rejection::ListFull {
+            list: "blocks",
+            limit: model.addresses.blocks.limit(),
+        });
+    }
+    Ok(vec![Event::Denylist(DenylistEvent::AddressBlocked(
+        AddressBlocked {
+            block,
+            source: source_address,
+            scope: Scope::Address,
+            sanction: Sanction::Block,
+            reason: BlockReason::Manual { by, note },
+            until,
+            strikes: 0,
+        },
+    ))])
+}
+
+/// Drops an address or network for good, because a person said so.
+pub(super) fn deny(
+    model: &Model,
+    network: IpNet,
+    reason: DenyReason,
+    at: Timestamp,
+) -> Result<Vec<Event>, Rejection> {
+    let network = canonical_network(network);
+    check_width(network)?;
+    check_touchable(model, network)?;
+    if let Some((allowed, _)) = live_allowance(model, network, at) {
+        return Err(Rejection::Allowlisted { network, allowed });
+    }
+    match model.addresses.denied.get(&network) {
+        Some(DeniedBy::Person) => {
+            return Err(Rejection::AlreadyDenied {
+                network,
+                denied: network,
+            });
+        }
+        Some(DeniedBy::Threshold) => {}
+        None if MAX_DENIED <= model.addresses.denied.len() => {
+            return Err(Rejection::ListFull {
+                list: "denylist",
+                limit: MAX_DENIED,
+            });
+        }
+        None => {}
+    }
+    Ok(vec![Event::Denylist(DenylistEvent::AddressDenied(
+        AddressDenied { network, reason },
+    ))])
+}
+
+/// Never drops an address or network, because a person said so.
+pub(super) fn allow(
+    model: &Model,
+    network: IpNet,
+    seconds: Option<u64>,
+    (note, by): (Text, Actor),
+    at: Timestamp,
+) -> Result<Vec<Event>, Rejection> {
+    let network = canonical_network(network);
+    check_width(network)?;
+    check_seconds(seconds, "seconds")?;
+    let allowed = &model.addresses.allowed;
+    if MAX_ALLOWED <= allowed.len() && allowed.get(&network).is_none() {
+        return Err(Rejection::ListFull {
+            list: "allowlist",
+            limit: MAX_ALLOWED,
+        });
+    }
+    let until = seconds.map(|seconds| at.after(Duration::from_secs(seconds)));
+    let allowed = AddressAllowed {
+        network,
+        until,
+        by,
+        note,
+    };
+    Ok(vec![Event::Denylist(DenylistEvent::AddressAllowed(allowed))])
+}
+
+/// Lets an address go, because a person said so.
+pub(super) fn unblock(
+    model: &Model,
+    source: IpAddr,
+    allow_seconds: Option<u64>,
+    by: Actor,
+    at: Timestamp,
+) -> Result<Vec<Event>, Rejection> {
+    let source_address = canonical(source);
+    check_seconds(allow_seconds, "allow_seconds")?;
+    let listed = model.addresses.lists(source_address, at);
+    let network = IpNet::from(source_address);
+    let wider = model
+        .addresses
+        .denied
+        .covering(source_address)
+        .find(|(denied, _)| *denied != network);
+    match wider {
+        // Released from its own place, it would still be dropped.
+        Some((network, _)) if allow_seconds.is_none() => {
+            return Err(Rejection::DeniedByNetwork {
+                source_address,
+                network,
+            });
+        }
+        None if !listed => return Err(Rejection::NotListed { source_address }),
+        Some(_) | None => {}
+    }
+    let cause = ReleaseCause::Manual { by: by.clone() };
+    let released = AddressReleased {
+        source: source_address,
+        cause,
+    };
+    let released = listed.then_some(Event::Denylist(DenylistEvent::AddressReleased(released)));
+    let allowed = match allow_seconds {
+        Some(_) => allow(model, network, allow_seconds, (Text::default(), by), at)?,
+        None => Vec::new(),
+    };
+    Ok(released.into_iter().chain(allowed).collect())
+}
+
+/// Writes down which addresses have no live block any more.
+pub(super) fn expire(model: &Model, at: Timestamp) -> Vec<Event> {
+    let mut events: BTreeMap<IpAddr, Event> = BTreeMap::new();
+    for source in model.addresses.blocks.ended(at) {
+        if MAX_RELEASES <= events.len() {
+            break;
+        }
+        if model
+            .addresses
+            .blocks
+            .blocks(source)
+            .iter()
+            .all(|block| !block.is_live(at))
+        {
+            let released = AddressReleased {
+                source,
+                cause: ReleaseCause::Expired,
+            };
+            events.insert(source, Event::Denylist(DenylistEvent::AddressReleased(released)));
+        }
+    }
+    events.into_values().collect()
+}
+
+/// What the sensor holds to be due, capped by its evidence. It never makes a denial: only the threshold does.
+const fn due(sanction: Sanction, evidence: Evidence) -> Option<Due> {
+    match (sanction, evidence) {
+        (Sanction::Observe | Sanction::Shape, _) => None,
+        (Sanction::SoftBlock, _) => Some(Due::SoftBlock),
+        (Sanction::Block | Sanction::Permanent, Evidence::Unproven) => Some(Due::SoftBlock),
+        (Sanction::Block | Sanction::Permanent, Evidence::Proven | Evidence::Corroborated) => {
+            Some(Due::Block)
+        }
+    }
+}
+
+/// The fact that follows from an offence; none if the address may not be blocked, or already pays as much.
+fn sanction(model: &Model, offence: Offence, at: Timestamp) -> Option<DenylistEvent> {
+    match (model.verdict(offence.source, at), offence.due) {
+        (Verdict::Untouchable(_) | Verdict::Allowed { .. }, _) => None,
+        (Verdict::Denied { .. } | Verdict::Blocked { .. }, _) => None,
+        (Verdict::SoftBlocked { .. }, Due::SoftBlock) => None,
+        (Verdict::Free, Due::SoftBlock) => soft_block(model, offence, at),
+        (Verdict::SoftBlocked { .. } | Verdict::Free, Due::Block) => escalate(model, offence, at),
+    }
+}
+
+fn soft_block(model: &Model, offence: Offence, at: Timestamp) -> Option<DenylistEvent> {
+    let Offence {
+        source,
+        due: _,
+        reason,
+        block,
+    } = offence;
+    let room = model.addresses.blocks.has_room_for(Sanction::SoftBlock);
+    room.then(|| {
+        DenylistEvent::AddressBlocked(AddressBlocked {
+            block,
+            source,
+            scope: Scope::Address,
+            sanction: Sanction::SoftBlock,
+            reason,
+            until: escalation::soft_until(block, source, at),
+            strikes: 0,
+        })
+    })
+}
+
+/// The next step: a longer block, or the denylist once the threshold is passed and the list has room.
+fn escalate(model: &Model, offence: Offence, at: Timestamp) -> Option<DenylistEvent> {
+    let Offence {
+        source,
+        due: _,
+        reason,
+        block,
+    } = offence;
+    let blocks = model.addresses.blocks_counted(source, at);
+    let threshold = model.settings.block_threshold;
+    if 0 < threshold && threshold <= blocks && model.addresses.denied.len() < MAX_DENIED {
+        return Some(DenylistEvent::AddressDenied(AddressDenied {
+            network: IpNet::from(source),
+            reason: DenyReason::Threshold { blocks, last: reason },
+        }));
+    }
+    let strikes = blocks.saturating_add(1);
+    let room = model.addresses.blocks.has_room_for(Sanction::Block);
+    room.then(|| {
+        DenylistEvent::AddressBlocked(AddressBlocked {
+            block,
+            source,
+            scope: Scope::Address,
+            sanction: Sanction::Block,
+            reason,
+            until: escalation::firm_until(&model.settings, strikes, (block, source), at),
+            strikes,
+        })
+    })
+}
+
+/// The reason of a block that no single packet tipped: it has no victim, which the unspecified address says.
+fn strikes_reason(source: IpAddr, evidence: Evidence, count: u32) -> BlockReason {
+    let victim = match source {
+        IpAddr::V4(_) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+    };
+    BlockReason::Attack {
+        rule: Rule::BadRegistrations,
+        attack: AttackKind::Register,
+        evidence,
+        count,
+        victim,
+        user_agent: Text::default(),
+        known_user_agent: false,
+    }
+}
+
+fn check_seconds(seconds: Option<u64>, field: &'static str) -> Result<(), Rejection> {
+    seconds.map_or(Ok(()), |seconds| {
+        check_range(field, seconds, 1, MAX_BLOCK_SECONDS)
+    })
+}
+
+fn check_width(network: IpNet) -> Result<(), Rejection> {
+    let shortest = match network {
+        IpNet::V4(_) => SHORTEST_V4_PREFIX,
+        IpNet::V6(_) => SHORTEST_V6_PREFIX,
+    };
+    if network.prefix_len() < shortest {
+        return Err(Rejection::NetworkTooWide { network, shortest });
+    }
+    Ok(())
+}
+
+fn check_touchable(model: &Model, network: IpNet) -> Result<(), Rejection> {
+    let why = special_within(&network).or(model.hosts.owner_within(&network).map(Untouchable::Host));
+    match why {
+        None => Ok(()),
+        Some(why) if network.prefix_len() == network.max_prefix_len() => Err(Rejection::NeverBlocked {
+            source_address: network.addr(),
+            why,
+        }),
+        Some(why) => Err(Rejection::HoldsUntouchable { network, why }),
+    }
+}
+
+/// The live allowance of exactly this network: of equal prefixes the allowance wins, so a denial would do nothing.
+fn live_allowance(model: &Model, network: IpNet, at: Timestamp) -> Option<(IpNet, Option<Timestamp>)> {
+    let until = *model.addresses.allowed.get(&network)?;
+    super::addresses::lasts(until, at).then_some((network, until))
+}

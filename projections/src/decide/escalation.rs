@@ -1,0 +1,78 @@
+//! How long a block lasts.
+//!
+//! A flat hour is a metronome: attackers come back after sixty-one minutes. So each further block of an address is longer,
+//! and every end is moved a little, by an amount that follows from the block's identity: all hosts, and every replay, find the same.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use log_format::ids::BlockId;
+use log_format::time::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::Settings;
+use crate::digest::Canonical;
+
+/// Seconds of a soft block before its jitter; with it, it stays below the five minutes that unproven evidence may cost.
+pub const SOFT_BLOCK_SECONDS: u64 = 270;
+/// The most that an end is moved, in thousandths of the block's time.
+pub const JITTER_PERMILLE: u64 = 100;
+
+/// When a soft block made at `at` ends.
+pub(super) fn soft_until(block: BlockId, source: IpAddr, at: Timestamp) -> Timestamp {
+    at.after(jittered(SOFT_BLOCK_SECONDS, block, source))
+}
+
+/// When the `strike`th dynamic block of an address, made at `at`, ends.
+pub(super) fn firm_until(
+    settings: &Settings,
+    strike: u32,
+    (block, source): (BlockId, IpAddr),
+    at: Timestamp,
+) -> Timestamp {
+    at.after(jittered(settings.seconds_of_block(strike), block, source))
+}
+
+fn jittered(seconds: u64, block: BlockId, source: IpAddr) -> Duration {
+    let thousandths = 1_000 - JITTER_PERMILLE + draw(block, source) % (2 * JITTER_PERMILLE + 1);
+    Duration::from_millis(seconds.saturating_mul(thousandths))
+}
+
+/// A number that only block and address determine.
+fn draw(block: BlockId, source: IpAddr) -> u64 {
+    let mut hash = Sha256::new();
+    block.put(&mut hash);
+    source.put(&mut hash);
+    hash.finalize()
+        .iter()
+        .take(8)
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_stays_within_a_tenth_and_uses_all_of_it() {
+        let at = Timestamp::from_seconds(1_000_000);
+        let source: IpAddr = "192.0.2.1".parse().unwrap();
+        let ends: Vec<u64> = (0..=u8::MAX)
+            .flat_map(|a| {
+                (0..8_u8).map(move |b| BlockId::new([a, b, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]))
+            })
+            .map(|block| jittered(3_600, block, source).as_millis().try_into().unwrap())
+            .collect();
+        assert_eq!(ends.iter().min(), Some(&3_240_000));
+        assert_eq!(ends.iter().max(), Some(&3_960_000));
+        let soft = soft_until(BlockId::new([9; 16]), source, at);
+        assert!(soft <= at.after(Duration::from_secs(297)));
+    }
+
+    #[test]
+    fn addresses_of_one_command_end_at_different_times() {
+        let block = BlockId::new([1; 16]);
+        let ends = (1..=50_u8).map(|last| jittered(3_600, block, IpAddr::from([192, 0, 2, last])));
+        assert!(40 < ends.collect::<std::collections::BTreeSet<_>>().len());
+    }
+}

@@ -1,0 +1,137 @@
+//! Decisions: commands become events, or are refused. Only the leader decides; every host folds what was decided.
+//!
+//! What can become of an address:
+//!
+//! ```text
+//!                 unproven attack                 proven attack
+//!        ┌──────┐ ──────────────> ┌────────────┐ ─────────────> ┌─────────┐
+//!   ┌──> │ free │                 │ soft-block │                │  block  │
+//!   │    └──────┘ ──────────────────────────────────────────────> └─────────┘
+//!   │      ^  │            proven attack, person                  │   │ ^
+//!   │      │  │                                                   │   │ │ expired, then a proven attack:
+//!   │      └──┼───────── expired, person's release ───────────────┘   │ │ the next, longer step
+//!   │         │                                                       v │
+//!   │         │ person                        ┌────────┐ <─── threshold passed within 30 days
+//!   │         └─────────────────────────────> │ denied │
+//!   └────────── person's release ──────────── └────────┘
+//!
+//!   allowed (person) and never blocked (built in, the cluster's hosts) stand before all of these: an address that comes
+//!   under an allowance leaves its blocks behind, and attacks from it are only written down.
+//! ```
+
+mod addresses;
+mod command;
+mod dedupe;
+mod denylist;
+mod escalation;
+mod hosts;
+mod model;
+mod rejection;
+mod settings;
+mod strikes;
+
+use log_format::event::{DenyReason, Event, HostEnrolled, HostInactive, HostRemoved, SettingsChanged};
+use log_format::ids::LogIndex;
+use log_format::time::Timestamp;
+
+pub use addresses::{HISTORY, MAX_ALLOWED, MAX_DENIED, MAX_HISTORIES};
+pub use command::{Command, CommandBody};
+pub use dedupe::{MAX_ORIGINS, MAX_REMEMBERED, REMEMBERED_FOR};
+pub use denylist::{MAX_RELEASES, SHORTEST_V4_PREFIX, SHORTEST_V6_PREFIX};
+pub use escalation::{JITTER_PERMILLE, SOFT_BLOCK_SECONDS};
+pub use hosts::{HostState, MAX_ADDRESSES_OF_HOST, MAX_HOSTS};
+pub use model::{Model, Overflows, Verdict};
+pub use rejection::Rejection;
+pub use settings::{
+    MAX_BAD_REGISTRATIONS, MAX_BLOCK_SECONDS, MAX_BLOCK_STEPS, MAX_BLOCK_THRESHOLD, MAX_PORT_RANGES,
+    MAX_USER_AGENTS, MIN_BLOCK_SECONDS, Settings,
+};
+pub use strikes::{MAX_STRIKING_SOURCES, STRIKE_WINDOW};
+
+pub(crate) use addresses::{DeniedBy, lasts};
+
+/// What became of a command that was not refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It makes these events happen, all or none. There may be none: then the command found the world as it wished.
+    Accepted {
+        /// The facts, in order.
+        events: Vec<Event>,
+    },
+    /// It took effect before.
+    AlreadyApplied {
+        /// A log index at or after that effect: who has applied it sees the effect.
+        index: LogIndex,
+    },
+}
+
+/// Judges a command against the fold of everything before it. Changes nothing.
+///
+/// `now` is the leader's clock; the events carry [`Model::next_accepted_at`] of it, and so must the entry's envelope.
+pub fn decide(model: &Model, command: &Command, now: Timestamp) -> Result<Decision, Rejection> {
+    if let Some(index) = model.dedupe.applied_at(command.id, &command.origin) {
+        return Ok(Decision::AlreadyApplied { index });
+    }
+    let at = model.next_accepted_at(now);
+    events_of(model, command, at).map(|events| Decision::Accepted { events })
+}
+
+fn events_of(model: &Model, command: &Command, at: Timestamp) -> Result<Vec<Event>, Rejection> {
+    let id = command.block_id();
+    match command.body.clone() {
+        CommandBody::ReportAttack(observed) => Ok(denylist::report_attack(model, observed, id, at)),
+        CommandBody::CountStrikes(counted) => {
+            let times = (command.observed_at, at);
+            Ok(denylist::count_strikes(
+                model,
+                counted,
+                (id, command.origin.host),
+                times,
+            ))
+        }
+        CommandBody::BlockAddress {
+            source,
+            seconds,
+            note,
+            by,
+        } => denylist::block(model, (source, id), seconds, (note, by), at),
+        CommandBody::DenyAddress { network, note, by } => {
+            denylist::deny(model, network, DenyReason::Manual { by, note }, at)
+        }
+        CommandBody::AllowAddress {
+            network,
+            seconds,
+            note,
+            by,
+        } => denylist::allow(model, network, seconds, (note, by), at),
+        CommandBody::UnblockAddress {
+            source,
+            allow_seconds,
+            by,
+        } => denylist::unblock(model, source, allow_seconds, by, at),
+        CommandBody::ChangeSettings {
+            expected_version,
+            changes,
+            by,
+        } => settings::change(&model.settings, expected_version, SettingsChanged { by, changes }),
+        CommandBody::EnrolHost {
+            host,
+            name,
+            addresses,
+        } => hosts::enrol(
+            model,
+            HostEnrolled {
+                host,
+                name,
+                addresses,
+            },
+            at,
+        ),
+        CommandBody::MarkHostActive { host } => hosts::mark_active(model, host),
+        CommandBody::MarkHostInactive { host, last_heard } => {
+            hosts::mark_inactive(model, HostInactive { host, last_heard })
+        }
+        CommandBody::RemoveHost { host, by } => hosts::remove(model, HostRemoved { host, by }),
+        CommandBody::ExpireBlocks => Ok(denylist::expire(model, at)),
+    }
+}

@@ -1,0 +1,212 @@
+//! The decision model: all that [`super::decide`] may know, as a fold of the log.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use log_format::envelope::{Envelope, Recorded};
+use log_format::event::{AttackEvent, DenylistEvent, Event, StrikesCounted};
+use log_format::ids::{HostId, Incarnation, LogIndex, OriginSequence};
+use log_format::time::Timestamp;
+use sha2::Sha256;
+
+use super::addresses::{Addresses, DeniedBy};
+use super::dedupe::Dedupe;
+use super::hosts::{HostState, Hosts};
+use super::strikes::Strikes;
+use super::{Settings, denylist};
+use crate::address::{Untouchable, canonical, special};
+use crate::digest::Canonical;
+
+/// The fold of the log that rules are judged against. Every host keeps one of what is committed; the leader keeps another
+/// with everything that it has proposed folded in.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    pub(crate) addresses: Addresses,
+    pub(crate) strikes: Strikes,
+    pub(crate) settings: Settings,
+    pub(crate) hosts: Hosts,
+    pub(crate) dedupe: Dedupe,
+    applied: LogIndex,
+    last_accepted_at: Timestamp,
+}
+
+/// What holds for an address. The variants stand in the order in which they are asked; the first that fits decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is never blocked, whatever any list says.
+    Untouchable(Untouchable),
+    /// A person allowed it. Of a person's allowances and denials the longest prefix holds; of equals the allowance.
+    Allowed {
+        /// The allowance.
+        network: IpNet,
+        /// Its end; `None`: for good.
+        until: Option<Timestamp>,
+    },
+    /// It is dropped for good.
+    Denied {
+        /// The denylist's network.
+        network: IpNet,
+    },
+    /// It is dropped for a time.
+    Blocked {
+        /// The end.
+        until: Timestamp,
+    },
+    /// It is dropped on SIP ports, for minutes.
+    SoftBlocked {
+        /// The end.
+        until: Timestamp,
+    },
+    /// Nothing is held against it.
+    Free,
+}
+
+/// What grew too large and what was done about it, for a person to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Overflows {
+    /// Blocks that made room for others.
+    pub blocks_evicted: u64,
+    /// Striking sources that found no room or lost theirs.
+    pub sources_evicted: u64,
+}
+
+impl Model {
+    /// Folds one committed entry. Entries come in log order, each once.
+    pub fn evolve(&mut self, index: LogIndex, envelope: &Envelope) {
+        let at = envelope.accepted_at;
+        for Recorded {
+            observed_at,
+            salt: _,
+            event,
+        } in &envelope.events
+        {
+            match event {
+                Event::Attack(AttackEvent::Observed(_)) => {} // Its block, if one is due, is a fact of its own.
+                Event::Attack(AttackEvent::StrikesCounted(StrikesCounted { deltas })) => {
+                    let sums = denylist::countable(deltas, envelope.origin.host, *observed_at, at);
+                    sums.into_iter()
+                        .for_each(|(source, tally)| self.strikes.add(source, tally, at));
+                }
+                Event::Denylist(event) => self.evolve_denylist(event, at),
+                Event::Settings(event) => self.settings.evolve(event),
+                Event::Host(event) => self.hosts.evolve(event),
+            }
+        }
+        self.dedupe.evolve(index, envelope);
+        self.applied = index;
+        self.last_accepted_at = self.last_accepted_at.max(at);
+    }
+
+    fn evolve_denylist(&mut self, event: &DenylistEvent, at: Timestamp) {
+        match event {
+            DenylistEvent::AddressBlocked(event) => self.addresses.block(event, at),
+            DenylistEvent::AddressReleased(event) => {
+                self.addresses.release(event);
+                self.strikes.forget(event.source); // Else the next strike would block it again.
+            }
+            DenylistEvent::AddressDenied(event) => self.addresses.deny(event),
+            DenylistEvent::AddressAllowed(event) => self.addresses.allow(event, at),
+        }
+    }
+
+    /// What holds for an address now.
+    pub fn verdict(&self, address: IpAddr, now: Timestamp) -> Verdict {
+        let address = canonical(address);
+        if let Some(why) = special(address).or(self.hosts.owner(address).map(Untouchable::Host)) {
+            return Verdict::Untouchable(why);
+        }
+        let manual = self.addresses.denial(address, DeniedBy::Person);
+        match (self.addresses.allowance(address, now), manual) {
+            (Some((allowed, until)), manual)
+                if manual.is_none_or(|denied| denied.prefix_len() <= allowed.prefix_len()) =>
+            {
+                return Verdict::Allowed {
+                    network: allowed,
+                    until,
+                };
+            }
+            (_, Some(network)) => return Verdict::Denied { network },
+            (_, None) => {}
+        }
+        if let Some(network) = self.addresses.denial(address, DeniedBy::Threshold) {
+            return Verdict::Denied { network };
+        }
+        match self.addresses.blocks.strongest(address, now) {
+            None => Verdict::Free,
+            Some(block) if block.sanction <= log_format::event::Sanction::SoftBlock => {
+                Verdict::SoftBlocked { until: block.until }
+            }
+            Some(block) => Verdict::Blocked { until: block.until },
+        }
+    }
+
+    /// The time of the next entry: later than that of every entry so far, also if the clock went back.
+    pub fn next_accepted_at(&self, now: Timestamp) -> Timestamp {
+        now.max(Timestamp::from_nanos(
+            self.last_accepted_at.nanos().saturating_add(1),
+        ))
+    }
+
+    /// When the next block ends: the leader submits [`super::CommandBody::ExpireBlocks`] then.
+    pub fn next_expiry(&self) -> Option<Timestamp> {
+        self.addresses.blocks.next_end()
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What a host is to the cluster; `None` if it never was in it.
+    pub fn host_state(&self, host: HostId) -> Option<HostState> {
+        self.hosts.state(host)
+    }
+
+    /// The last observation of a host incarnation that took effect; its spool may forget what is not later.
+    pub fn acknowledged(&self, host: HostId, incarnation: Incarnation) -> OriginSequence {
+        self.dedupe.acknowledged(host, incarnation)
+    }
+
+    /// Observations of a host incarnation that never came before a later one did; they are lost.
+    pub fn missing(&self, host: HostId, incarnation: Incarnation) -> u64 {
+        self.dedupe.missing(host, incarnation)
+    }
+
+    /// The last entry folded.
+    pub fn applied(&self) -> LogIndex {
+        self.applied
+    }
+
+    /// The time of the last entry folded.
+    pub fn last_accepted_at(&self) -> Timestamp {
+        self.last_accepted_at
+    }
+
+    /// What grew too large.
+    pub fn overflows(&self) -> Overflows {
+        Overflows {
+            blocks_evicted: self.addresses.blocks.evicted(),
+            sources_evicted: self.strikes.evicted(),
+        }
+    }
+
+    /// Adds the state's canonical bytes.
+    pub fn digest_into(&self, out: &mut Sha256) {
+        let Self {
+            addresses,
+            strikes,
+            settings,
+            hosts,
+            dedupe,
+            applied,
+            last_accepted_at,
+        } = self;
+        addresses.put(out);
+        strikes.put(out);
+        settings.put(out);
+        hosts.put(out);
+        dedupe.put(out);
+        applied.put(out);
+        last_accepted_at.put(out);
+    }
+}

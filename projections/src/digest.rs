@@ -1,0 +1,229 @@
+//! Canonical bytes of a state, straight into SHA-256: equal states give equal hashes on every host, for ever.
+//!
+//! Numbers are little-endian, variants carry a number, collections their length first, so no two states share their bytes.
+//! Structs are taken apart field by field: a field that is added does not compile until it is hashed.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use log_format::event::{
+    Actor, AttackKind, EnforcementMode, Evidence, PortRange, Rule, Sanction, Scope, Text,
+};
+use log_format::ids::{BlockId, CommandId, HostId, Incarnation, LogIndex, OriginSequence, Position};
+use log_format::time::Timestamp;
+use sha2::{Digest, Sha256};
+
+/// A value with canonical bytes.
+pub(crate) trait Canonical {
+    /// Adds the value's bytes.
+    fn put(&self, out: &mut Sha256);
+}
+
+macro_rules! numbers {
+    ($($number:ty),*) => {$(
+        impl Canonical for $number {
+            fn put(&self, out: &mut Sha256) {
+                out.update(self.to_le_bytes());
+            }
+        }
+    )*};
+}
+numbers!(u8, u16, u32, u64);
+
+macro_rules! wrapped {
+    ($($name:ty),*) => {$(
+        impl Canonical for $name {
+            fn put(&self, out: &mut Sha256) {
+                self.get().put(out);
+            }
+        }
+    )*};
+}
+wrapped!(BlockId, CommandId, HostId, Incarnation, LogIndex, OriginSequence);
+
+impl Canonical for usize {
+    fn put(&self, out: &mut Sha256) {
+        u64::try_from(*self).unwrap_or(u64::MAX).put(out);
+    }
+}
+
+impl Canonical for bool {
+    fn put(&self, out: &mut Sha256) {
+        u8::from(*self).put(out);
+    }
+}
+
+impl Canonical for () {
+    fn put(&self, _out: &mut Sha256) {}
+}
+
+impl Canonical for [u8; 16] {
+    fn put(&self, out: &mut Sha256) {
+        out.update(self);
+    }
+}
+
+impl Canonical for Timestamp {
+    fn put(&self, out: &mut Sha256) {
+        self.nanos().put(out);
+    }
+}
+
+impl Canonical for Position {
+    fn put(&self, out: &mut Sha256) {
+        let Self { index, ordinal } = self;
+        index.put(out);
+        ordinal.put(out);
+    }
+}
+
+impl Canonical for IpAddr {
+    fn put(&self, out: &mut Sha256) {
+        match self {
+            Self::V4(address) => {
+                4_u8.put(out);
+                out.update(address.octets());
+            }
+            Self::V6(address) => {
+                6_u8.put(out);
+                out.update(address.octets());
+            }
+        }
+    }
+}
+
+impl Canonical for IpNet {
+    fn put(&self, out: &mut Sha256) {
+        self.addr().put(out);
+        self.prefix_len().put(out);
+    }
+}
+
+impl Canonical for Text {
+    fn put(&self, out: &mut Sha256) {
+        self.as_bytes().len().put(out);
+        out.update(self.as_bytes());
+    }
+}
+
+impl Canonical for str {
+    fn put(&self, out: &mut Sha256) {
+        self.len().put(out);
+        out.update(self.as_bytes());
+    }
+}
+
+impl Canonical for Actor {
+    fn put(&self, out: &mut Sha256) {
+        match self {
+            Self::System => 0_u8.put(out),
+            Self::Administrator(name) => {
+                1_u8.put(out);
+                name.put(out);
+            }
+        }
+    }
+}
+
+impl Canonical for AttackKind {
+    fn put(&self, out: &mut Sha256) {
+        self.name().put(out);
+    }
+}
+
+impl Canonical for Rule {
+    fn put(&self, out: &mut Sha256) {
+        self.name().put(out);
+    }
+}
+
+impl Canonical for Evidence {
+    fn put(&self, out: &mut Sha256) {
+        self.name().put(out);
+    }
+}
+
+impl Canonical for Sanction {
+    fn put(&self, out: &mut Sha256) {
+        self.name().put(out);
+    }
+}
+
+impl Canonical for Scope {
+    fn put(&self, out: &mut Sha256) {
+        self.name().put(out);
+        match self {
+            Self::Address => {}
+            Self::AddressPort(port) => port.put(out),
+            Self::Prefix(length) => length.put(out),
+        }
+    }
+}
+
+impl Canonical for PortRange {
+    fn put(&self, out: &mut Sha256) {
+        let Self { first, last } = self;
+        first.put(out);
+        last.put(out);
+    }
+}
+
+impl Canonical for EnforcementMode {
+    fn put(&self, out: &mut Sha256) {
+        match self {
+            Self::Block => 0_u8.put(out),
+            Self::Watch => 1_u8.put(out),
+        }
+    }
+}
+
+impl<T: Canonical> Canonical for Option<T> {
+    fn put(&self, out: &mut Sha256) {
+        match self {
+            None => 0_u8.put(out),
+            Some(value) => {
+                1_u8.put(out);
+                value.put(out);
+            }
+        }
+    }
+}
+
+impl<T: Canonical> Canonical for Vec<T> {
+    fn put(&self, out: &mut Sha256) {
+        self.len().put(out);
+        self.iter().for_each(|value| value.put(out));
+    }
+}
+
+impl<T: Canonical> Canonical for VecDeque<T> {
+    fn put(&self, out: &mut Sha256) {
+        self.len().put(out);
+        self.iter().for_each(|value| value.put(out));
+    }
+}
+
+impl<T: Canonical> Canonical for BTreeSet<T> {
+    fn put(&self, out: &mut Sha256) {
+        self.len().put(out);
+        self.iter().for_each(|value| value.put(out));
+    }
+}
+
+impl<K: Canonical, V: Canonical> Canonical for BTreeMap<K, V> {
+    fn put(&self, out: &mut Sha256) {
+        self.len().put(out);
+        for (key, value) in self {
+            key.put(out);
+            value.put(out);
+        }
+    }
+}
+
+impl<A: Canonical, B: Canonical> Canonical for (A, B) {
+    fn put(&self, out: &mut Sha256) {
+        self.0.put(out);
+        self.1.put(out);
+    }
+}

@@ -1,0 +1,1 @@
+//! What the kernel of every host should hold.

@@ -1,0 +1,1 @@
+//! Read models: folds of the log that people query.
