@@ -1,0 +1,126 @@
+/**
+ * The list of active blocks as a fold: one page as it was fetched, then live events, then the passing of time. Pure.
+ *
+ * ```text
+ *            block (renewed)                     LINGER_MS
+ *   active <────────────────── gone (lifted | unblocked) ────> dropped
+ *      │  release, or until <= now   ^
+ *      └─────────────────────────────┘
+ * ```
+ *
+ * Rows never move or appear by themselves: addresses that are new are only counted, until the reader asks for them.
+ */
+
+import { instant } from './countdown';
+import type { Block, LiveEvent, Page } from './dto';
+import type { BlocksView } from './view';
+
+/** How long a row that is over stays, so that the eye can follow it. */
+export const LINGER_MS = 3000;
+
+export interface Gone {
+  how: 'lifted' | 'unblocked';
+  at: number;
+}
+
+export interface Row {
+  block: Block;
+  gone: Gone | null;
+}
+
+export interface BlockList {
+  rows: Row[];
+  total: number;
+  asOf: number;
+  /** Addresses that were blocked since, and match the filter. */
+  fresh: string[];
+}
+
+export function fromPage(page: Page<Block>): BlockList {
+  return { rows: page.items.map((block) => ({ block, gone: null })), total: page.total, asOf: page.as_of, fresh: [] };
+}
+
+/** The list after one event. */
+export function reduceList(list: BlockList, event: LiveEvent, view: BlocksView, now: number): BlockList {
+  switch (event.kind) {
+    case 'block':
+      return withBlock(list, event.data, view);
+    case 'release':
+      return withRelease(list, event.data.address, event.data.cause === 'expired' ? 'lifted' : 'unblocked', now);
+    case 'hello':
+    case 'attack':
+    case 'denied':
+    case 'allowed':
+    case 'settings':
+    case 'hosts':
+    case 'resync':
+    case 'lagged':
+      return list;
+  }
+}
+
+/** The list at `now`: rows whose time is over are marked, rows that were marked long enough leave. */
+export function passTime(list: BlockList, now: number): BlockList {
+  const due = list.rows.some((row) => isOver(row, now) || hasLingered(row, now));
+  if (!due) return list;
+  const kept = list.rows.filter((row) => !hasLingered(row, now));
+  return {
+    ...list,
+    total: list.total - (list.rows.length - kept.length),
+    rows: kept.map((row) => (isOver(row, now) ? { ...row, gone: { how: 'lifted', at: now } } : row)),
+  };
+}
+
+/** Newer facts about the rows that are shown, without adding or moving any. */
+export function refreshRows(list: BlockList, blocks: readonly Block[]): BlockList {
+  const known = new Map(blocks.map((block) => [block.address, block]));
+  return {
+    ...list,
+    rows: list.rows.map((row) => {
+      const newer = known.get(row.block.address);
+      return newer === undefined || newer.log_index < row.block.log_index ? row : { ...row, block: newer };
+    }),
+  };
+}
+
+/** Whether the filter would show this block; the host's own answer decides once the list is fetched again. */
+export function matches(block: Block, view: BlocksView): boolean {
+  if (view.type !== '' && block.type !== view.type) return false;
+  if (view.q === '' || view.q.includes('/')) return true;
+  const wanted = view.q.toLowerCase();
+  return [block.address, block.user_agent, block.rule, block.by, block.note, block.victim].some((text) =>
+    text?.toLowerCase().includes(wanted),
+  );
+}
+
+function withBlock(list: BlockList, block: Block, view: BlocksView): BlockList {
+  if (list.rows.some((row) => row.block.address === block.address)) {
+    return {
+      ...list,
+      rows: list.rows.map((row) =>
+        row.block.address === block.address && block.log_index >= row.block.log_index ? { block, gone: null } : row,
+      ),
+    };
+  }
+  const known = block.log_index <= list.asOf || list.fresh.includes(block.address);
+  if (known || !matches(block, view)) return list;
+  return { ...list, fresh: [...list.fresh, block.address] };
+}
+
+function withRelease(list: BlockList, address: string, how: Gone['how'], now: number): BlockList {
+  return {
+    ...list,
+    fresh: list.fresh.filter((known) => known !== address),
+    rows: list.rows.map((row) =>
+      row.block.address === address && row.gone === null ? { ...row, gone: { how, at: now } } : row,
+    ),
+  };
+}
+
+function isOver(row: Row, now: number): boolean {
+  return row.gone === null && row.block.until !== null && instant(row.block.until) <= now;
+}
+
+function hasLingered(row: Row, now: number): boolean {
+  return row.gone !== null && now - row.gone.at >= LINGER_MS;
+}
