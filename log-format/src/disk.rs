@@ -135,11 +135,7 @@ pub struct DiskError {
 impl DiskError {
     /// Names what was being done when the system refused.
     pub fn new(operation: Operation, path: &Path, source: io::Error) -> Self {
-        Self {
-            operation,
-            path: path.to_owned(),
-            source,
-        }
+        Self { operation, path: path.to_owned(), source }
     }
 
     /// Whether the file or directory is missing.

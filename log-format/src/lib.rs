@@ -12,5 +12,7 @@ pub mod disk;
 pub mod envelope;
 pub mod event;
 pub mod ids;
+pub mod recover;
 pub mod time;
 mod upcast;
+pub mod wal;

@@ -123,9 +123,7 @@ impl MemoryDisk {
         state.life += 1;
         state.inodes.values_mut().for_each(|inode| inode.opens = 0);
         state.forget_unnamed();
-        Self {
-            state: Arc::new(Mutex::new(state)),
-        }
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
     /// Cuts the power. Every unsynced sector is kept or lost by itself; of the unsynced names none, or the first few in
@@ -246,11 +244,7 @@ impl State {
 
     fn crash_names(&mut self, random: &mut SplitMix64) {
         let waiting = u64::try_from(self.unsynced_names.len()).unwrap_or(u64::MAX);
-        let kept = if random.coin() {
-            0
-        } else {
-            random.below(waiting + 1)
-        };
+        let kept = if random.coin() { 0 } else { random.below(waiting + 1) };
         for _ in 0..kept {
             if let Some(change) = self.unsynced_names.pop_front() {
                 apply(&mut self.durable_names, &change);
@@ -263,17 +257,13 @@ impl State {
 
     /// Frees the files that no name, seen or durable or waiting to be, leads to.
     fn forget_unnamed(&mut self) {
-        let waiting = self
-            .unsynced_names
-            .iter()
-            .filter_map(|change| change.added.as_ref());
+        let waiting = self.unsynced_names.iter().filter_map(|change| change.added.as_ref());
         let live: BTreeSet<u64> = waiting
             .map(|(_, inode)| *inode)
             .chain(self.names.values().copied())
             .chain(self.durable_names.values().copied())
             .collect();
-        self.inodes
-            .retain(|number, inode| 0 < inode.opens || live.contains(number));
+        self.inodes.retain(|number, inode| 0 < inode.opens || live.contains(number));
     }
 }
 
@@ -412,9 +402,7 @@ impl Disk for MemoryDisk {
             return Err(missing(Operation::List, path));
         }
         let inside = state.names.keys().filter(|name| name.parent() == Some(path));
-        Ok(inside
-            .filter_map(|name| name.file_name()?.to_str().map(str::to_owned))
-            .collect())
+        Ok(inside.filter_map(|name| name.file_name()?.to_str().map(str::to_owned)).collect())
     }
 
     fn free_space(&self, path: &Path) -> Result<u64, DiskError> {
@@ -439,13 +427,7 @@ impl MemoryDisk {
             inode.opens += 1;
         }
         let (disk, path, life) = (self.clone(), path.to_owned(), state.life);
-        MemoryFile {
-            disk,
-            path,
-            inode,
-            access,
-            life,
-        }
+        MemoryFile { disk, path, inode, access, life }
     }
 }
 

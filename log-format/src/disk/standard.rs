@@ -1,8 +1,5 @@
 //! The real disk.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "this module is the shell that touches files"
-)]
+#![expect(clippy::disallowed_methods, reason = "this module is the shell that touches files")]
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -42,20 +39,12 @@ impl Disk for StdDisk {
     type Lock = StdLock;
 
     fn create_dir(&self, path: &Path) -> Result<(), DiskError> {
-        let made = DirBuilder::new()
-            .recursive(true)
-            .mode(DIRECTORY_MODE)
-            .create(path);
+        let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path);
         named(Operation::CreateDir, path, made)
     }
 
     fn create(&self, path: &Path) -> Result<StdFile, DiskError> {
-        let made = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(FILE_MODE)
-            .open(path);
+        let made = OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(path);
         let file = named(Operation::Create, path, made)?;
         let path = path.to_owned();
         Ok(StdFile { file, path })
@@ -99,12 +88,7 @@ impl Disk for StdDisk {
     }
 
     fn lock(&self, path: &Path) -> Result<StdLock, DiskError> {
-        let opened = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(FILE_MODE)
-            .open(path);
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path);
         let file = named(Operation::Lock, path, opened)?;
         let locked = file.try_lock().map_err(|refused| match refused {
             TryLockError::WouldBlock => io::Error::from(io::ErrorKind::WouldBlock),

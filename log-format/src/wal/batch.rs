@@ -1,0 +1,189 @@
+//! A batch: a header in one sector, records, zeros up to the next block.
+
+use super::BLOCK;
+use super::bytes::{Fields, all_zero};
+use super::record;
+use super::types::{Batch, HardState};
+use crate::disk::SECTOR;
+use crate::ids::{BatchNumber, HostId, LogIndex, Term};
+
+/// First bytes of a batch.
+pub(crate) const BATCH_MAGIC: [u8; 4] = *b"WBAT";
+/// Bytes of a batch before its records. Far below a sector, so a header is there whole or not at all.
+pub(crate) const BATCH_HEADER: usize = 80;
+/// Bytes of a batch at most: bounds what recovery holds in memory, and keeps the count of zero sectors within its field.
+pub const MAX_BATCH: usize = 16 << 20;
+
+/// Where the header's own checksum is; it covers everything before it.
+const HEADER_CRC_AT: usize = 76;
+
+/// A batch's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchHeader {
+    pub(crate) body_length: u32,
+    pub(crate) nonce: u64,
+    pub(crate) number: BatchNumber,
+    pub(crate) hard_state: HardState,
+    /// First and last index; both zero if the batch has no entries.
+    pub(crate) first: LogIndex,
+    pub(crate) last: LogIndex,
+    /// Records, of which at most the last is not an entry.
+    pub(crate) count: u32,
+    /// None is known yet; a bit that is set was set by a newer version.
+    pub(crate) flags: u16,
+    /// Sectors of the whole batch, padding included, that are zero on purpose.
+    pub(crate) zero_sectors: u16,
+    pub(crate) body_crc: u32,
+    pub(crate) header_crc: u32,
+}
+
+impl BatchHeader {
+    /// Reads a header; `None` if the bytes are none, or are damaged.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let checked = bytes.get(..HEADER_CRC_AT)?;
+        let mut fields = Fields::new(bytes);
+        if fields.array()? != BATCH_MAGIC {
+            return None;
+        }
+        let header = Self {
+            body_length: fields.u32()?,
+            nonce: fields.u64()?,
+            number: BatchNumber::new(fields.u64()?),
+            hard_state: HardState {
+                term: Term::new(fields.u64()?),
+                vote: Some(fields.u64()?).filter(|vote| *vote != 0).map(HostId::new),
+                commit: LogIndex::new(fields.u64()?),
+            },
+            first: LogIndex::new(fields.u64()?),
+            last: LogIndex::new(fields.u64()?),
+            count: fields.u32()?,
+            flags: fields.u16()?,
+            zero_sectors: fields.u16()?,
+            body_crc: fields.u32()?,
+            header_crc: fields.u32()?,
+        };
+        (header.header_crc == crc32c::crc32c(checked)).then_some(header)
+    }
+
+    fn push(&self, bytes: &mut Vec<u8>) {
+        let Self {
+            body_length,
+            nonce,
+            number,
+            hard_state: HardState { term, vote, commit },
+            first,
+            last,
+            count,
+            flags,
+            zero_sectors,
+            body_crc,
+            header_crc,
+        } = self;
+        bytes.extend(BATCH_MAGIC);
+        bytes.extend(body_length.to_le_bytes());
+        bytes.extend(nonce.to_le_bytes());
+        bytes.extend(number.get().to_le_bytes());
+        bytes.extend(term.get().to_le_bytes());
+        bytes.extend(vote.map_or(0, HostId::get).to_le_bytes());
+        bytes.extend(commit.get().to_le_bytes());
+        bytes.extend(first.get().to_le_bytes());
+        bytes.extend(last.get().to_le_bytes());
+        bytes.extend(count.to_le_bytes());
+        bytes.extend(flags.to_le_bytes());
+        bytes.extend(zero_sectors.to_le_bytes());
+        bytes.extend(body_crc.to_le_bytes());
+        bytes.extend(header_crc.to_le_bytes());
+    }
+
+    /// Bytes of the batch on disk, padding included.
+    pub(crate) fn padded_bytes(&self) -> u64 {
+        padded(BATCH_HEADER as u64 + u64::from(self.body_length))
+    }
+
+    /// Bytes of the records.
+    pub(crate) fn body_bytes(&self) -> usize {
+        usize::try_from(self.body_length).unwrap_or(usize::MAX)
+    }
+
+    /// How many of the records are entries.
+    pub(crate) fn entries(&self) -> u64 {
+        match self.first.get() {
+            0 => 0,
+            first => self.last.get().saturating_sub(first).saturating_add(1),
+        }
+    }
+}
+
+/// Rounds up to whole blocks.
+pub(crate) fn padded(bytes: u64) -> u64 {
+    bytes.next_multiple_of(super::BLOCK_BYTES)
+}
+
+/// Bytes of a batch on disk, padding included.
+pub(crate) fn batch_bytes(batch: &Batch<'_>) -> usize {
+    let entries = batch.entries.iter().map(record::entry_bytes);
+    let conf_state = batch.conf_state.map(record::conf_state_record_bytes);
+    let body = entries.chain(conf_state).fold(0, usize::saturating_add);
+    body.saturating_add(BATCH_HEADER).div_ceil(BLOCK).saturating_mul(BLOCK)
+}
+
+/// How many sectors are zero.
+pub(crate) fn zero_sectors(bytes: &[u8]) -> u64 {
+    let zero = bytes.chunks(SECTOR).filter(|sector| all_zero(sector)).count();
+    u64::try_from(zero).unwrap_or(u64::MAX)
+}
+
+/// Encodes a batch, padding included, into the emptied buffer. The same batch gives the same bytes.
+/// The batch is not larger than [`MAX_BATCH`].
+pub(crate) fn encode(bytes: &mut Vec<u8>, batch: &Batch<'_>, nonce: u64, number: BatchNumber) -> BatchHeader {
+    let size = batch_bytes(batch);
+    bytes.clear();
+    bytes.reserve(size);
+    let mut header = header_of(batch, nonce, number);
+    header.push(bytes);
+    for entry in batch.entries {
+        record::push_entry(bytes, entry);
+    }
+    if let Some(conf_state) = batch.conf_state {
+        record::push_conf_state_record(bytes, conf_state);
+    }
+    let body = bytes.get(BATCH_HEADER..).unwrap_or_default();
+    header.body_length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    header.body_crc = crc32c::crc32c(body);
+    bytes.resize(size, 0);
+    header.zero_sectors = u16::try_from(zero_sectors(bytes)).unwrap_or(u16::MAX);
+    let mut finished = Vec::with_capacity(BATCH_HEADER);
+    header.push(&mut finished);
+    header.header_crc = crc32c::crc32c(finished.get(..HEADER_CRC_AT).unwrap_or_default());
+    put(&mut finished, HEADER_CRC_AT, &header.header_crc.to_le_bytes());
+    put(bytes, 0, &finished);
+    header
+}
+
+/// A batch's header, without what only the finished bytes tell.
+fn header_of(batch: &Batch<'_>, nonce: u64, number: BatchNumber) -> BatchHeader {
+    let (first, last) = match batch.entries {
+        [] => (LogIndex::default(), LogIndex::default()),
+        [first, ..] => (first.index, batch.entries.last().unwrap_or(first).index),
+    };
+    let count = batch.entries.len() + usize::from(batch.conf_state.is_some());
+    BatchHeader {
+        body_length: 0,
+        nonce,
+        number,
+        hard_state: batch.hard_state,
+        first,
+        last,
+        count: u32::try_from(count).unwrap_or(u32::MAX),
+        flags: 0,
+        zero_sectors: 0,
+        body_crc: 0,
+        header_crc: 0,
+    }
+}
+
+fn put(bytes: &mut [u8], at: usize, field: &[u8]) {
+    if let Some(place) = bytes.get_mut(at..at + field.len()) {
+        place.copy_from_slice(field);
+    }
+}

@@ -1,0 +1,113 @@
+//! Reads entries, on any thread, while the writer writes.
+
+use std::sync::{Arc, PoisonError, RwLockReadGuard};
+
+use super::SharedIndex;
+use super::batch::BATCH_HEADER;
+use super::error::ReadError;
+use super::index::{Index, Span};
+use super::record;
+use super::types::{LogEntry, LogPosition};
+use crate::disk::{Disk, DiskFile};
+use crate::ids::{LogIndex, Term};
+
+/// A reader of the log's entries, committed or not. Every batch is checked each time it is read, so that rot since the
+/// start is an error and never a wrong entry.
+pub struct WalReader<D: Disk> {
+    index: SharedIndex<D>,
+}
+
+impl<D: Disk> Clone for WalReader<D> {
+    fn clone(&self) -> Self {
+        let index = Arc::clone(&self.index);
+        Self { index }
+    }
+}
+
+impl<D: Disk> WalReader<D> {
+    pub(crate) fn new(index: SharedIndex<D>) -> Self {
+        Self { index }
+    }
+
+    /// The position before the first entry.
+    pub fn base(&self) -> LogPosition {
+        self.index().base()
+    }
+
+    /// The first index that is held, or will be.
+    pub fn first_index(&self) -> LogIndex {
+        self.index().base().index.next()
+    }
+
+    /// The position of the last entry; the base if there is none.
+    pub fn last(&self) -> LogPosition {
+        self.index().last()
+    }
+
+    /// The term of an entry or of the base; `None` if it is not held.
+    pub fn term(&self, index: LogIndex) -> Option<Term> {
+        self.index().term(index)
+    }
+
+    /// The entries from an index on, before another one: as many as have `max_bytes` of data together, but at least one
+    /// if the range is not empty.
+    pub fn entries(
+        &self,
+        from: LogIndex,
+        until: LogIndex,
+        max_bytes: u64,
+    ) -> Result<Vec<LogEntry>, ReadError> {
+        let mut entries = Vec::new();
+        let mut bytes = 0_u64;
+        let mut next = from;
+        while next < until {
+            let batch = self.batch_with(next)?;
+            for entry in batch {
+                if entry.index < next {
+                    continue;
+                }
+                bytes = bytes.saturating_add(entry.data.len() as u64);
+                let is_full = max_bytes < bytes && !entries.is_empty();
+                if is_full || until <= entry.index {
+                    return Ok(entries);
+                }
+                next = entry.index.next();
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Reads the entries of the batch that holds this one, as far as they still count.
+    fn batch_with(&self, index: LogIndex) -> Result<Vec<LogEntry>, ReadError> {
+        let (span, file) = self.locate(index)?;
+        let Span { header, offset, .. } = span;
+        let batch = header.number;
+        let mut body = vec![0; header.body_bytes()];
+        file.read_at(offset.saturating_add(BATCH_HEADER as u64), &mut body)
+            .map_err(|source| ReadError::Disk { source })?;
+        if crc32c::crc32c(&body) != header.body_crc {
+            return Err(ReadError::Damaged { batch, offset });
+        }
+        let contents =
+            record::read_body(&header, &body).map_err(|source| ReadError::Content { batch, source })?;
+        let counts = contents.entries.into_iter().take_while(|entry| entry.index <= span.last);
+        Ok(counts.map(record::EntryView::to_entry).collect())
+    }
+
+    fn locate(&self, index: LogIndex) -> Result<(Span, Arc<D::File>), ReadError> {
+        let held = self.index();
+        held.locate(index).ok_or_else(|| {
+            let (first, last) = (held.base().index.next(), held.last().index);
+            if index < first {
+                ReadError::Compacted { index, first }
+            } else {
+                ReadError::Unavailable { index, last }
+            }
+        })
+    }
+
+    fn index(&self) -> RwLockReadGuard<'_, Index<D::File>> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}

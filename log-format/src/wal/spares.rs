@@ -1,0 +1,152 @@
+//! Zeroed files kept ready, so that a new log file costs no more than a header, a sync and a rename.
+//!
+//! A file is zeroed a piece at a time: whoever has nothing better to do calls [`Spares::step`] until it says that
+//! enough are ready.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::bytes::all_zero;
+use super::names::{self, Spare};
+use super::types::WalOptions;
+use super::{BLOCK, BLOCK_BYTES};
+use crate::disk::{Access, Disk, DiskError, DiskFile};
+
+/// Spare files kept ready: one is taken while the next is being made.
+const POOL: usize = 2;
+/// Bytes zeroed and synced in one step: a few milliseconds, so that a batch that arrives meanwhile waits no longer.
+const STEP: u64 = 1 << 20;
+
+/// How far the spare files are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpareProgress {
+    /// There are enough.
+    Ready,
+    /// There is more to do: call again.
+    Working,
+}
+
+/// Makes and hands out zeroed files.
+pub(crate) struct Spares<D: Disk> {
+    disk: Arc<D>,
+    directory: PathBuf,
+    file_bytes: u64,
+    ready: VecDeque<PathBuf>,
+    making: Option<Making<D::File>>,
+    next: u64,
+}
+
+struct Making<F> {
+    file: F,
+    path: PathBuf,
+    number: u64,
+    zeroed: u64,
+}
+
+/// A zeroed file that is about to get a header and a name.
+pub(crate) struct Blank<F> {
+    pub(crate) file: F,
+    pub(crate) path: PathBuf,
+}
+
+impl<D: Disk> Spares<D> {
+    /// Finds what an earlier run left: keeps whole zeroed files, removes everything else.
+    pub(crate) fn open(disk: Arc<D>, directory: &Path, options: WalOptions) -> Result<Self, DiskError> {
+        let mut spares = Self {
+            disk,
+            directory: directory.to_owned(),
+            file_bytes: options.file_bytes,
+            ready: VecDeque::new(),
+            making: None,
+            next: 1,
+        };
+        for found in names::spares(&*spares.disk, directory)? {
+            spares.adopt(found)?;
+        }
+        Ok(spares)
+    }
+
+    fn adopt(&mut self, found: Spare) -> Result<(), DiskError> {
+        let (number, path) = match found {
+            Spare::Ready(number) => (number, names::ready_spare(&self.directory, number)),
+            Spare::Making(number) => (number, names::spare_in_making(&self.directory, number)),
+        };
+        self.next = self.next.max(number.saturating_add(1));
+        let is_ready = matches!(found, Spare::Ready(_)) && self.ready.len() < POOL;
+        if is_ready && self.is_blank(&path)? {
+            self.ready.push_back(path);
+            return Ok(());
+        }
+        self.disk.remove(&path)
+    }
+
+    /// Whether a spare file is as it was made. Only its first block may have been written since: a header, by a
+    /// process that ended before it gave the file its name.
+    fn is_blank(&self, path: &Path) -> Result<bool, DiskError> {
+        let file = self.disk.open(path, Access::Read)?;
+        if file.length()? != self.file_bytes {
+            return Ok(false);
+        }
+        let mut block = vec![0; BLOCK];
+        file.read_at(0, &mut block)?;
+        Ok(all_zero(&block))
+    }
+
+    /// Does a piece of the work.
+    pub(crate) fn step(&mut self) -> Result<SpareProgress, DiskError> {
+        if POOL <= self.ready.len() {
+            return Ok(SpareProgress::Ready);
+        }
+        let making = match self.making.take() {
+            Some(making) => making,
+            None => self.begin()?,
+        };
+        let path = making.path.clone();
+        match self.advance(making) {
+            Ok(()) => Ok(SpareProgress::Working),
+            Err(error) => {
+                // Leaves room on a full disk; a name that stays is removed at the next start.
+                let _ = self.disk.remove(&path);
+                Err(error)
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Result<Making<D::File>, DiskError> {
+        let number = self.next;
+        self.next = self.next.saturating_add(1);
+        let path = names::spare_in_making(&self.directory, number);
+        let file = self.disk.create(&path)?;
+        Ok(Making { file, path, number, zeroed: 0 })
+    }
+
+    fn advance(&mut self, mut making: Making<D::File>) -> Result<(), DiskError> {
+        let piece = self.file_bytes.saturating_sub(making.zeroed).min(STEP);
+        let zeros = vec![0; usize::try_from(piece).unwrap_or(BLOCK)];
+        making.file.write_at(making.zeroed, &zeros)?;
+        making.file.sync_data()?;
+        making.zeroed = making.zeroed.saturating_add(piece);
+        if making.zeroed < self.file_bytes {
+            self.making = Some(making);
+            return Ok(());
+        }
+        let ready = names::ready_spare(&self.directory, making.number);
+        self.disk.rename(&making.path, &ready)?;
+        self.disk.sync_dir(&self.directory)?;
+        self.ready.push_back(ready);
+        Ok(())
+    }
+
+    /// Hands out a zeroed file; makes one now if none is ready.
+    pub(crate) fn take(&mut self) -> Result<Blank<D::File>, DiskError> {
+        while self.ready.is_empty() {
+            self.step()?;
+        }
+        let path = self.ready.pop_front().unwrap_or_default();
+        let file = self.disk.open(&path, Access::ReadWrite)?;
+        Ok(Blank { file, path })
+    }
+}
+
+const _: () = assert!(STEP.is_multiple_of(BLOCK_BYTES));
