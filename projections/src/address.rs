@@ -62,10 +62,7 @@ pub fn canonical(address: IpAddr) -> IpAddr {
 /// The one form of a network: host bits zero, IPv4-mapped IPv6 as IPv4.
 pub fn canonical_network(network: IpNet) -> IpNet {
     let network = network.trunc();
-    match (
-        network.addr().to_canonical(),
-        network.prefix_len().checked_sub(MAPPED_PREFIX),
-    ) {
+    match (network.addr().to_canonical(), network.prefix_len().checked_sub(MAPPED_PREFIX)) {
         (IpAddr::V4(address), Some(length)) if matches!(network, IpNet::V6(_)) => {
             Ipv4Net::new(address, length).map_or(network, IpNet::V4)
         }
@@ -75,10 +72,7 @@ pub fn canonical_network(network: IpNet) -> IpNet {
 
 /// The special meaning of an address, if it has one.
 pub(crate) fn special(address: IpAddr) -> Option<Untouchable> {
-    SPECIAL
-        .iter()
-        .find(|(network, _)| network.contains(&address))
-        .map(|(_, why)| *why)
+    SPECIAL.iter().find(|(network, _)| network.contains(&address)).map(|(_, why)| *why)
 }
 
 /// The special meaning of some address of a network, if there is one.

@@ -39,12 +39,7 @@ impl<T> Block<T> {
     }
 
     fn end(&self, address: IpAddr) -> End {
-        End {
-            until: self.until,
-            address,
-            scope: self.scope,
-            id: self.id,
-        }
+        End { until: self.until, address, scope: self.scope, id: self.id }
     }
 }
 
@@ -108,16 +103,17 @@ impl<T> BlockBook<T> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (IpAddr, &Block<T>)> {
-        self.by_address
-            .iter()
-            .flat_map(|(address, blocks)| blocks.iter().map(move |block| (*address, block)))
+        self.by_address.iter().flat_map(|(address, blocks)| blocks.iter().map(move |block| (*address, block)))
+    }
+
+    /// Addresses that have blocks.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.by_address.keys().copied()
     }
 
     /// Addresses within a network that have blocks.
     pub(crate) fn addresses_within(&self, network: &IpNet) -> impl Iterator<Item = IpAddr> {
-        self.by_address
-            .range(network.network()..=network.broadcast())
-            .map(|(address, _)| *address)
+        self.by_address.range(network.network()..=network.broadcast()).map(|(address, _)| *address)
     }
 
     /// The strongest live block of the whole address, and of those the one that ends last.
@@ -216,23 +212,13 @@ impl<T> BlockBook<T> {
     }
 
     fn ends_mut(&mut self, sanction: Sanction) -> &mut BTreeSet<End> {
-        if sanction <= Sanction::SoftBlock {
-            &mut self.soft_ends
-        } else {
-            &mut self.firm_ends
-        }
+        if sanction <= Sanction::SoftBlock { &mut self.soft_ends } else { &mut self.firm_ends }
     }
 }
 
 impl<T: Canonical> Canonical for Block<T> {
     fn put(&self, out: &mut Sha256) {
-        let Self {
-            id,
-            scope,
-            sanction,
-            until,
-            detail,
-        } = self;
+        let Self { id, scope, sanction, until, detail } = self;
         id.put(out);
         scope.put(out);
         sanction.put(out);
@@ -243,13 +229,7 @@ impl<T: Canonical> Canonical for Block<T> {
 
 impl<T: Canonical> Canonical for BlockBook<T> {
     fn put(&self, out: &mut Sha256) {
-        let Self {
-            by_address,
-            soft_ends: _,
-            firm_ends: _,
-            evicted,
-            limit: _,
-        } = self;
+        let Self { by_address, soft_ends: _, firm_ends: _, evicted, limit: _ } = self;
         by_address.put(out);
         evicted.put(out);
     }

@@ -3,10 +3,11 @@
 //! It is pure. It deliberately knows no clock, randomness, file, network or thread, and nothing of consensus, sensors or
 //! HTTP: time is an argument, identities come with the command, the world is somebody else's.
 //!
-//! Entry types: [`decide::Model`] with [`decide::decide`] (the leader alone calls it).
+//! Entry types: [`decide::Model`] with [`decide::decide`] (the leader alone calls it), [`read::ReadModels`] (every host
+//! folds it and answers queries from it), [`plan::firewall::FirewallPlan`] (what the kernel should hold).
 //!
 //! Invariants, each with a test in `tests/`:
-//! - `evolve` is total, infallible and sees no clock; the same log gives the same state hash on every host;
+//! - `evolve` is total, infallible and sees no clock; the same log gives the same [`read::state_hash`] on every host;
 //! - `decide` changes nothing, and emits only what `evolve` and the log's codec can take;
 //! - an address that may never be blocked is in no plan's blocked sets, whatever the order of commands;
 //! - unproven evidence never ends in a permanent denial;
@@ -21,3 +22,4 @@ pub mod plan;
 pub mod read;
 
 pub use address::{Untouchable, canonical, canonical_network};
+pub use read::state_hash;

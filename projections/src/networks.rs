@@ -20,11 +20,7 @@ pub(crate) struct NetworkList<T> {
 
 impl<T> NetworkList<T> {
     pub(crate) fn new() -> Self {
-        Self {
-            entries: BTreeMap::new(),
-            v4_lengths: BTreeMap::new(),
-            v6_lengths: BTreeMap::new(),
-        }
+        Self { entries: BTreeMap::new(), v4_lengths: BTreeMap::new(), v6_lengths: BTreeMap::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -42,10 +38,7 @@ impl<T> NetworkList<T> {
     /// Adds a network, or replaces what it says.
     pub(crate) fn insert(&mut self, network: IpNet, value: T) {
         if self.entries.insert(network, value).is_none() {
-            *self
-                .lengths_mut(&network)
-                .entry(network.prefix_len())
-                .or_default() += 1;
+            *self.lengths_mut(&network).entry(network.prefix_len()).or_default() += 1;
         }
     }
 
@@ -85,6 +78,16 @@ impl<T> NetworkList<T> {
         })
     }
 
+    /// The networks that lie within `network`, itself included.
+    pub(crate) fn within(&self, network: &IpNet) -> impl Iterator<Item = (IpNet, &T)> {
+        let outer = *network;
+        self.entries
+            .range(outer..)
+            .take_while(move |(inner, _)| inner.network() <= outer.broadcast())
+            .filter(move |(inner, _)| outer.contains(*inner))
+            .map(|(inner, value)| (*inner, value))
+    }
+
     fn lengths_mut(&mut self, network: &IpNet) -> &mut BTreeMap<u8, usize> {
         match network {
             IpNet::V4(_) => &mut self.v4_lengths,
@@ -95,11 +98,7 @@ impl<T> NetworkList<T> {
 
 impl<T: Canonical> Canonical for NetworkList<T> {
     fn put(&self, out: &mut Sha256) {
-        let Self {
-            entries,
-            v4_lengths: _,
-            v6_lengths: _,
-        } = self;
+        let Self { entries, v4_lengths: _, v6_lengths: _ } = self;
         entries.put(out);
     }
 }
@@ -115,14 +114,9 @@ mod tests {
             list.insert(text.parse().unwrap(), ());
         }
         let found = |list: &NetworkList<()>, text: &str| -> Vec<String> {
-            list.covering(text.parse().unwrap())
-                .map(|(network, ())| network.to_string())
-                .collect()
+            list.covering(text.parse().unwrap()).map(|(network, ())| network.to_string()).collect()
         };
-        assert_eq!(
-            found(&list, "10.1.2.3"),
-            ["10.1.2.3/32", "10.1.0.0/16", "10.0.0.0/8"]
-        );
+        assert_eq!(found(&list, "10.1.2.3"), ["10.1.2.3/32", "10.1.0.0/16", "10.0.0.0/8"]);
         assert_eq!(found(&list, "2001:db8::5"), ["2001:db8::/32"]);
         assert!(found(&list, "192.0.2.1").is_empty());
         list.remove(&"10.1.0.0/16".parse().unwrap());

@@ -56,10 +56,7 @@ struct Histories {
 impl Histories {
     fn within(&self, source: IpAddr, now: Timestamp) -> u32 {
         let counted = |at: &&Timestamp| now < at.after(HISTORY);
-        let count = self
-            .blocks
-            .get(&source)
-            .map_or(0, |blocks| blocks.iter().filter(counted).count());
+        let count = self.blocks.get(&source).map_or(0, |blocks| blocks.iter().filter(counted).count());
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
@@ -120,10 +117,7 @@ impl Addresses {
 
     /// The denied network with the longest prefix that holds the address, of those that `by` put there.
     pub(crate) fn denial(&self, address: IpAddr, by: DeniedBy) -> Option<IpNet> {
-        self.denied
-            .covering(address)
-            .find(|(_, who)| **who == by)
-            .map(|(network, _)| network)
+        self.denied.covering(address).find(|(_, who)| **who == by).map(|(network, _)| network)
     }
 
     /// Whether a release of exactly this address would end something.
@@ -138,22 +132,8 @@ impl Addresses {
     }
 
     pub(crate) fn block(&mut self, event: &AddressBlocked, at: Timestamp) {
-        let AddressBlocked {
-            block,
-            source,
-            scope,
-            sanction,
-            reason: _,
-            until,
-            strikes,
-        } = event;
-        let block = Block {
-            id: *block,
-            scope: *scope,
-            sanction: *sanction,
-            until: *until,
-            detail: (),
-        };
+        let AddressBlocked { block, source, scope, sanction, reason: _, until, strikes } = event;
+        let block = Block { id: *block, scope: *scope, sanction: *sanction, until: *until, detail: () };
         self.blocks.insert(*source, block, at);
         if 0 < *strikes && Sanction::SoftBlock < *sanction {
             self.histories.push(*source, at);
@@ -178,12 +158,7 @@ impl Addresses {
     }
 
     pub(crate) fn allow(&mut self, event: &AddressAllowed, at: Timestamp) {
-        let AddressAllowed {
-            network,
-            until,
-            by: _,
-            note: _,
-        } = event;
+        let AddressAllowed { network, until, by: _, note: _ } = event;
         self.allowed.retain(|_, until| lasts(*until, at));
         self.allowed.insert(*network, *until);
         self.blocks.release_within(network);
@@ -213,12 +188,7 @@ impl Canonical for Histories {
 
 impl Canonical for Addresses {
     fn put(&self, out: &mut Sha256) {
-        let Self {
-            blocks,
-            denied,
-            allowed,
-            histories,
-        } = self;
+        let Self { blocks, denied, allowed, histories } = self;
         blocks.put(out);
         denied.put(out);
         allowed.put(out);

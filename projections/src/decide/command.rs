@@ -128,19 +128,10 @@ impl Command {
             .into_iter()
             .map(|event| Recorded {
                 observed_at: self.observed_at,
-                salt: if event.kind().class().is_erasable() {
-                    salt()
-                } else {
-                    Salt::default()
-                },
+                salt: if event.kind().class().is_erasable() { salt() } else { Salt::default() },
                 event,
             })
             .collect();
-        Envelope {
-            command: self.id,
-            origin: self.origin,
-            accepted_at,
-            events,
-        }
+        Envelope { command: self.id, origin: self.origin, accepted_at, events }
     }
 }

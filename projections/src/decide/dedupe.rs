@@ -25,8 +25,8 @@ pub const MAX_ORIGINS: usize = 4_096;
 struct Acknowledged {
     sequence: OriginSequence,
     index: LogIndex,
-    /// Observations that never came before a later one did.
-    missing: u64,
+    /// How often the numbers jumped.
+    gaps: u64,
 }
 
 /// The memory of commands.
@@ -50,25 +50,17 @@ impl Dedupe {
 
     /// The last observation of a host incarnation that took effect; its spool may forget what is not later.
     pub(crate) fn acknowledged(&self, host: HostId, incarnation: Incarnation) -> OriginSequence {
-        self.origins
-            .get(&(host, incarnation))
-            .map_or(OriginSequence::default(), |origin| origin.sequence)
+        self.origins.get(&(host, incarnation)).map_or(OriginSequence::default(), |origin| origin.sequence)
     }
 
-    /// Observations of a host incarnation that never came before a later one did.
-    pub(crate) fn missing(&self, host: HostId, incarnation: Incarnation) -> u64 {
-        self.origins
-            .get(&(host, incarnation))
-            .map_or(0, |origin| origin.missing)
+    /// How often the numbers of a host incarnation's observations jumped. A host that starts again may begin at a higher
+    /// number; any other jump means that observations were lost on their way.
+    pub(crate) fn gaps(&self, host: HostId, incarnation: Incarnation) -> u64 {
+        self.origins.get(&(host, incarnation)).map_or(0, |origin| origin.gaps)
     }
 
     pub(crate) fn evolve(&mut self, index: LogIndex, envelope: &Envelope) {
-        let Envelope {
-            command,
-            origin,
-            accepted_at,
-            events: _,
-        } = envelope;
+        let Envelope { command, origin, accepted_at, events: _ } = envelope;
         if origin.sequence == OriginSequence::default() {
             self.remember(index, *command, *accepted_at);
         } else {
@@ -86,11 +78,7 @@ impl Dedupe {
     fn acknowledge(&mut self, index: LogIndex, origin: &Origin) {
         let key = (origin.host, origin.incarnation);
         if !self.origins.contains_key(&key) && MAX_ORIGINS <= self.origins.len() {
-            let oldest = self
-                .origins
-                .iter()
-                .min_by_key(|(_, held)| held.index)
-                .map(|(key, _)| *key);
+            let oldest = self.origins.iter().min_by_key(|(_, held)| held.index).map(|(key, _)| *key);
             if let Some(key) = oldest {
                 self.origins.remove(&key);
             }
@@ -98,14 +86,11 @@ impl Dedupe {
         let held = self.origins.entry(key).or_insert(Acknowledged {
             sequence: OriginSequence::default(),
             index,
-            missing: 0,
+            gaps: 0,
         });
-        let gap = origin
-            .sequence
-            .get()
-            .saturating_sub(held.sequence.get())
-            .saturating_sub(1);
-        held.missing = held.missing.saturating_add(gap);
+        if held.sequence.get().saturating_add(1) < origin.sequence.get() {
+            held.gaps = held.gaps.saturating_add(1);
+        }
         held.sequence = held.sequence.max(origin.sequence);
         held.index = index;
     }
@@ -123,24 +108,16 @@ impl Dedupe {
 
 impl Canonical for Acknowledged {
     fn put(&self, out: &mut Sha256) {
-        let Self {
-            sequence,
-            index,
-            missing,
-        } = self;
+        let Self { sequence, index, gaps } = self;
         sequence.put(out);
         index.put(out);
-        missing.put(out);
+        gaps.put(out);
     }
 }
 
 impl Canonical for Dedupe {
     fn put(&self, out: &mut Sha256) {
-        let Self {
-            by_id,
-            order,
-            origins,
-        } = self;
+        let Self { by_id, order, origins } = self;
         by_id.put(out);
         order.put(out);
         origins.put(out);

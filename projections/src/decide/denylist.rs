@@ -51,11 +51,8 @@ pub(super) fn report_attack(
     block: BlockId,
     at: Timestamp,
 ) -> Vec<Event> {
-    let observed = AttackObserved {
-        source: canonical(observed.source),
-        victim: canonical(observed.victim),
-        ..observed
-    };
+    let observed =
+        AttackObserved { source: canonical(observed.source), victim: canonical(observed.victim), ..observed };
     let offence = due(observed.sanction, observed.evidence).map(|due| Offence {
         source: observed.source,
         due,
@@ -72,9 +69,7 @@ pub(super) fn report_attack(
     });
     let sanction = offence.and_then(|offence| sanction(model, offence, at));
     let fact = Event::Attack(AttackEvent::Observed(observed));
-    std::iter::once(fact)
-        .chain(sanction.map(Event::Denylist))
-        .collect()
+    std::iter::once(fact).chain(sanction.map(Event::Denylist)).collect()
 }
 
 /// A sensor's strikes: always the fact, and a block for each source whose strikes at all hosts now tip the rule.
@@ -88,10 +83,7 @@ pub(super) fn count_strikes(
         .deltas
         .into_iter()
         .take(StrikesCounted::MAX_DELTAS)
-        .map(|delta| StrikeDelta {
-            source: canonical(delta.source),
-            ..delta
-        })
+        .map(|delta| StrikeDelta { source: canonical(delta.source), ..delta })
         .collect();
     let limit = model.settings.bad_registrations_per_minute;
     let tipped: Vec<Event> = countable(&deltas, host, observed_at, at)
@@ -101,16 +93,7 @@ pub(super) fn count_strikes(
             let evidence = tally.tips(limit)?;
             let due = due(Sanction::Block, evidence)?;
             let reason = strikes_reason(source, evidence, tally.total());
-            sanction(
-                model,
-                Offence {
-                    source,
-                    due,
-                    reason,
-                    block,
-                },
-                at,
-            )
+            sanction(model, Offence { source, due, reason, block }, at)
         })
         .map(Event::Denylist)
         .collect();
@@ -131,13 +114,7 @@ pub(super) fn countable(
     if STRIKE_WINDOW < at.since(observed_at) {
         return sums;
     }
-    for StrikeDelta {
-        source,
-        rule,
-        proven,
-        unproven,
-    } in deltas
-    {
+    for StrikeDelta { source, rule, proven, unproven } in deltas {
         match rule {
             Rule::BadRegistrations => {
                 let sum = sums.entry(*source).or_insert(Tally::NOTHING);
@@ -168,30 +145,22 @@ pub(super) fn block(
         Verdict::Allowed { network: allowed, .. } => return Err(Rejection::Allowlisted { network, allowed }),
         Verdict::Denied { network: denied } => return Err(Rejection::AlreadyDenied { network, denied }),
         Verdict::Blocked { until: held } if until <= held => {
-            return Err(Rejection::AlreadyBlocked {
-                source_address,
-                until: held,
-            });
+            return Err(Rejection::AlreadyBlocked { source_address, until: held });
         }
         Verdict::Blocked { .. } | Verdict::SoftBlocked { .. } | Verdict::Free => {}
     }
     if !model.addresses.blocks.has_room_for(Sanction::Block) {
-        return Err(Rejection::ListFull {
-            list: "blocks",
-            limit: model.addresses.blocks.limit(),
-        });
+        return Err(Rejection::ListFull { list: "blocks", limit: model.addresses.blocks.limit() });
     }
-    Ok(vec![Event::Denylist(DenylistEvent::AddressBlocked(
-        AddressBlocked {
-            block,
-            source: source_address,
-            scope: Scope::Address,
-            sanction: Sanction::Block,
-            reason: BlockReason::Manual { by, note },
-            until,
-            strikes: 0,
-        },
-    ))])
+    Ok(vec![Event::Denylist(DenylistEvent::AddressBlocked(AddressBlocked {
+        block,
+        source: source_address,
+        scope: Scope::Address,
+        sanction: Sanction::Block,
+        reason: BlockReason::Manual { by, note },
+        until,
+        strikes: 0,
+    }))])
 }
 
 /// Drops an address or network for good, because a person said so.
@@ -209,23 +178,15 @@ pub(super) fn deny(
     }
     match model.addresses.denied.get(&network) {
         Some(DeniedBy::Person) => {
-            return Err(Rejection::AlreadyDenied {
-                network,
-                denied: network,
-            });
+            return Err(Rejection::AlreadyDenied { network, denied: network });
         }
         Some(DeniedBy::Threshold) => {}
         None if MAX_DENIED <= model.addresses.denied.len() => {
-            return Err(Rejection::ListFull {
-                list: "denylist",
-                limit: MAX_DENIED,
-            });
+            return Err(Rejection::ListFull { list: "denylist", limit: MAX_DENIED });
         }
         None => {}
     }
-    Ok(vec![Event::Denylist(DenylistEvent::AddressDenied(
-        AddressDenied { network, reason },
-    ))])
+    Ok(vec![Event::Denylist(DenylistEvent::AddressDenied(AddressDenied { network, reason }))])
 }
 
 /// Never drops an address or network, because a person said so.
@@ -241,18 +202,10 @@ pub(super) fn allow(
     check_seconds(seconds, "seconds")?;
     let allowed = &model.addresses.allowed;
     if MAX_ALLOWED <= allowed.len() && allowed.get(&network).is_none() {
-        return Err(Rejection::ListFull {
-            list: "allowlist",
-            limit: MAX_ALLOWED,
-        });
+        return Err(Rejection::ListFull { list: "allowlist", limit: MAX_ALLOWED });
     }
     let until = seconds.map(|seconds| at.after(Duration::from_secs(seconds)));
-    let allowed = AddressAllowed {
-        network,
-        until,
-        by,
-        note,
-    };
+    let allowed = AddressAllowed { network, until, by, note };
     Ok(vec![Event::Denylist(DenylistEvent::AddressAllowed(allowed))])
 }
 
@@ -268,27 +221,17 @@ pub(super) fn unblock(
     check_seconds(allow_seconds, "allow_seconds")?;
     let listed = model.addresses.lists(source_address, at);
     let network = IpNet::from(source_address);
-    let wider = model
-        .addresses
-        .denied
-        .covering(source_address)
-        .find(|(denied, _)| *denied != network);
+    let wider = model.addresses.denied.covering(source_address).find(|(denied, _)| *denied != network);
     match wider {
         // Released from its own place, it would still be dropped.
         Some((network, _)) if allow_seconds.is_none() => {
-            return Err(Rejection::DeniedByNetwork {
-                source_address,
-                network,
-            });
+            return Err(Rejection::DeniedByNetwork { source_address, network });
         }
         None if !listed => return Err(Rejection::NotListed { source_address }),
         Some(_) | None => {}
     }
     let cause = ReleaseCause::Manual { by: by.clone() };
-    let released = AddressReleased {
-        source: source_address,
-        cause,
-    };
+    let released = AddressReleased { source: source_address, cause };
     let released = listed.then_some(Event::Denylist(DenylistEvent::AddressReleased(released)));
     let allowed = match allow_seconds {
         Some(_) => allow(model, network, allow_seconds, (Text::default(), by), at)?,
@@ -304,17 +247,8 @@ pub(super) fn expire(model: &Model, at: Timestamp) -> Vec<Event> {
         if MAX_RELEASES <= events.len() {
             break;
         }
-        if model
-            .addresses
-            .blocks
-            .blocks(source)
-            .iter()
-            .all(|block| !block.is_live(at))
-        {
-            let released = AddressReleased {
-                source,
-                cause: ReleaseCause::Expired,
-            };
+        if model.addresses.blocks.blocks(source).iter().all(|block| !block.is_live(at)) {
+            let released = AddressReleased { source, cause: ReleaseCause::Expired };
             events.insert(source, Event::Denylist(DenylistEvent::AddressReleased(released)));
         }
     }
@@ -345,12 +279,7 @@ fn sanction(model: &Model, offence: Offence, at: Timestamp) -> Option<DenylistEv
 }
 
 fn soft_block(model: &Model, offence: Offence, at: Timestamp) -> Option<DenylistEvent> {
-    let Offence {
-        source,
-        due: _,
-        reason,
-        block,
-    } = offence;
+    let Offence { source, due: _, reason, block } = offence;
     let room = model.addresses.blocks.has_room_for(Sanction::SoftBlock);
     room.then(|| {
         DenylistEvent::AddressBlocked(AddressBlocked {
@@ -367,12 +296,7 @@ fn soft_block(model: &Model, offence: Offence, at: Timestamp) -> Option<Denylist
 
 /// The next step: a longer block, or the denylist once the threshold is passed and the list has room.
 fn escalate(model: &Model, offence: Offence, at: Timestamp) -> Option<DenylistEvent> {
-    let Offence {
-        source,
-        due: _,
-        reason,
-        block,
-    } = offence;
+    let Offence { source, due: _, reason, block } = offence;
     let blocks = model.addresses.blocks_counted(source, at);
     let threshold = model.settings.block_threshold;
     if 0 < threshold && threshold <= blocks && model.addresses.denied.len() < MAX_DENIED {
@@ -414,9 +338,7 @@ fn strikes_reason(source: IpAddr, evidence: Evidence, count: u32) -> BlockReason
 }
 
 fn check_seconds(seconds: Option<u64>, field: &'static str) -> Result<(), Rejection> {
-    seconds.map_or(Ok(()), |seconds| {
-        check_range(field, seconds, 1, MAX_BLOCK_SECONDS)
-    })
+    seconds.map_or(Ok(()), |seconds| check_range(field, seconds, 1, MAX_BLOCK_SECONDS))
 }
 
 fn check_width(network: IpNet) -> Result<(), Rejection> {
@@ -434,10 +356,9 @@ fn check_touchable(model: &Model, network: IpNet) -> Result<(), Rejection> {
     let why = special_within(&network).or(model.hosts.owner_within(&network).map(Untouchable::Host));
     match why {
         None => Ok(()),
-        Some(why) if network.prefix_len() == network.max_prefix_len() => Err(Rejection::NeverBlocked {
-            source_address: network.addr(),
-            why,
-        }),
+        Some(why) if network.prefix_len() == network.max_prefix_len() => {
+            Err(Rejection::NeverBlocked { source_address: network.addr(), why })
+        }
         Some(why) => Err(Rejection::HoldsUntouchable { network, why }),
     }
 }

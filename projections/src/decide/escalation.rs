@@ -43,10 +43,7 @@ fn draw(block: BlockId, source: IpAddr) -> u64 {
     let mut hash = Sha256::new();
     block.put(&mut hash);
     source.put(&mut hash);
-    hash.finalize()
-        .iter()
-        .take(8)
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    hash.finalize().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]

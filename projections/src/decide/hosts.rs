@@ -66,10 +66,7 @@ impl Hosts {
 
     /// A host with an address within the network.
     pub(crate) fn owner_within(&self, network: &IpNet) -> Option<HostId> {
-        self.owners
-            .range(network.network()..=network.broadcast())
-            .map(|(_, host)| *host)
-            .next()
+        self.owners.range(network.network()..=network.broadcast()).map(|(_, host)| *host).next()
     }
 
     /// The addresses of all hosts that belong to the cluster.
@@ -83,29 +80,13 @@ impl Hosts {
 
     pub(crate) fn evolve(&mut self, event: &HostEvent) {
         match event {
-            HostEvent::Enrolled(HostEnrolled {
-                host,
-                name,
-                addresses,
-            }) => {
+            HostEvent::Enrolled(HostEnrolled { host, name, addresses }) => {
                 let (name, addresses) = (name.clone(), addresses.iter().copied().collect());
-                self.by_id.insert(
-                    *host,
-                    Host {
-                        name,
-                        addresses,
-                        state: HostState::Active,
-                    },
-                );
+                self.by_id.insert(*host, Host { name, addresses, state: HostState::Active });
             }
             HostEvent::Active(HostActive { host }) => self.set(*host, HostState::Active),
             HostEvent::Inactive(HostInactive { host, last_heard }) => {
-                self.set(
-                    *host,
-                    HostState::Inactive {
-                        last_heard: *last_heard,
-                    },
-                );
+                self.set(*host, HostState::Inactive { last_heard: *last_heard });
             }
             HostEvent::Removed(HostRemoved { host, by: _ }) => self.set(*host, HostState::Removed),
         }
@@ -119,49 +100,27 @@ impl Hosts {
     }
 
     fn owners_now(&self) -> BTreeMap<IpAddr, HostId> {
-        let members = self
-            .by_id
-            .iter()
-            .filter(|(_, host)| host.state != HostState::Removed);
-        members
-            .flat_map(|(id, host)| host.addresses.iter().map(|address| (*address, *id)))
-            .collect()
+        let members = self.by_id.iter().filter(|(_, host)| host.state != HostState::Removed);
+        members.flat_map(|(id, host)| host.addresses.iter().map(|address| (*address, *id))).collect()
     }
 }
 
 /// Judges an enrolment. Addresses that were blocked before anybody knew whose they are become free.
 pub(super) fn enrol(model: &Model, enrolled: HostEnrolled, now: Timestamp) -> Result<Vec<Event>, Rejection> {
-    let HostEnrolled {
-        host,
-        name,
-        addresses,
-    } = enrolled;
+    let HostEnrolled { host, name, addresses } = enrolled;
     let addresses: BTreeSet<IpAddr> = addresses.into_iter().map(canonical).collect();
     check(model, host, addresses.len())?;
-    let same = Host {
-        name: name.clone(),
-        addresses: addresses.clone(),
-        state: HostState::Active,
-    };
+    let same = Host { name: name.clone(), addresses: addresses.clone(), state: HostState::Active };
     if model.hosts.by_id.get(&host) == Some(&same) {
         return Ok(Vec::new());
     }
-    let blocked = addresses
-        .iter()
-        .copied()
-        .filter(|address| model.addresses.lists(*address, now));
+    let blocked = addresses.iter().copied().filter(|address| model.addresses.lists(*address, now));
     let released = blocked.map(|source| {
         let cause = ReleaseCause::Manual { by: Actor::System };
         Event::Denylist(DenylistEvent::AddressReleased(AddressReleased { source, cause }))
     });
-    let enrolled = HostEnrolled {
-        host,
-        name,
-        addresses: addresses.iter().copied().collect(),
-    };
-    Ok(std::iter::once(Event::Host(HostEvent::Enrolled(enrolled)))
-        .chain(released)
-        .collect())
+    let enrolled = HostEnrolled { host, name, addresses: addresses.iter().copied().collect() };
+    Ok(std::iter::once(Event::Host(HostEvent::Enrolled(enrolled))).chain(released).collect())
 }
 
 fn check(model: &Model, host: HostId, addresses: usize) -> Result<(), Rejection> {
@@ -177,10 +136,9 @@ fn check(model: &Model, host: HostId, addresses: usize) -> Result<(), Rejection>
     }
     match model.hosts.state(host) {
         Some(HostState::Removed) => Err(Rejection::HostRemoved { host }),
-        None if MAX_HOSTS <= model.hosts.by_id.len() => Err(Rejection::ListFull {
-            list: "hosts",
-            limit: MAX_HOSTS,
-        }),
+        None if MAX_HOSTS <= model.hosts.by_id.len() => {
+            Err(Rejection::ListFull { list: "hosts", limit: MAX_HOSTS })
+        }
         Some(HostState::Active | HostState::Inactive { .. }) | None => Ok(()),
     }
 }
@@ -232,11 +190,7 @@ impl Canonical for HostState {
 
 impl Canonical for Host {
     fn put(&self, out: &mut Sha256) {
-        let Self {
-            name,
-            addresses,
-            state,
-        } = self;
+        let Self { name, addresses, state } = self;
         name.put(out);
         addresses.put(out);
         state.put(out);

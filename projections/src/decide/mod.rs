@@ -53,11 +53,8 @@ pub(crate) use addresses::{DeniedBy, lasts};
 /// What became of a command that was not refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// It makes these events happen, all or none. There may be none: then the command found the world as it wished.
-    Accepted {
-        /// The facts, in order.
-        events: Vec<Event>,
-    },
+    /// It makes these facts happen, in order, all or none. There may be none: then the world already was as it wished.
+    Events(Vec<Event>),
     /// It took effect before.
     AlreadyApplied {
         /// A log index at or after that effect: who has applied it sees the effect.
@@ -73,7 +70,7 @@ pub fn decide(model: &Model, command: &Command, now: Timestamp) -> Result<Decisi
         return Ok(Decision::AlreadyApplied { index });
     }
     let at = model.next_accepted_at(now);
-    events_of(model, command, at).map(|events| Decision::Accepted { events })
+    events_of(model, command, at).map(Decision::Events)
 }
 
 fn events_of(model: &Model, command: &Command, at: Timestamp) -> Result<Vec<Event>, Rejection> {
@@ -82,51 +79,26 @@ fn events_of(model: &Model, command: &Command, at: Timestamp) -> Result<Vec<Even
         CommandBody::ReportAttack(observed) => Ok(denylist::report_attack(model, observed, id, at)),
         CommandBody::CountStrikes(counted) => {
             let times = (command.observed_at, at);
-            Ok(denylist::count_strikes(
-                model,
-                counted,
-                (id, command.origin.host),
-                times,
-            ))
+            Ok(denylist::count_strikes(model, counted, (id, command.origin.host), times))
         }
-        CommandBody::BlockAddress {
-            source,
-            seconds,
-            note,
-            by,
-        } => denylist::block(model, (source, id), seconds, (note, by), at),
+        CommandBody::BlockAddress { source, seconds, note, by } => {
+            denylist::block(model, (source, id), seconds, (note, by), at)
+        }
         CommandBody::DenyAddress { network, note, by } => {
             denylist::deny(model, network, DenyReason::Manual { by, note }, at)
         }
-        CommandBody::AllowAddress {
-            network,
-            seconds,
-            note,
-            by,
-        } => denylist::allow(model, network, seconds, (note, by), at),
-        CommandBody::UnblockAddress {
-            source,
-            allow_seconds,
-            by,
-        } => denylist::unblock(model, source, allow_seconds, by, at),
-        CommandBody::ChangeSettings {
-            expected_version,
-            changes,
-            by,
-        } => settings::change(&model.settings, expected_version, SettingsChanged { by, changes }),
-        CommandBody::EnrolHost {
-            host,
-            name,
-            addresses,
-        } => hosts::enrol(
-            model,
-            HostEnrolled {
-                host,
-                name,
-                addresses,
-            },
-            at,
-        ),
+        CommandBody::AllowAddress { network, seconds, note, by } => {
+            denylist::allow(model, network, seconds, (note, by), at)
+        }
+        CommandBody::UnblockAddress { source, allow_seconds, by } => {
+            denylist::unblock(model, source, allow_seconds, by, at)
+        }
+        CommandBody::ChangeSettings { expected_version, changes, by } => {
+            settings::change(&model.settings, expected_version, SettingsChanged { by, changes })
+        }
+        CommandBody::EnrolHost { host, name, addresses } => {
+            hosts::enrol(model, HostEnrolled { host, name, addresses }, at)
+        }
         CommandBody::MarkHostActive { host } => hosts::mark_active(model, host),
         CommandBody::MarkHostInactive { host, last_heard } => {
             hosts::mark_inactive(model, HostInactive { host, last_heard })

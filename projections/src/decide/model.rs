@@ -74,18 +74,12 @@ impl Model {
     /// Folds one committed entry. Entries come in log order, each once.
     pub fn evolve(&mut self, index: LogIndex, envelope: &Envelope) {
         let at = envelope.accepted_at;
-        for Recorded {
-            observed_at,
-            salt: _,
-            event,
-        } in &envelope.events
-        {
+        for Recorded { observed_at, salt: _, event } in &envelope.events {
             match event {
                 Event::Attack(AttackEvent::Observed(_)) => {} // Its block, if one is due, is a fact of its own.
                 Event::Attack(AttackEvent::StrikesCounted(StrikesCounted { deltas })) => {
                     let sums = denylist::countable(deltas, envelope.origin.host, *observed_at, at);
-                    sums.into_iter()
-                        .for_each(|(source, tally)| self.strikes.add(source, tally, at));
+                    sums.into_iter().for_each(|(source, tally)| self.strikes.add(source, tally, at));
                 }
                 Event::Denylist(event) => self.evolve_denylist(event, at),
                 Event::Settings(event) => self.settings.evolve(event),
@@ -120,10 +114,7 @@ impl Model {
             (Some((allowed, until)), manual)
                 if manual.is_none_or(|denied| denied.prefix_len() <= allowed.prefix_len()) =>
             {
-                return Verdict::Allowed {
-                    network: allowed,
-                    until,
-                };
+                return Verdict::Allowed { network: allowed, until };
             }
             (_, Some(network)) => return Verdict::Denied { network },
             (_, None) => {}
@@ -142,9 +133,7 @@ impl Model {
 
     /// The time of the next entry: later than that of every entry so far, also if the clock went back.
     pub fn next_accepted_at(&self, now: Timestamp) -> Timestamp {
-        now.max(Timestamp::from_nanos(
-            self.last_accepted_at.nanos().saturating_add(1),
-        ))
+        now.max(Timestamp::from_nanos(self.last_accepted_at.nanos().saturating_add(1)))
     }
 
     /// When the next block ends: the leader submits [`super::CommandBody::ExpireBlocks`] then.
@@ -157,6 +146,28 @@ impl Model {
         &self.settings
     }
 
+    /// Whether the log, at the time of its last entry, has the address dropped, if only on SIP ports.
+    pub fn drops(&self, address: IpAddr) -> bool {
+        match self.verdict(address, self.last_accepted_at) {
+            Verdict::Denied { .. } | Verdict::Blocked { .. } | Verdict::SoftBlocked { .. } => true,
+            Verdict::Untouchable(_) | Verdict::Allowed { .. } | Verdict::Free => false,
+        }
+    }
+
+    /// Whether the host is in the cluster or ever was.
+    pub fn knows_host(&self, host: HostId) -> bool {
+        self.hosts.state(host).is_some()
+    }
+
+    /// Whether the log holds the host to be active; `None` if it is not in the cluster.
+    pub fn host_is_active(&self, host: HostId) -> Option<bool> {
+        match self.hosts.state(host)? {
+            HostState::Active => Some(true),
+            HostState::Inactive { .. } => Some(false),
+            HostState::Removed => None,
+        }
+    }
+
     /// What a host is to the cluster; `None` if it never was in it.
     pub fn host_state(&self, host: HostId) -> Option<HostState> {
         self.hosts.state(host)
@@ -167,9 +178,10 @@ impl Model {
         self.dedupe.acknowledged(host, incarnation)
     }
 
-    /// Observations of a host incarnation that never came before a later one did; they are lost.
-    pub fn missing(&self, host: HostId, incarnation: Incarnation) -> u64 {
-        self.dedupe.missing(host, incarnation)
+    /// How often the numbers of a host incarnation's observations jumped. A host that starts again may begin at a higher
+    /// number; any other jump means that observations were lost on their way.
+    pub fn gaps(&self, host: HostId, incarnation: Incarnation) -> u64 {
+        self.dedupe.gaps(host, incarnation)
     }
 
     /// The last entry folded.
@@ -184,23 +196,12 @@ impl Model {
 
     /// What grew too large.
     pub fn overflows(&self) -> Overflows {
-        Overflows {
-            blocks_evicted: self.addresses.blocks.evicted(),
-            sources_evicted: self.strikes.evicted(),
-        }
+        Overflows { blocks_evicted: self.addresses.blocks.evicted(), sources_evicted: self.strikes.evicted() }
     }
 
     /// Adds the state's canonical bytes.
     pub fn digest_into(&self, out: &mut Sha256) {
-        let Self {
-            addresses,
-            strikes,
-            settings,
-            hosts,
-            dedupe,
-            applied,
-            last_accepted_at,
-        } = self;
+        let Self { addresses, strikes, settings, hosts, dedupe, applied, last_accepted_at } = self;
         addresses.put(out);
         strikes.put(out);
         settings.put(out);

@@ -48,10 +48,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             version: 0,
-            sip_ports: vec![PortRange {
-                first: 5060,
-                last: 5060,
-            }],
+            sip_ports: vec![PortRange { first: 5060, last: 5060 }],
             bad_registrations_per_minute: 10,
             block_seconds: vec![3_600, 14_400, 86_400],
             block_threshold: 3,
@@ -142,11 +139,7 @@ fn check(change: &SettingChange, field: &'static str) -> Result<(), Rejection> {
             check_range(field, u64::from(*threshold), 0, u64::from(MAX_BLOCK_THRESHOLD))
         }
         SettingChange::BlockedUserAgents(agents) if MAX_USER_AGENTS < agents.len() => {
-            Err(Rejection::TooMany {
-                field,
-                count: agents.len(),
-                limit: MAX_USER_AGENTS,
-            })
+            Err(Rejection::TooMany { field, count: agents.len(), limit: MAX_USER_AGENTS })
         }
         SettingChange::BlockedUserAgents(agents) => match agents.iter().find(|agent| is_blank(agent)) {
             Some(_) => Err(Rejection::BlankEntry { field }),
@@ -176,12 +169,7 @@ fn check_length(field: &'static str, count: usize, limit: usize) -> Result<(), R
 
 pub(super) fn check_range(field: &'static str, value: u64, least: u64, most: u64) -> Result<(), Rejection> {
     if value < least || most < value {
-        return Err(Rejection::OutOfRange {
-            field,
-            value,
-            least,
-            most,
-        });
+        return Err(Rejection::OutOfRange { field, value, least, most });
     }
     Ok(())
 }

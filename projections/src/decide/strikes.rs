@@ -50,24 +50,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) const NOTHING: Self = Self {
-        proven: 0,
-        unproven: 0,
-        witness: Witness::Nobody,
-    };
+    pub(crate) const NOTHING: Self = Self { proven: 0, unproven: 0, witness: Witness::Nobody };
 
     /// Strikes that `host` reports.
     pub(crate) fn reported(proven: u32, unproven: u32, host: HostId) -> Self {
-        let witness = if proven == 0 {
-            Witness::Nobody
-        } else {
-            Witness::One(host)
-        };
-        Self {
-            proven,
-            unproven,
-            witness,
-        }
+        let witness = if proven == 0 { Witness::Nobody } else { Witness::One(host) };
+        Self { proven, unproven, witness }
     }
 
     pub(crate) fn and(self, other: Self) -> Self {
@@ -146,9 +134,7 @@ pub(crate) struct Strikes {
 impl Strikes {
     /// What a source did within the window that ends at `now`.
     pub(crate) fn tally(&self, source: IpAddr, now: Timestamp) -> Tally {
-        self.sources
-            .get(&source)
-            .map_or(Tally::NOTHING, |window| window.tally(second_of(now)))
+        self.sources.get(&source).map_or(Tally::NOTHING, |window| window.tally(second_of(now)))
     }
 
     pub(crate) fn evicted(&self) -> u64 {
@@ -184,9 +170,7 @@ impl Strikes {
 
     fn forget_before(&mut self, second: u64) {
         let is_past = |ages: &BTreeSet<(u64, IpAddr)>| {
-            ages.first()
-                .filter(|(last, _)| !counts(*last, second))
-                .map(|(_, source)| *source)
+            ages.first().filter(|(last, _)| !counts(*last, second)).map(|(_, source)| *source)
         };
         while let Some(source) = is_past(&self.weak_ages).or_else(|| is_past(&self.proven_ages)) {
             self.take(source);
@@ -194,20 +178,12 @@ impl Strikes {
     }
 
     fn evict(&mut self) {
-        let quietest = self
-            .weak_ages
-            .first()
-            .or(self.proven_ages.first())
-            .map(|(_, source)| *source);
+        let quietest = self.weak_ages.first().or(self.proven_ages.first()).map(|(_, source)| *source);
         quietest.into_iter().for_each(|source| self.forget(source));
     }
 
     fn ages_mut(&mut self, window: &Window) -> &mut BTreeSet<(u64, IpAddr)> {
-        if window.is_proven() {
-            &mut self.proven_ages
-        } else {
-            &mut self.weak_ages
-        }
+        if window.is_proven() { &mut self.proven_ages } else { &mut self.weak_ages }
     }
 }
 
@@ -222,11 +198,7 @@ const fn counts(second: u64, now: u64) -> bool {
 
 impl Canonical for Tally {
     fn put(&self, out: &mut Sha256) {
-        let Self {
-            proven,
-            unproven,
-            witness,
-        } = self;
+        let Self { proven, unproven, witness } = self;
         proven.put(out);
         unproven.put(out);
         match witness {
@@ -257,12 +229,7 @@ impl Canonical for Window {
 
 impl Canonical for Strikes {
     fn put(&self, out: &mut Sha256) {
-        let Self {
-            sources,
-            weak_ages: _,
-            proven_ages: _,
-            evicted,
-        } = self;
+        let Self { sources, weak_ages: _, proven_ages: _, evicted } = self;
         sources.put(out);
         evicted.put(out);
     }

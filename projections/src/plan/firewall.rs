@@ -1,1 +1,290 @@
-//! What the kernel of every host should hold.
+//! What the kernel of every host should hold, and how that changes from entry to entry.
+//!
+//! The plan is plain data; the firewall actuator converges the kernel with it. It holds what lives at a given time: the
+//! kernel ends blocks by itself, so a plan that is a little old drops no address for longer than it should.
+//!
+//! The actuator's order of decision is that of [`crate::decide::Verdict`]: never-block first; of allowed and denied networks the
+//! longest prefix, of equals the allowed; then blocks, then soft blocks. Denials by the threshold yield to every allowance,
+//! so the plan leaves those out that an allowance holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use log_format::envelope::Envelope;
+use log_format::event::{
+    AddressAllowed, AddressBlocked, AddressDenied, AddressReleased, DenylistEvent, EnforcementMode, Event,
+    HostEvent, PortRange, SettingChange, SettingsChanged, SettingsEvent,
+};
+use log_format::time::Timestamp;
+
+use crate::decide::{DeniedBy, Model, Verdict, lasts};
+
+/// What the kernel should hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirewallPlan {
+    /// Dropped until then.
+    pub blocked: BTreeMap<IpAddr, Timestamp>,
+    /// Dropped on SIP ports until then.
+    pub soft_blocked: BTreeMap<IpAddr, Timestamp>,
+    /// Dropped until a person says otherwise.
+    pub denied: BTreeSet<IpNet>,
+    /// Never dropped, unless a longer prefix is denied.
+    pub allowed: BTreeSet<IpNet>,
+    /// Never dropped: the cluster's own hosts.
+    pub never_block: BTreeSet<IpNet>,
+    /// Where soft blocks apply.
+    pub sip_ports: Vec<PortRange>,
+    /// Whether anything is dropped at all.
+    pub mode: EnforcementMode,
+}
+
+/// What the kernel should hold about one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressPlan {
+    /// Nothing.
+    Free,
+    /// Drop on SIP ports.
+    SoftBlocked {
+        /// Until then.
+        until: Timestamp,
+    },
+    /// Drop.
+    Blocked {
+        /// Until then.
+        until: Timestamp,
+    },
+}
+
+/// Whether a network belongs into a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Membership {
+    /// It does.
+    Listed,
+    /// It does not.
+    Absent,
+}
+
+/// What is to be different. Everything is a target, so applying a change twice, or to a plan that already has part of
+/// it, is harmless.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FirewallChange {
+    /// Addresses and what to hold about each.
+    pub addresses: BTreeMap<IpAddr, AddressPlan>,
+    /// Networks to deny or no longer to deny.
+    pub denied: BTreeMap<IpNet, Membership>,
+    /// Networks to allow or no longer to allow.
+    pub allowed: BTreeMap<IpNet, Membership>,
+    /// All of the never-block list, if it is different.
+    pub never_block: Option<BTreeSet<IpNet>>,
+    /// The SIP ports, if they are different.
+    pub sip_ports: Option<Vec<PortRange>>,
+    /// The mode, if it is different.
+    pub mode: Option<EnforcementMode>,
+}
+
+impl FirewallChange {
+    /// Whether nothing is different.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl FirewallPlan {
+    /// Carries out a change.
+    pub fn apply(&mut self, change: &FirewallChange) {
+        let FirewallChange { addresses, denied, allowed, never_block, sip_ports, mode } = change;
+        for (address, plan) in addresses {
+            self.blocked.remove(address);
+            self.soft_blocked.remove(address);
+            match plan {
+                AddressPlan::Free => {}
+                AddressPlan::SoftBlocked { until } => drop(self.soft_blocked.insert(*address, *until)),
+                AddressPlan::Blocked { until } => drop(self.blocked.insert(*address, *until)),
+            }
+        }
+        apply_list(&mut self.denied, denied);
+        apply_list(&mut self.allowed, allowed);
+        if let Some(never_block) = never_block {
+            self.never_block.clone_from(never_block);
+        }
+        if let Some(sip_ports) = sip_ports {
+            self.sip_ports.clone_from(sip_ports);
+        }
+        self.mode = mode.unwrap_or(self.mode);
+    }
+
+    fn of_address(&self, address: IpAddr) -> AddressPlan {
+        match (self.blocked.get(&address), self.soft_blocked.get(&address)) {
+            (Some(until), _) => AddressPlan::Blocked { until: *until },
+            (None, Some(until)) => AddressPlan::SoftBlocked { until: *until },
+            (None, None) => AddressPlan::Free,
+        }
+    }
+}
+
+/// What the kernel should hold now, whole. Costs a walk over every list: for the start and for convergence.
+pub fn desired(model: &Model, now: Timestamp) -> FirewallPlan {
+    let mut plan = FirewallPlan {
+        blocked: BTreeMap::new(),
+        soft_blocked: BTreeMap::new(),
+        denied: model
+            .addresses
+            .denied
+            .iter()
+            .filter(|(network, by)| is_in_force(model, *network, **by, now))
+            .map(|(network, _)| network)
+            .collect(),
+        allowed: model
+            .addresses
+            .allowed
+            .iter()
+            .filter(|(_, until)| lasts(**until, now))
+            .map(|(network, _)| network)
+            .collect(),
+        never_block: never_block(model),
+        sip_ports: model.settings.sip_ports.clone(),
+        mode: model.settings.mode,
+    };
+    for address in model.addresses.blocks.addresses() {
+        match address_plan(model, address, now) {
+            AddressPlan::Free => {}
+            AddressPlan::SoftBlocked { until } => drop(plan.soft_blocked.insert(address, until)),
+            AddressPlan::Blocked { until } => drop(plan.blocked.insert(address, until)),
+        }
+    }
+    plan
+}
+
+/// What leads from one plan to the other.
+pub fn difference(from: &FirewallPlan, to: &FirewallPlan) -> FirewallChange {
+    let keys = |plan: &FirewallPlan| -> Vec<IpAddr> {
+        plan.blocked.keys().chain(plan.soft_blocked.keys()).copied().collect()
+    };
+    let addresses = keys(from)
+        .into_iter()
+        .chain(keys(to))
+        .filter(|address| from.of_address(*address) != to.of_address(*address));
+    FirewallChange {
+        addresses: addresses.map(|address| (address, to.of_address(address))).collect(),
+        denied: list_difference(&from.denied, &to.denied),
+        allowed: list_difference(&from.allowed, &to.allowed),
+        never_block: (from.never_block != to.never_block).then(|| to.never_block.clone()),
+        sip_ports: (from.sip_ports != to.sip_ports).then(|| to.sip_ports.clone()),
+        mode: (from.mode != to.mode).then_some(to.mode),
+    }
+}
+
+/// What one entry changes, once the model has folded it: cost grows with the entry, not with the lists.
+///
+/// Blocks that a wider network's denial or allowance ends may stay in the kernel until their own end: the network
+/// decides before them. [`desired`] does not have them, so the next convergence takes them out.
+pub fn changes_of(envelope: &Envelope, model: &Model) -> FirewallChange {
+    let now = envelope.accepted_at;
+    let mut change = FirewallChange::default();
+    for recorded in &envelope.events {
+        match &recorded.event {
+            Event::Attack(_) => {}
+            Event::Denylist(event) => change.note_denylist(event, model, now),
+            Event::Settings(SettingsEvent::Changed(changed)) => change.note_settings(changed),
+            Event::Host(HostEvent::Enrolled(_) | HostEvent::Removed(_)) => {
+                change.never_block = Some(never_block(model));
+            }
+            Event::Host(HostEvent::Active(_) | HostEvent::Inactive(_)) => {}
+        }
+    }
+    change
+}
+
+impl FirewallChange {
+    fn note_denylist(&mut self, event: &DenylistEvent, model: &Model, now: Timestamp) {
+        match event {
+            DenylistEvent::AddressBlocked(AddressBlocked { source, .. }) => {
+                self.note_address(*source, model, now)
+            }
+            DenylistEvent::AddressReleased(AddressReleased { source, cause: _ }) => {
+                self.note_address(*source, model, now);
+                self.note_denied(IpNet::from(*source), model, now);
+            }
+            DenylistEvent::AddressDenied(AddressDenied { network, reason: _ }) => {
+                self.note_single(*network, model, now);
+                self.note_denied(*network, model, now);
+            }
+            DenylistEvent::AddressAllowed(AddressAllowed { network, .. }) => {
+                self.note_single(*network, model, now);
+                self.allowed.insert(*network, Membership::Listed);
+                let denied: Vec<IpNet> =
+                    model.addresses.denied.within(network).map(|(denied, _)| denied).collect();
+                denied.into_iter().for_each(|denied| self.note_denied(denied, model, now));
+            }
+        }
+    }
+
+    fn note_settings(&mut self, changed: &SettingsChanged) {
+        for change in &changed.changes {
+            match change {
+                SettingChange::SipPorts(ports) => self.sip_ports = Some(ports.clone()),
+                SettingChange::Mode(mode) => self.mode = Some(*mode),
+                SettingChange::BadRegistrationsPerMinute(_)
+                | SettingChange::BlockSeconds(_)
+                | SettingChange::BlockThreshold(_)
+                | SettingChange::BlockedUserAgents(_) => {}
+            }
+        }
+    }
+
+    fn note_address(&mut self, address: IpAddr, model: &Model, now: Timestamp) {
+        self.addresses.insert(address, address_plan(model, address, now));
+    }
+
+    /// A network of one address may have had blocks.
+    fn note_single(&mut self, network: IpNet, model: &Model, now: Timestamp) {
+        if network.prefix_len() == network.max_prefix_len() {
+            self.note_address(network.addr(), model, now);
+        }
+    }
+
+    fn note_denied(&mut self, network: IpNet, model: &Model, now: Timestamp) {
+        let by = model.addresses.denied.get(&network);
+        let is_listed = by.is_some_and(|by| is_in_force(model, network, *by, now));
+        self.denied.insert(network, if is_listed { Membership::Listed } else { Membership::Absent });
+    }
+}
+
+/// What the kernel should hold about an address on its own, besides the networks that hold it.
+fn address_plan(model: &Model, address: IpAddr, now: Timestamp) -> AddressPlan {
+    match model.verdict(address, now) {
+        Verdict::Untouchable(_) | Verdict::Allowed { .. } | Verdict::Denied { .. } | Verdict::Free => {
+            AddressPlan::Free
+        }
+        Verdict::SoftBlocked { until } => AddressPlan::SoftBlocked { until },
+        Verdict::Blocked { until } => AddressPlan::Blocked { until },
+    }
+}
+
+/// Whether a denial is not overruled by an allowance regardless of prefix lengths. The threshold denies single addresses.
+fn is_in_force(model: &Model, network: IpNet, by: DeniedBy, now: Timestamp) -> bool {
+    match by {
+        DeniedBy::Person => true,
+        DeniedBy::Threshold => model.addresses.allowance(network.addr(), now).is_none(),
+    }
+}
+
+fn never_block(model: &Model) -> BTreeSet<IpNet> {
+    model.hosts.addresses().map(IpNet::from).collect()
+}
+
+fn apply_list(list: &mut BTreeSet<IpNet>, changes: &BTreeMap<IpNet, Membership>) {
+    for (network, membership) in changes {
+        match membership {
+            Membership::Listed => list.insert(*network),
+            Membership::Absent => list.remove(network),
+        };
+    }
+}
+
+fn list_difference(from: &BTreeSet<IpNet>, to: &BTreeSet<IpNet>) -> BTreeMap<IpNet, Membership> {
+    let listed = to.difference(from).map(|network| (*network, Membership::Listed));
+    let absent = from.difference(to).map(|network| (*network, Membership::Absent));
+    listed.chain(absent).collect()
+}

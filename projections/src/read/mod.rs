@@ -1,1 +1,120 @@
-//! Read models: folds of the log that people query.
+//! Read models: folds of the log that people query. They answer for any `now`, so a row whose time is over is gone before
+//! the log says so.
+
+mod attacks;
+mod denylist;
+mod filter;
+mod hosts;
+mod settings;
+mod summary;
+
+use log_format::envelope::{Envelope, Recorded};
+use log_format::event::{AttackEvent, DenylistEvent, Event};
+use log_format::ids::{BlockId, LogIndex, Position};
+use log_format::time::Timestamp;
+use sha2::{Digest, Sha256};
+
+pub use attacks::{ATTACKS_KEPT_FOR, AttackLog, AttackQuery, AttackRow, MAX_ATTACKS};
+pub use denylist::{
+    AllowedRow, AttackReason, DenylistCounts, DenylistQuery, DenylistRow, DenylistSort, DenylistView, Reason,
+    SortOrder,
+};
+pub use filter::{Found, Page, TextFilter};
+pub use hosts::{HostRow, HostsView};
+pub use settings::{LastChange, SettingsView};
+pub use summary::{KindCount, MAX_LATEST_BLOCKS, PULSE_MINUTES, Summary, SummaryView};
+
+use crate::decide::Model;
+use crate::digest::Canonical;
+
+/// Everything that people see of the log.
+#[derive(Debug, Clone, Default)]
+pub struct ReadModels {
+    /// Who is dropped, and who never is.
+    pub denylist: DenylistView,
+    /// What was seen.
+    pub attacks: AttackLog,
+    /// The hosts.
+    pub hosts: HostsView,
+    /// The settings.
+    pub settings: SettingsView,
+    summary: SummaryView,
+    applied: LogIndex,
+    last_accepted_at: Timestamp,
+}
+
+impl ReadModels {
+    /// Folds one committed entry. Entries come in log order, each once.
+    pub fn evolve(&mut self, index: LogIndex, envelope: &Envelope) {
+        let at = envelope.accepted_at;
+        for (ordinal, recorded) in (0..=u16::MAX).zip(&envelope.events) {
+            self.evolve_event(Position { index, ordinal }, envelope, recorded);
+        }
+        self.attacks.forget_before(at);
+        self.applied = index;
+        self.last_accepted_at = self.last_accepted_at.max(at);
+    }
+
+    fn evolve_event(&mut self, position: Position, envelope: &Envelope, recorded: &Recorded) {
+        let (index, at) = (position.index, envelope.accepted_at);
+        let Recorded { observed_at, salt: _, event } = recorded;
+        match event {
+            Event::Attack(AttackEvent::Observed(observed)) => {
+                let times = (at, *observed_at);
+                self.attacks.add(AttackRow::new(position, times, envelope.origin.host, observed));
+                self.summary.count_attack(observed.attack, at);
+            }
+            Event::Attack(AttackEvent::StrikesCounted(_)) => {} // Not yet an attack.
+            Event::Denylist(event) => {
+                let command = BlockId::new(envelope.command.get());
+                self.note_latest(command, event);
+                self.denylist.evolve(denylist::Entry { index, command, at }, event);
+            }
+            Event::Settings(event) => self.settings.evolve(index, at, event),
+            Event::Host(event) => self.hosts.evolve(index, at, event),
+        }
+    }
+
+    fn note_latest(&mut self, command: BlockId, event: &DenylistEvent) {
+        match event {
+            DenylistEvent::AddressBlocked(event) => self.summary.note_block(event.source, event.block),
+            DenylistEvent::AddressDenied(event) => self.summary.note_block(event.network.addr(), command),
+            DenylistEvent::AddressReleased(_) | DenylistEvent::AddressAllowed(_) => {}
+        }
+    }
+
+    /// The figures at `now`, with at most `latest` of the newest blocks.
+    pub fn summary(&self, now: Timestamp, latest: usize) -> Summary<'_> {
+        self.summary.figures(&self.denylist, &self.attacks, now, latest)
+    }
+
+    /// The last entry folded.
+    pub fn applied(&self) -> LogIndex {
+        self.applied
+    }
+
+    /// The time of the last entry folded.
+    pub fn last_accepted_at(&self) -> Timestamp {
+        self.last_accepted_at
+    }
+
+    /// Adds the state's canonical bytes.
+    pub fn digest_into(&self, out: &mut Sha256) {
+        let Self { denylist, attacks, hosts, settings, summary, applied, last_accepted_at } = self;
+        denylist.put(out);
+        attacks.put(out);
+        hosts.put(out);
+        settings.put(out);
+        summary.put(out);
+        applied.put(out);
+        last_accepted_at.put(out);
+    }
+}
+
+/// The fingerprint of everything folded: equal on all hosts at equal index.
+pub fn state_hash(model: &Model, views: &ReadModels) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    model.digest_into(&mut hash);
+    views.digest_into(&mut hash);
+    hash.finalize().into()
+}
