@@ -13,6 +13,8 @@ pub mod envelope;
 pub mod event;
 pub mod ids;
 pub mod recover;
+pub mod render;
 pub mod time;
 mod upcast;
+pub mod verify;
 pub mod wal;

@@ -34,7 +34,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 pub use batch::MAX_BATCH;
 pub use error::{AppendError, ReadError};
-pub use reader::WalReader;
+pub use reader::{Entries, WalReader};
 pub use record::ContentError;
 pub use spares::SpareProgress;
 pub use types::{
@@ -47,8 +47,10 @@ use crate::ids::{BatchNumber, WalSequence};
 use crate::recover::{Ending, RecoverError};
 use file_header::FileHeader;
 use index::{Index, Span};
+pub(crate) use names::wal_directory;
 use spares::Spares;
-pub(crate) use walk::{Walk, walk};
+use walk::Walk;
+pub(crate) use walk::walk;
 
 /// Batches and file headers start at multiples of this: a disk's block.
 pub(crate) const BLOCK: usize = 4_096;
@@ -108,7 +110,7 @@ impl<D: Disk> Wal<D> {
         if !conf_state.is_canonical() {
             return Err(RecoverError::Members);
         }
-        let directory = names::wal_directory(data);
+        let directory = wal_directory(data);
         disk.create_dir(&directory)?;
         let lock = lock(&*disk, data)?;
         if !names::log_files(&*disk, &directory)?.is_empty() {
@@ -149,7 +151,7 @@ impl<D: Disk> Wal<D> {
     /// Opens a host's log. A torn tail is zeroed; damage is reported and left as it is.
     pub fn open(disk: Arc<D>, data: &Path, setup: WalSetup) -> Result<(Self, Recovered), RecoverError> {
         check_options(&setup.options)?;
-        let directory = names::wal_directory(data);
+        let directory = wal_directory(data);
         if names::log_files(&*disk, &directory)?.is_empty() {
             return Err(RecoverError::Missing { directory });
         }
@@ -258,18 +260,20 @@ impl<D: Disk> Wal<D> {
         if term < self.hard_state.term || commit < self.hard_state.commit {
             return Err(AppendError::Backwards);
         }
-        let Some(first) = batch.entries.first() else {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let last = batch.entries.last().map_or(index.last().index, |entry| entry.index);
+        if last < commit {
+            return Err(AppendError::CommitBeyond { commit, last });
+        }
+        let Some(first) = batch.entries.first().map(|entry| entry.index) else {
             return Ok(());
         };
-        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let follows = |pair: &[LogEntry]| matches!(pair, [one, next] if one.index.next() == next.index);
-        if !index.takes(first.index) || !batch.entries.windows(2).all(follows) {
-            let (first, last) = (first.index, index.last().index);
-            return Err(AppendError::Gap { first, last });
+        if !index.takes(first) || !batch.entries.windows(2).all(follows) {
+            return Err(AppendError::Gap { first, last: index.last().index });
         }
-        if first.index <= self.hard_state.commit {
-            let (first, commit) = (first.index, self.hard_state.commit);
-            return Err(AppendError::Committed { first, commit });
+        if first <= self.hard_state.commit {
+            return Err(AppendError::Committed { first, commit: self.hard_state.commit });
         }
         Ok(())
     }

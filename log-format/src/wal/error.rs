@@ -46,6 +46,14 @@ pub enum AppendError {
     /// Term or commit index is less than before. Nothing was written.
     #[error("a hard state that goes backwards")]
     Backwards,
+    /// The commit index is beyond the last entry. Nothing was written.
+    #[error("commit index {commit} is beyond the last entry {last}")]
+    CommitBeyond {
+        /// The commit index.
+        commit: LogIndex,
+        /// The last entry's index.
+        last: LogIndex,
+    },
     /// The member list is not sorted, or too long. Nothing was written.
     #[error("members that are not sorted, are repeated, or are too many")]
     Members,

@@ -1,12 +1,13 @@
 //! Reads entries, on any thread, while the writer writes.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
 use super::SharedIndex;
 use super::batch::BATCH_HEADER;
 use super::error::ReadError;
 use super::index::{Index, Span};
-use super::record;
+use super::record::{self, EntryView};
 use super::types::{LogEntry, LogPosition};
 use crate::disk::{Disk, DiskFile};
 use crate::ids::{LogIndex, Term};
@@ -61,38 +62,40 @@ impl<D: Disk> WalReader<D> {
         let mut bytes = 0_u64;
         let mut next = from;
         while next < until {
-            let batch = self.batch_with(next)?;
-            for entry in batch {
-                if entry.index < next {
-                    continue;
-                }
+            let (span, body) = self.batch_with(next)?;
+            let batch = span.header.number;
+            let contents = record::read_body(&span.header, &body)
+                .map_err(|source| ReadError::Content { batch, source })?;
+            let counts = |entry: &&EntryView<'_>| next <= entry.index && entry.index <= span.last;
+            for entry in contents.entries.iter().filter(counts) {
                 bytes = bytes.saturating_add(entry.data.len() as u64);
                 let is_full = max_bytes < bytes && !entries.is_empty();
                 if is_full || until <= entry.index {
                     return Ok(entries);
                 }
-                next = entry.index.next();
-                entries.push(entry);
+                entries.push(entry.to_entry());
             }
+            next = span.last.next();
         }
         Ok(entries)
     }
 
-    /// Reads the entries of the batch that holds this one, as far as they still count.
-    fn batch_with(&self, index: LogIndex) -> Result<Vec<LogEntry>, ReadError> {
+    /// The entries from an index on, before another one, a few at a time. After an error there are no more.
+    pub fn iter(&self, from: LogIndex, until: LogIndex) -> Entries<D> {
+        Entries { reader: self.clone(), next: from, until, held: VecDeque::new() }
+    }
+
+    /// Reads the records of the batch that holds this entry.
+    fn batch_with(&self, index: LogIndex) -> Result<(Span, Vec<u8>), ReadError> {
         let (span, file) = self.locate(index)?;
         let Span { header, offset, .. } = span;
-        let batch = header.number;
         let mut body = vec![0; header.body_bytes()];
         file.read_at(offset.saturating_add(BATCH_HEADER as u64), &mut body)
             .map_err(|source| ReadError::Disk { source })?;
         if crc32c::crc32c(&body) != header.body_crc {
-            return Err(ReadError::Damaged { batch, offset });
+            return Err(ReadError::Damaged { batch: header.number, offset });
         }
-        let contents =
-            record::read_body(&header, &body).map_err(|source| ReadError::Content { batch, source })?;
-        let counts = contents.entries.into_iter().take_while(|entry| entry.index <= span.last);
-        Ok(counts.map(record::EntryView::to_entry).collect())
+        Ok((span, body))
     }
 
     fn locate(&self, index: LogIndex) -> Result<(Span, Arc<D::File>), ReadError> {
@@ -109,5 +112,35 @@ impl<D: Disk> WalReader<D> {
 
     fn index(&self) -> RwLockReadGuard<'_, Index<D::File>> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Data bytes read ahead by [`Entries`].
+const READ_AHEAD: u64 = 1 << 20;
+
+/// Entries one by one; see [`WalReader::iter`].
+pub struct Entries<D: Disk> {
+    reader: WalReader<D>,
+    next: LogIndex,
+    until: LogIndex,
+    held: VecDeque<LogEntry>,
+}
+
+impl<D: Disk> Iterator for Entries<D> {
+    type Item = Result<LogEntry, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.held.is_empty() && self.next < self.until {
+            match self.reader.entries(self.next, self.until, READ_AHEAD) {
+                Ok(entries) => self.held.extend(entries),
+                Err(error) => {
+                    self.next = self.until;
+                    return Some(Err(error));
+                }
+            }
+        }
+        let entry = self.held.pop_front()?;
+        self.next = entry.index.next();
+        Some(Ok(entry))
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Walk<F> {
     pub(crate) conf_state: ConfState,
     pub(crate) files: u64,
     pub(crate) batches: u64,
+    /// Of whole batches and file headers.
+    pub(crate) bytes: u64,
     pub(crate) tail: Tail<F>,
     pub(crate) ending: Ending,
 }
@@ -119,6 +121,7 @@ impl<F: DiskFile> Walk<F> {
             conf_state: header.conf_state.clone(),
             files: 1,
             batches: 0,
+            bytes: super::BLOCK_BYTES,
             tail: Tail {
                 file: opened.file,
                 path: opened.path,
@@ -201,6 +204,7 @@ impl<F: DiskFile> Walk<F> {
         self.index.add_file(header.sequence, Arc::clone(&file));
         self.conf_state.clone_from(&header.conf_state);
         self.files += 1;
+        self.bytes += super::BLOCK_BYTES;
         self.tail.file = file;
         self.tail.path = path;
         self.tail.offset = super::BLOCK_BYTES;
@@ -255,6 +259,7 @@ impl<F: DiskFile> Walk<F> {
             self.conf_state = conf_state;
         }
         self.batches += 1;
+        self.bytes = self.bytes.saturating_add(header.padded_bytes());
         true
     }
 
