@@ -13,3 +13,4 @@
 //! Tests: `core/tests.rs` runs whole clusters in memory; `rt/transport/tests.rs` speaks TLS over loopback.
 
 pub mod core;
+pub mod rt;

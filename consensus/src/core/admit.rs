@@ -34,10 +34,7 @@ pub(super) fn check(core: &Core, from: HostId, message: &Message) -> Result<(), 
         // A vote may make this host leader, and raft panics on a leader whose log is not durable.
         MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => {
             well_formed(has_term(message))?;
-            core.progress
-                .entries_durable()
-                .then_some(())
-                .ok_or(Inadmissible::NotDurable)
+            core.progress.entries_durable().then_some(()).ok_or(Inadmissible::NotDurable)
         }
         MessageType::MsgAppendResponse
         | MessageType::MsgRequestVote

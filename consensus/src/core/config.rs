@@ -1,10 +1,8 @@
 //! How a core is set up.
 
 use log_format::ids::{HostId, LogIndex};
-use raft::{Config, RaftState, ReadOnlyOption};
-
-use super::entry::{self, ConfState, HardState};
-use super::log::ReadError;
+use log_format::wal::{ConfState, HardState, LogPosition, ReadError, Recovered};
+use raft::{Config, ReadOnlyOption};
 
 /// The largest entry. Four of them, with what surrounds them, fit in one batch of the write-ahead log's writer and one in a
 /// peer frame.
@@ -63,40 +61,46 @@ impl CoreConfig {
     }
 }
 
-/// What the write-ahead log held when it was opened. A new cluster starts with an empty log and its first voters in
-/// `conf_state`, the same on every one of them.
+/// What the write-ahead log held when it was opened.
 #[derive(Debug, Clone)]
 pub struct Restored {
     /// Term, vote and commit index.
     pub hard_state: HardState,
     /// Membership at that commit index.
     pub conf_state: ConfState,
-    /// The first entry's index; 1 for an empty log.
-    pub first: LogIndex,
-    /// The last entry's index; one before `first` for an empty log.
+    /// The position before the first entry.
+    pub base: LogPosition,
+    /// The last entry's index; the base's for an empty log.
     pub last: LogIndex,
 }
 
 impl Restored {
+    /// An empty log: a new cluster's, with the same first voters on every one of them.
+    pub fn empty(conf_state: ConfState) -> Self {
+        Self {
+            hard_state: HardState::default(),
+            conf_state,
+            base: LogPosition::default(),
+            last: LogIndex::default(),
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), CoreError> {
-        let (commit, last) = (self.hard_state.commit, self.last);
+        let (commit, base, last) = (self.hard_state.commit, self.base.index, self.last);
         if self.conf_state.voters.is_empty() {
             return Err(CoreError::NoVoters);
         }
-        if self.first != LogIndex::new(1) {
-            return Err(CoreError::Beheaded { first: self.first });
-        }
-        if last < commit {
-            return Err(CoreError::CommitBeyondLog { commit, last });
+        if !(base..=last).contains(&commit) {
+            return Err(CoreError::CommitOutsideLog { commit, base, last });
         }
         Ok(())
     }
+}
 
-    pub(super) fn into_raft(self) -> RaftState {
-        RaftState {
-            hard_state: entry::hard_state_to_raft(&self.hard_state),
-            conf_state: entry::conf_state_to_raft(&self.conf_state),
-        }
+impl From<Recovered> for Restored {
+    fn from(recovered: Recovered) -> Self {
+        let Recovered { hard_state, conf_state, base, last, ended: _ } = recovered;
+        Self { hard_state, conf_state, base, last: last.index }
     }
 }
 
@@ -106,17 +110,13 @@ pub enum CoreError {
     /// Nobody could ever lead.
     #[error("the membership names no voter")]
     NoVoters,
-    /// The log must be whole: the core has no other source for what came before.
-    #[error("the log begins at entry {first}, not at 1")]
-    Beheaded {
-        /// Where it begins.
-        first: LogIndex,
-    },
-    /// The log ends before entries it knew to be committed.
-    #[error("the log ends at entry {last}, but entries up to {commit} were committed")]
-    CommitBeyondLog {
+    /// Acknowledged entries are missing.
+    #[error("entries up to {commit} were committed, but the log holds those after {base} up to {last}")]
+    CommitOutsideLog {
         /// The commit index it holds.
         commit: LogIndex,
+        /// The position before its first entry.
+        base: LogIndex,
         /// Its last entry.
         last: LogIndex,
     },

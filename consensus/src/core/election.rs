@@ -19,13 +19,8 @@ pub(super) struct ElectionClock {
 impl ElectionClock {
     /// Timeouts of `min..max` ticks.
     pub(super) fn new(seed: u64, min: usize, max: usize) -> Self {
-        let mut clock = Self {
-            random: SplitMix64(seed),
-            seen: (0, SoftState::default()),
-            timeout: min,
-            min,
-            max,
-        };
+        let mut clock =
+            Self { random: SplitMix64::new(seed), seen: (0, SoftState::default()), timeout: min, min, max };
         clock.draw();
         clock
     }
@@ -64,10 +59,14 @@ impl ElectionClock {
 }
 
 /// Sebastiano Vigna's SplitMix64: small, and good enough to spread timeouts.
-pub(super) struct SplitMix64(pub(super) u64);
+pub(crate) struct SplitMix64(u64);
 
 impl SplitMix64 {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -2,18 +2,8 @@
 
 use bytes::Bytes;
 use log_format::ids::{HostId, LogIndex, Term};
+use log_format::wal::{ConfState, Durability, HardState, LogEntry, LogPosition};
 use raft::eraftpb::Message;
-
-use super::entry::{ConfState, HardState, LogEntry};
-
-/// One place in the log under one term: the same position on two hosts holds the same entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LogPosition {
-    /// The term of the leader that put the entry there.
-    pub term: Term,
-    /// Where in the log.
-    pub index: LogIndex,
-}
 
 /// The caller's name for something it asked for; every ticket gets exactly one first answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -190,19 +180,10 @@ pub struct PersistJob {
     pub hard_state: Option<HardState>,
     /// The newest membership, if it changed.
     pub conf_state: Option<ConfState>,
-    /// Whether `then` and the report must wait for the disk.
+    /// [`Durability::Later`] if there is nothing to write but a commit index, which is learned again after a crash.
     pub durability: Durability,
     /// To be sent once this job, and all before it, are durable.
     pub then: Vec<(HostId, Box<Message>)>,
-}
-
-/// Whether a job waits for the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// Entries, a term, a vote or a membership: durable before the report.
-    Required,
-    /// Nothing, or only a commit index, which is learned again after a crash: may ride with a later batch.
-    Deferrable,
 }
 
 /// What this host is in the cluster just now.

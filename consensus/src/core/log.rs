@@ -10,34 +10,54 @@
 //! never seen.
 
 use std::collections::VecDeque;
-use std::error::Error as StdError;
 
+use log_format::disk::Disk;
 use log_format::ids::{LogIndex, Term};
+use log_format::wal::{self, LogEntry, LogPosition, WalReader};
 use raft::eraftpb::{Entry, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
-use super::entry::{self, LogEntry};
+use super::config::Restored;
+use super::entry;
 
 /// What an entry costs in memory besides its data.
 const ENTRY_OVERHEAD: usize = 128;
-
-/// Why entries could not be read from disk.
-pub type ReadError = Box<dyn StdError + Send + Sync>;
 
 /// The durable part of the log. Reads may block on the disk; they never see a half-written batch.
 pub trait EntryReader: Send {
     /// The entries in `from..until`, in order: as many as fit in `max_bytes`, but at least one. Both ends were durable
     /// once.
-    fn entries(&self, from: LogIndex, until: LogIndex, max_bytes: usize) -> Result<Vec<LogEntry>, ReadError>;
+    fn entries(
+        &self,
+        from: LogIndex,
+        until: LogIndex,
+        max_bytes: usize,
+    ) -> Result<Vec<LogEntry>, wal::ReadError>;
 
-    /// The term of the entry at `index`.
-    fn term(&self, index: LogIndex) -> Result<Term, ReadError>;
+    /// The term of the entry at `index`; `None` if it is not held.
+    fn term(&self, index: LogIndex) -> Option<Term>;
+}
+
+impl<D: Disk> EntryReader for WalReader<D> {
+    fn entries(
+        &self,
+        from: LogIndex,
+        until: LogIndex,
+        max_bytes: usize,
+    ) -> Result<Vec<LogEntry>, wal::ReadError> {
+        self.entries(from, until, max_bytes as u64)
+    }
+
+    fn term(&self, index: LogIndex) -> Option<Term> {
+        self.term(index)
+    }
 }
 
 pub(super) struct Log {
     reader: Box<dyn EntryReader>,
     initial: RaftState,
-    first: u64,
+    /// The position before the first entry.
+    base: LogPosition,
     /// Index of the first entry of the tail; one past the end of the log while the tail is empty.
     start: u64,
     tail: VecDeque<Cached>,
@@ -52,18 +72,17 @@ struct Cached {
 }
 
 impl Log {
-    /// A log whose entries `first..=last` are all on disk.
-    pub(super) fn new(
-        reader: Box<dyn EntryReader>,
-        initial: RaftState,
-        (first, last): (LogIndex, LogIndex),
-        max_tail_bytes: usize,
-    ) -> Self {
+    /// A log that is all on disk.
+    pub(super) fn new(reader: Box<dyn EntryReader>, restored: Restored, max_tail_bytes: usize) -> Self {
+        let Restored { hard_state, conf_state, base, last } = restored;
         Self {
             reader,
-            initial,
-            first: first.get(),
-            start: last.get().saturating_add(1),
+            initial: RaftState {
+                hard_state: entry::hard_state_to_raft(&hard_state),
+                conf_state: entry::conf_state_to_raft(&conf_state),
+            },
+            base,
+            start: last.next().get(),
             tail: VecDeque::new(),
             tail_bytes: 0,
             max_tail_bytes,
@@ -86,10 +105,7 @@ impl Log {
         }
         for entry in entries {
             self.tail_bytes += cost(entry);
-            self.tail.push_back(Cached {
-                entry: entry.clone(),
-                job,
-            });
+            self.tail.push_back(Cached { entry: entry.clone(), job });
         }
     }
 
@@ -105,7 +121,7 @@ impl Log {
     }
 
     /// The entries in `from..until` that exist, as many as fit in `max_bytes`, but at least one.
-    pub(super) fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Entry>, ReadError> {
+    pub(super) fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Entry>, wal::ReadError> {
         let until = until.min(self.end());
         let mut room = Room::new(max_bytes);
         if from < self.start && from < until {
@@ -149,7 +165,7 @@ impl Storage for Log {
         max_size: impl Into<Option<u64>>,
         _context: GetEntriesContext,
     ) -> raft::Result<Vec<Entry>> {
-        if low < self.first {
+        if low <= self.base.index.get() {
             return Err(raft::Error::Store(StorageError::Compacted));
         }
         if self.end() < high {
@@ -157,34 +173,28 @@ impl Storage for Log {
         }
         let max_size = max_size.into().map_or(usize::MAX, clamp);
         self.read(low, high, max_size)
-            .map_err(|source| raft::Error::Store(StorageError::Other(source)))
+            .map_err(|source| raft::Error::Store(StorageError::Other(Box::new(source))))
     }
 
     fn term(&self, index: u64) -> raft::Result<u64> {
-        if index == 0 {
-            return Ok(0);
+        if index == self.base.index.get() {
+            return Ok(self.base.term.get());
         }
-        if self.end() <= index {
-            return Err(raft::Error::Store(StorageError::Unavailable));
-        }
-        if let Some(offset) = index.checked_sub(self.start) {
-            return usize::try_from(offset)
-                .ok()
-                .and_then(|offset| self.tail.get(offset))
-                .map(|cached| cached.entry.term)
-                .ok_or(raft::Error::Store(StorageError::Unavailable));
-        }
-        if index < self.first {
+        if index < self.base.index.get() {
             return Err(raft::Error::Store(StorageError::Compacted));
         }
-        self.reader
-            .term(LogIndex::new(index))
-            .map(Term::get)
-            .map_err(|source| raft::Error::Store(StorageError::Other(source)))
+        let term = match index.checked_sub(self.start) {
+            Some(offset) => usize::try_from(offset)
+                .ok()
+                .and_then(|offset| self.tail.get(offset))
+                .map(|cached| cached.entry.term),
+            None => self.reader.term(LogIndex::new(index)).map(Term::get),
+        };
+        term.ok_or(raft::Error::Store(StorageError::Unavailable))
     }
 
     fn first_index(&self) -> raft::Result<u64> {
-        Ok(self.first)
+        Ok(self.base.index.next().get())
     }
 
     fn last_index(&self) -> raft::Result<u64> {
@@ -205,10 +215,7 @@ struct Room {
 
 impl Room {
     fn new(max_bytes: usize) -> Self {
-        Self {
-            left: max_bytes,
-            fresh: true,
-        }
+        Self { left: max_bytes, fresh: true }
     }
 
     fn admit(&mut self, entry: &Entry) -> bool {

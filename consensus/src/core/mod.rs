@@ -21,20 +21,19 @@ mod ready;
 mod split;
 
 use log_format::ids::{HostId, LogIndex, Term};
+use log_format::wal::{ConfState, LogEntry, LogPosition};
 use raft::eraftpb::{Entry, Message, MessageType};
 use raft::{RawNode, StateRole};
 
-use self::election::{ElectionClock, SplitMix64};
+use self::election::ElectionClock;
+pub(crate) use self::election::SplitMix64;
 use self::log::Log;
 use self::reads::Reads;
 use self::ready::Progress;
 
 pub use self::config::{CoreConfig, CoreError, MAX_PROPOSAL_BYTES, Restored};
-pub use self::entry::{ConfState, EntryKind, HardState, LogEntry};
-pub use self::io::{
-    Durability, Effect, Halt, Input, LogPosition, PersistJob, Proposal, Refusal, Role, Status, Ticket,
-};
-pub use self::log::{EntryReader, ReadError};
+pub use self::io::{Effect, Halt, Input, PersistJob, Proposal, Refusal, Role, Status, Ticket};
+pub use self::log::EntryReader;
 
 /// One host's part in the agreement on one log.
 pub struct Core {
@@ -77,11 +76,10 @@ impl Core {
         let raft = config.to_raft(restored.hard_state.commit);
         let (min, max) = (raft.min_election_tick(), raft.max_election_tick());
         let progress = Progress::new(restored.hard_state);
-        let range = (restored.first, restored.last);
-        let log = Log::new(log, restored.into_raft(), range, config.max_tail_bytes);
+        let log = Log::new(log, restored, config.max_tail_bytes);
         let mut node =
             RawNode::new(&raft, log, &drain::logger()).map_err(|source| CoreError::Start { source })?;
-        let mut seeds = SplitMix64(election_seed ^ config.host.get());
+        let mut seeds = SplitMix64::new(election_seed ^ config.host.get());
         let mut election = ElectionClock::new(seeds.next(), min, max);
         election.pin(&mut node.raft);
         Ok(Self {
@@ -242,9 +240,7 @@ impl Core {
                 continue;
             }
             room -= bytes;
-            let mut entry = Entry::default();
-            entry.data = data;
-            entries.push(entry);
+            entries.push(Entry { data, ..Entry::default() });
             tickets.push(ticket);
         }
         self.append(tickets, entries, effects);
@@ -256,24 +252,20 @@ impl Core {
             return;
         }
         let (term, last) = (self.node.raft.term, self.node.raft.raft_log.last_index());
-        let mut message = Message::default();
-        message.msg_type = MessageType::MsgPropose;
-        message.from = self.host.get();
-        message.entries = entries.into();
+        let message = Message {
+            msg_type: MessageType::MsgPropose,
+            from: self.host.get(),
+            entries: entries.into(),
+            ..Message::default()
+        };
         match self.node.raft.step(message) {
             Ok(()) => effects.extend((last + 1..).zip(tickets).map(|(index, ticket)| {
                 let (term, index) = (Term::new(term), LogIndex::new(index));
-                Effect::Proposed {
-                    ticket,
-                    at: LogPosition { term, index },
-                }
+                Effect::Proposed { ticket, at: LogPosition { term, index } }
             })),
             Err(error) => {
                 tracing::debug!(%error, "raft refused proposals");
-                let refused = |ticket| Effect::Refused {
-                    ticket,
-                    reason: Refusal::Busy,
-                };
+                let refused = |ticket| Effect::Refused { ticket, reason: Refusal::Busy };
                 effects.extend(tickets.into_iter().map(refused));
             }
         }
@@ -292,8 +284,7 @@ impl Core {
     }
 
     fn uncommitted_room(&self) -> usize {
-        self.max_uncommitted
-            .saturating_sub(self.node.raft.uncommitted_size())
+        self.max_uncommitted.saturating_sub(self.node.raft.uncommitted_size())
     }
 
     /// One question for all readers.

@@ -30,11 +30,7 @@ impl Reads {
         let (low, high) = prefix.split_at_mut(8);
         low.copy_from_slice(&host.get().to_be_bytes());
         high.copy_from_slice(&session.to_be_bytes());
-        Self {
-            prefix,
-            next: 0,
-            waiting: BTreeMap::new(),
-        }
+        Self { prefix, next: 0, waiting: BTreeMap::new() }
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -75,9 +71,6 @@ impl Reads {
 
     /// Gives up on everything.
     pub(super) fn drop_all(&mut self) -> Vec<Ticket> {
-        std::mem::take(&mut self.waiting)
-            .into_values()
-            .flat_map(|batch| batch.tickets)
-            .collect()
+        std::mem::take(&mut self.waiting).into_values().flat_map(|batch| batch.tickets).collect()
     }
 }

@@ -7,13 +7,13 @@
 //! - nothing is stepped between `ready()` and `advance_append_async()`.
 
 use log_format::ids::{LogIndex, Term};
+use log_format::wal::{ConfState, Durability, HardState};
 use protobuf::Message as _;
 use raft::Ready;
 use raft::eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType, Message};
 
-use super::entry::{self, ConfState, HardState};
-use super::io::{Durability, Effect, PersistJob};
-use super::{Core, split};
+use super::io::{Effect, PersistJob};
+use super::{Core, entry, split};
 
 /// How far writing and committing have come. Jobs are numbered as raft numbers the `Ready`s they come from.
 pub(super) struct Progress {
@@ -33,14 +33,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(hard_state: HardState) -> Self {
-        Self {
-            last: 0,
-            submitted: 0,
-            entries: 0,
-            persisted: 0,
-            hard_state,
-            committed: hard_state.commit,
-        }
+        Self { last: 0, submitted: 0, entries: 0, persisted: 0, hard_state, committed: hard_state.commit }
     }
 
     pub(super) fn committed(&self) -> LogIndex {
@@ -86,11 +79,7 @@ fn step(core: &mut Core, effects: &mut Vec<Effect>) {
     for state in ready.take_read_states() {
         let index = LogIndex::new(state.index);
         let tickets = core.reads.answered(&state.request_ctx);
-        effects.extend(
-            tickets
-                .into_iter()
-                .map(|ticket| Effect::ReadReady { ticket, index }),
-        );
+        effects.extend(tickets.into_iter().map(|ticket| Effect::ReadReady { ticket, index }));
     }
     // 6. What must be durable, and what may leave once it is.
     let job = job(core, &mut ready, entries, conf_state);
@@ -144,11 +133,8 @@ fn job(core: &mut Core, ready: &mut Ready, entries: Vec<Entry>, conf_state: Opti
         commit: core.progress.committed,
     };
     let changed = std::mem::replace(&mut core.progress.hard_state, hard_state) != hard_state;
-    let durability = if ready.must_sync() || conf_state.is_some() {
-        Durability::Required
-    } else {
-        Durability::Deferrable
-    };
+    let durability =
+        if ready.must_sync() || conf_state.is_some() { Durability::Sync } else { Durability::Later };
     PersistJob {
         number: ready.number(),
         entries: entries.into_iter().map(entry::from_raft).collect(),
@@ -162,19 +148,15 @@ fn job(core: &mut Core, ready: &mut Ready, entries: Vec<Entry>, conf_state: Opti
 fn submit(core: &mut Core, mut job: PersistJob, effects: &mut Vec<Effect>) {
     let progress = &mut core.progress;
     progress.last = job.number;
-    if job.durability == Durability::Deferrable && progress.idle() {
+    if job.durability == Durability::Later && progress.idle() {
         // Nothing that these messages rest on is still on its way to the disk.
-        effects.extend(
-            job.then
-                .drain(..)
-                .map(|(to, message)| Effect::Send { to, message }),
-        );
+        effects.extend(job.then.drain(..).map(|(to, message)| Effect::Send { to, message }));
         if job.hard_state.is_some() {
             effects.push(Effect::Persist(job));
         }
         return;
     }
-    let empty = job.durability == Durability::Deferrable && job.hard_state.is_none() && job.then.is_empty();
+    let empty = job.durability == Durability::Later && job.hard_state.is_none() && job.then.is_empty();
     if empty {
         return;
     }
@@ -186,7 +168,5 @@ fn submit(core: &mut Core, mut job: PersistJob, effects: &mut Vec<Effect>) {
 }
 
 fn send_all(messages: Vec<Message>) -> impl Iterator<Item = Effect> {
-    split::split_all(messages)
-        .into_iter()
-        .map(|(to, message)| Effect::Send { to, message })
+    split::split_all(messages).into_iter().map(|(to, message)| Effect::Send { to, message })
 }

@@ -1,0 +1,282 @@
+//! One connection: who is there, then messages both ways until something ends it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use log_format::ids::{ClusterId, HostId};
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::link::Link;
+use super::{PeerInput, PeerMessage, Shared};
+use crate::rt::frame::{self, Channel, Frame, FrameError, Hello, MAX_FRAME, MAX_HELLO, PROTOCOL};
+use crate::rt::tls::IdentityError;
+use crate::rt::{self, tls};
+
+/// From the connection to the accepted greeting. A slow stranger costs one place for so long.
+const GREETING_TIME: Duration = Duration::from_secs(5);
+/// With nothing else to say, a host says that it is there.
+const IDLE_TIME: Duration = Duration::from_secs(1);
+/// A peer that said nothing for so long is gone, whatever TCP believes.
+const SILENCE_TIME: Duration = Duration::from_secs(5);
+/// Writing this much must not take longer, or the peer is as good as gone.
+const WRITE_TIME: Duration = Duration::from_secs(10);
+/// What is gathered for one write.
+const WRITE_BYTES: usize = 256 << 10;
+/// Saying goodbye is a courtesy.
+const CLOSE_TIME: Duration = Duration::from_millis(500);
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error("no greeting in time")]
+    Mute,
+    #[error("TLS handshake")]
+    Handshake(#[source] std::io::Error),
+    #[error("peer certificate")]
+    Identity(#[source] IdentityError),
+    #[error("host {host} is not a member")]
+    NotMember { host: HostId },
+    #[error("host {found} answered in place of host {wanted}")]
+    OtherHost { wanted: HostId, found: HostId },
+    #[error("host {host} dialled, but has the lower id")]
+    WrongDirection { host: HostId },
+    #[error("greeting is of cluster {cluster}")]
+    OtherCluster { cluster: ClusterId },
+    #[error("greeting is of host {claimed}, certificate of host {host}")]
+    ForgedGreeting { host: HostId, claimed: HostId },
+    #[error("peer speaks protocols {min} to {max}")]
+    Protocol { min: u32, max: u32 },
+    #[error("peer wants a channel that is not served")]
+    Channel,
+    #[error("peer did not greet first")]
+    NoGreeting,
+    #[error("peer greeted twice")]
+    SecondGreeting,
+    #[error("message claims to be from host {claimed}, certificate is of host {host}")]
+    ForgedSender { host: HostId, claimed: u64 },
+    #[error("peer was silent")]
+    Silent,
+    #[error("peer reads too slowly")]
+    Stuck,
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("write frames")]
+    Write(#[source] std::io::Error),
+    #[error("a newer connection took over")]
+    Replaced,
+    #[error("transport stops")]
+    Stopped,
+}
+
+impl Ended {
+    /// Whether somebody claims to be who they are not: worth a look, however it came about.
+    fn is_forgery(&self) -> bool {
+        matches!(self, Self::ForgedGreeting { .. } | Self::ForgedSender { .. } | Self::OtherHost { .. })
+    }
+}
+
+/// Serves a connection that somebody opened.
+pub(super) async fn accept(shared: Arc<Shared>, stream: TcpStream, stranger: OwnedSemaphorePermit) {
+    let acceptor = TlsAcceptor::from(Arc::clone(&shared.tls.server));
+    let greeting = async {
+        stream.set_nodelay(true).map_err(Ended::Handshake)?;
+        let mut stream = acceptor.accept(stream).await.map_err(Ended::Handshake)?;
+        let host = named(&shared, stream.get_ref().1.peer_certificates())?;
+        if host < shared.identity.host {
+            return Err(Ended::WrongDirection { host });
+        }
+        let hello = greet(&shared, &mut stream, host).await?;
+        Ok((stream, host, hello))
+    };
+    let greeted = before_stop(&shared, greeting).await;
+    drop(stranger);
+    match greeted {
+        Ok((stream, host, hello)) => run(&shared, stream, host, hello).await,
+        Err(ended) => log(&ended, None),
+    }
+}
+
+/// Opens a connection to `host` and serves it; returns whether it came to be.
+pub(super) async fn dial(shared: &Arc<Shared>, host: HostId, address: std::net::SocketAddr) -> bool {
+    let connector = TlsConnector::from(Arc::clone(&shared.tls.client));
+    let greeting = async {
+        let stream = TcpStream::connect(address).await.map_err(Ended::Handshake)?;
+        stream.set_nodelay(true).map_err(Ended::Handshake)?;
+        // The name is not sent and not checked: the certificate names the host by its id.
+        let name = ServerName::IpAddress(address.ip().into());
+        let mut stream = connector.connect(name, stream).await.map_err(Ended::Handshake)?;
+        let found = named(shared, stream.get_ref().1.peer_certificates())?;
+        if found != host {
+            return Err(Ended::OtherHost { wanted: host, found });
+        }
+        let hello = greet(shared, &mut stream, host).await?;
+        Ok((stream, hello))
+    };
+    match before_stop(shared, greeting).await {
+        Ok((stream, hello)) => {
+            run(shared, stream, host, hello).await;
+            true
+        }
+        Err(ended) => {
+            log(&ended, Some(host));
+            false
+        }
+    }
+}
+
+async fn before_stop<T>(
+    shared: &Shared,
+    greeting: impl Future<Output = Result<T, Ended>>,
+) -> Result<T, Ended> {
+    tokio::select! {
+        () = shared.stopped() => Err(Ended::Stopped),
+        greeted = timeout(GREETING_TIME, greeting) => greeted.unwrap_or(Err(Ended::Mute)),
+    }
+}
+
+/// The member that the certificate names. The handshake has checked who signed it.
+fn named(shared: &Shared, chain: Option<&[CertificateDer<'_>]>) -> Result<HostId, Ended> {
+    let certificate = chain.and_then(<[_]>::first);
+    let certificate = certificate.ok_or(Ended::Identity(IdentityError::Unreadable))?;
+    let host = tls::host_of(certificate, shared.identity.cluster).map_err(Ended::Identity)?;
+    if host == shared.identity.host || !shared.is_member(host) {
+        return Err(Ended::NotMember { host });
+    }
+    Ok(host)
+}
+
+async fn greet(
+    shared: &Shared,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    host: HostId,
+) -> Result<Hello, Ended> {
+    let ours = Hello {
+        identity: shared.identity,
+        protocol_min: PROTOCOL,
+        protocol_max: PROTOCOL,
+        build: shared.build.clone(),
+        channel: Channel::Raft,
+    };
+    let ours = frame::encode_hello(&ours).unwrap_or_default();
+    stream.write_all(&ours).await.map_err(Ended::Write)?;
+    stream.flush().await.map_err(Ended::Write)?;
+    let Frame::Hello(theirs) = frame::read(stream, MAX_HELLO).await? else {
+        return Err(Ended::NoGreeting);
+    };
+    check(shared, &theirs, host)?;
+    Ok(theirs)
+}
+
+fn check(shared: &Shared, theirs: &Hello, host: HostId) -> Result<(), Ended> {
+    let Hello { identity, protocol_min: min, protocol_max: max, build: _, channel } = theirs;
+    if identity.cluster != shared.identity.cluster {
+        let cluster = identity.cluster;
+        return Err(Ended::OtherCluster { cluster });
+    }
+    if identity.host != host {
+        let claimed = identity.host;
+        return Err(Ended::ForgedGreeting { host, claimed });
+    }
+    if !(*min..=*max).contains(&PROTOCOL) {
+        return Err(Ended::Protocol { min: *min, max: *max });
+    }
+    match channel {
+        Channel::Raft => Ok(()),
+        Channel::Bulk => Err(Ended::Channel),
+    }
+}
+
+async fn run(shared: &Arc<Shared>, stream: impl AsyncRead + AsyncWrite + Unpin, host: HostId, hello: Hello) {
+    let link = shared.register(host);
+    tracing::info!(peer = %host, build = ?hello.build, "peer connected");
+    let connected = PeerInput::Connected { incarnation: hello.identity.incarnation, build: hello.build };
+    shared.deliver(host, connected).await;
+    let (reader, mut writer) = tokio::io::split(stream);
+    let ended = tokio::select! {
+        ended = receive(shared, reader, host) => ended,
+        ended = transmit(&link, &mut writer) => ended,
+        ended = until_unwanted(shared, host) => ended,
+    };
+    let current = shared.unregister(host, &link);
+    link.close();
+    // Whatever happens to the goodbye, the connection is over.
+    let _ = timeout(CLOSE_TIME, writer.shutdown()).await;
+    log(&ended, Some(host));
+    if current {
+        shared.deliver(host, PeerInput::Disconnected).await;
+    }
+}
+
+async fn receive(shared: &Shared, reader: impl AsyncRead + Unpin, host: HostId) -> Ended {
+    let mut reader = BufReader::with_capacity(WRITE_BYTES, reader);
+    loop {
+        let message = match timeout(SILENCE_TIME, frame::read(&mut reader, MAX_FRAME)).await {
+            Err(_) => return Ended::Silent,
+            Ok(Err(error)) => return Ended::Frame(error),
+            Ok(Ok(Frame::Idle)) => continue,
+            Ok(Ok(Frame::Hello(_))) => return Ended::SecondGreeting,
+            Ok(Ok(Frame::Message(message))) => message,
+        };
+        if let PeerMessage::Raft(message) = &message
+            && message.from != host.get()
+        {
+            let claimed = message.from;
+            return Ended::ForgedSender { host, claimed };
+        }
+        shared.deliver(host, PeerInput::Message(message)).await;
+    }
+}
+
+async fn transmit(link: &Link, writer: &mut (impl AsyncWrite + Unpin)) -> Ended {
+    let mut buffer = BytesMut::new();
+    loop {
+        buffer.clear();
+        match timeout(IDLE_TIME, link.take(WRITE_BYTES)).await {
+            Err(_) => buffer.extend(frame::encode_idle()),
+            Ok(None) => return Ended::Replaced,
+            Ok(Some(messages)) => {
+                for message in messages {
+                    match frame::encode(&message) {
+                        Some(frame) => buffer.extend_from_slice(&frame),
+                        None => tracing::warn!("a message over the limit of a frame was dropped"),
+                    }
+                }
+            }
+        }
+        // All that waited leaves in one write and one flush.
+        let write = async {
+            writer.write_all(&buffer).await?;
+            writer.flush().await
+        };
+        match timeout(WRITE_TIME, write).await {
+            Err(_) => return Ended::Stuck,
+            Ok(Err(error)) => return Ended::Write(error),
+            Ok(Ok(())) => {}
+        }
+    }
+}
+
+/// Ends when the transport stops or the peer is no longer a member.
+async fn until_unwanted(shared: &Shared, host: HostId) -> Ended {
+    let mut peers = shared.peers.clone();
+    tokio::select! {
+        () = shared.stopped() => Ended::Stopped,
+        _ = peers.wait_for(|peers| !peers.contains_key(&host)) => Ended::NotMember { host },
+    }
+}
+
+fn log(ended: &Ended, peer: Option<HostId>) {
+    let peer = peer.map(tracing::field::display);
+    let reason = rt::chain(ended);
+    if ended.is_forgery() {
+        tracing::warn!(peer, %reason, "peer connection refused");
+    } else {
+        tracing::debug!(peer, %reason, "peer connection ended");
+    }
+}
