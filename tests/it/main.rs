@@ -1,1 +1,6 @@
-//! Integration tests.
+//! The project's one integration-test binary.
+
+mod architecture;
+mod support;
+mod tidy;
+mod traffic;

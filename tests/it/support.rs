@@ -1,0 +1,91 @@
+//! What several integration tests share.
+#![cfg(test)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests are shells: they start programs and read their files"
+)]
+
+use std::fmt;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// Longest wait for something that must come: far more than a loaded machine needs.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Waits until the level is reached and fails the test if it is not in time.
+pub(crate) fn wait_until(what: &str, mut reached: impl FnMut() -> bool) {
+    // Nobody ever sends: the receiver is a clock that needs no sleep.
+    let (_nobody, pause) = mpsc::channel::<()>();
+    let start = Instant::now();
+    while !reached() {
+        assert!(start.elapsed() < DEADLINE, "not reached in {DEADLINE:?}: {what}");
+        let _over = pause.recv_timeout(Duration::from_millis(5));
+    }
+}
+
+/// Whether this process may make network namespaces. If not, says which test was not run: the line reaches the
+/// terminal even where the harness keeps the output of passing tests.
+pub(crate) fn may_make_namespaces(test: &str) -> bool {
+    const NET_ADMIN_AND_SYS_ADMIN: u64 = (1 << 12) | (1 << 21);
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .unwrap();
+    let capabilities = u64::from_str_radix(effective.trim(), 16).unwrap();
+    let may = capabilities & NET_ADMIN_AND_SYS_ADMIN == NET_ADMIN_AND_SYS_ADMIN;
+    if !may {
+        not_run(test, "it makes network namespaces, which needs root");
+    }
+    may
+}
+
+/// Says that a test was not run, and why.
+pub(crate) fn not_run(test: &str, why: impl fmt::Display) {
+    writeln!(std::io::stderr(), "NOT RUN {test}: {why}").unwrap();
+}
+
+/// Runs to the end and gives its standard output; fails the test if it fails.
+pub(crate) fn output_of(command: &mut Command) -> String {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        status.success(),
+        "{command:?}: {status}: {}",
+        String::from_utf8_lossy(&stderr)
+    );
+    String::from_utf8(stdout).unwrap()
+}
+
+/// A directory of mode 0700 that goes when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A fresh one whose name begins with `name`.
+    pub(crate) fn new(name: &str) -> Self {
+        let made =
+            output_of(Command::new("/usr/bin/mktemp").args(["-d", "-t", &format!("palisade-{name}-XXXXXX")]));
+        Self(PathBuf::from(made.trim_end()))
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _gone = fs::remove_dir_all(&self.0);
+    }
+}

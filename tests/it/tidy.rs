@@ -1,0 +1,128 @@
+//! What no compiler checks: the longest function, the largest file, stray marks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines of a function at most, signature and braces included.
+const LONGEST_FUNCTION: usize = 70;
+/// Lines of a file at most, without its test module.
+const LARGEST_FILE: usize = 1_000;
+/// Folders that hold nothing written by hand.
+const SKIPPED: &[&str] = &["target", "node_modules", "dist", ".git", "test-results"];
+/// Endings of hand-written code.
+const CODE: &[&str] = &["rs", "ts", "svelte", "js", "mjs", "css", "sh", "py", "proto"];
+
+#[derive(Debug, PartialEq, Eq)]
+struct Finding {
+    line: usize,
+    what: String,
+}
+
+fn workspace_root() -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).canonicalize().expect("the workspace exists")
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("list a folder of the project") {
+        let path = entry.expect("read a folder's entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        if path.is_dir() && !SKIPPED.contains(&name.as_str()) {
+            files(&path, found);
+        } else if path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| CODE.contains(&ending)) {
+            found.push(path);
+        }
+    }
+}
+
+/// The file without its `#[cfg(test)] mod tests { … }`, which comes last by convention.
+fn without_tests(text: &str) -> Vec<&str> {
+    let lines: Vec<&str> = text.lines().collect();
+    let tests = lines.windows(2).position(|pair| pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod "));
+    lines[..tests.unwrap_or(lines.len())].to_vec()
+}
+
+/// Functions of formatted Rust: from the line with `fn` to the closing brace at the same indentation.
+fn long_functions(text: &str) -> Vec<Finding> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let indentation = line.len() - line.trim_start().len();
+        let Some(name) = function_name(line.trim_start()) else { continue };
+        let closing = format!("{}}}", " ".repeat(indentation));
+        let length = lines[start..].iter().position(|line| *line == closing).map_or(1, |end| end + 1);
+        let is_declaration = lines[start..].iter().take(length).any(|line| line.trim_end().ends_with(';'))
+            && !lines[start..].iter().take(length).any(|line| line.trim_end().ends_with('{'));
+        if LONGEST_FUNCTION < length && !is_declaration {
+            found.push(Finding { line: start + 1, what: format!("{name} has {length} lines") });
+        }
+    }
+    found
+}
+
+fn function_name(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace();
+    let modifiers = ["pub", "pub(crate)", "pub(super)", "async", "const", "unsafe"];
+    let word = words.find(|word| !modifiers.contains(word))?;
+    (word == "fn").then(|| words.next().unwrap_or_default())
+}
+
+fn stray_marks(text: &str) -> Vec<Finding> {
+    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("HA", "CK")];
+    let word = |line: &str, mark: &str| line.split(|c: char| !c.is_alphanumeric()).any(|word| word == mark);
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        for mark in marks {
+            let has_reference = line.contains("docs/adr/") || line.contains("issue #");
+            if word(line, mark) && !has_reference {
+                found.push(Finding { line: number + 1, what: format!("{mark} without an issue or ADR") });
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn functions_files_and_marks_are_tidy() {
+    let root = workspace_root();
+    let mut paths = Vec::new();
+    files(&root, &mut paths);
+    assert!(30 < paths.len(), "the search lost its way: {} files", paths.len());
+    let mut problems = Vec::new();
+    for path in paths {
+        let text = fs::read_to_string(&path).expect("read a source file");
+        let name = path.strip_prefix(&root).unwrap_or(&path).display().to_string();
+        let mut found = stray_marks(&text);
+        if name.ends_with(".rs") {
+            found.extend(long_functions(&text));
+        }
+        let length = without_tests(&text).len();
+        if LARGEST_FILE < length {
+            found.push(Finding { line: length, what: format!("the file has {length} lines without tests") });
+        }
+        problems.extend(found.into_iter().map(|finding| format!("{name}:{}: {}", finding.line, finding.what)));
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn a_long_function_is_found() {
+    let body = "    let x = 1;\n".repeat(LONGEST_FUNCTION - 2);
+    assert_eq!(long_functions(&format!("pub fn short() {{\n{body}}}\n")), []);
+    let long = long_functions(&format!("pub async fn long() {{\n{body}    let y = 2;\n}}\n"));
+    assert_eq!(long, [Finding { line: 1, what: format!("long() has {} lines", LONGEST_FUNCTION + 1) }]);
+}
+
+#[test]
+fn a_large_file_is_counted_without_its_tests() {
+    let code = "const A: u8 = 1;\n".repeat(10);
+    let text = format!("{code}#[cfg(test)]\nmod tests {{\n{code}}}\n");
+    assert_eq!(without_tests(&text).len(), 10);
+}
+
+#[test]
+fn a_stray_mark_is_found() {
+    let mark = concat!("TO", "DO");
+    assert_eq!(stray_marks(&format!("// {mark}: later\n")).len(), 1);
+    assert_eq!(stray_marks(&format!("// {mark} (docs/adr/0007-x.md): later\n")), []);
+    assert_eq!(stray_marks("// a method\n"), []);
+}
