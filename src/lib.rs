@@ -1,3 +1,4 @@
 //! Host.
 
 pub mod demo;
+pub mod actuators;

@@ -1,0 +1,476 @@
+//! The firewall of a process that may change the kernel: plans against what stands there, and acts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use log_format::time::Timestamp;
+
+use super::contents::{Change, Desired, Lists};
+use super::inspect::{self, Owner, Standing};
+use super::layout::{DeviceName, Layout};
+use super::netlink::Netlink;
+use super::ranges::{Range, Ranges, address, canonical, family, single};
+use super::script::{Element, Script};
+use super::sets::{Family, Holds, List, PROVISIONAL_SIZE, SetId};
+use super::transaction::{self, Tally, TransactionError, Want, Wish};
+use super::wire::{Place, Verb};
+use super::{
+    Applied, Drift, DropCount, FirewallError, PROVISIONAL_LONGEST, Refusal, Refused, TableState, nft, parse,
+    privilege, script,
+};
+
+/// A block ends at the latest after a year; it is renewed long before.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3_600);
+/// The kernel counts milliseconds, and zero means for ever: what ends sooner has ended.
+const SHORTEST: Duration = Duration::from_millis(1);
+/// By how much the end of a block may differ from what is wanted: listing a full set takes a second, and clocks are
+/// corrected in small steps.
+const TOLERANCE: Duration = Duration::from_secs(2);
+
+/// The firewall with its socket.
+#[derive(Debug)]
+pub(super) struct Kernel {
+    netlink: Netlink,
+    layout: Layout,
+    present: Vec<DeviceName>,
+    lists: Lists,
+    passing: Passing,
+    provisional: BTreeMap<IpAddr, Timestamp>,
+}
+
+/// What passes before any drop, by family.
+#[derive(Debug, Default)]
+struct Passing {
+    v4: Ranges,
+    v6: Ranges,
+}
+
+impl Passing {
+    fn of(lists: &Lists) -> Self {
+        Self { v4: lists.passing(Family::V4), v6: lists.passing(Family::V6) }
+    }
+
+    const fn family(&self, family: Family) -> &Ranges {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
+    }
+
+    fn hold(&self, address: IpAddr) -> bool {
+        self.family(Family::of(address)).hold(address)
+    }
+}
+
+/// What a batch of changes asks of the kernel.
+#[derive(Debug, Default)]
+struct Batch {
+    /// The last wish about each address.
+    addresses: BTreeMap<(SetId, Range), Want>,
+    /// What was not granted.
+    refused: Vec<Refused>,
+}
+
+impl Kernel {
+    /// Takes over a table of ours that stands there, or builds one.
+    pub(super) fn open(layout: Layout) -> Result<Self, FirewallError> {
+        let lists = Lists::default();
+        let mut kernel = Self {
+            netlink: Netlink::open().map_err(FirewallError::netlink("open the firewall"))?,
+            layout,
+            present: Vec::new(),
+            passing: Passing::of(&lists),
+            lists,
+            provisional: BTreeMap::new(),
+        };
+        kernel.ensure()?;
+        Ok(kernel)
+    }
+
+    /// The devices of the layout that are there.
+    pub(super) fn present(&self) -> &[DeviceName] {
+        &self.present
+    }
+
+    /// The layout in force.
+    pub(super) const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Puts another layout of the same table in force; the sets keep their elements.
+    pub(super) fn relayout(&mut self, layout: Layout) -> Result<TableState, FirewallError> {
+        self.layout = layout;
+        self.ensure()
+    }
+
+    /// Makes the table what the layout asks for. What is there already stays, elements and counts included.
+    pub(super) fn ensure(&mut self) -> Result<TableState, FirewallError> {
+        let there = privilege::devices().map_err(FirewallError::Devices)?;
+        let devices = self.layout.devices().iter();
+        self.present = devices.filter(|name| there.contains(name.get())).cloned().collect();
+        let place = inspect::place(&self.layout);
+        let other = Place { family: place.family.other(), table: place.table };
+        let reading = FirewallError::netlink("read the firewall's table");
+        let owner = inspect::owner(&mut self.netlink, place).map_err(reading)?;
+        let former = inspect::owner(&mut self.netlink, other).map_err(reading)?;
+        let standing = match owner {
+            Owner::Foreign => return Err(FirewallError::not_ours(place)),
+            Owner::Nobody => None,
+            Owner::Ours => {
+                Some(inspect::standing(&mut self.netlink, &self.layout, &self.present).map_err(reading)?)
+            }
+        };
+        if standing == Some(Standing::Intact) && former != Owner::Ours {
+            return Ok(TableState::Intact);
+        }
+        let script = self.rebuilding(standing, former).map_err(reading)?;
+        nft::run(script.text())?;
+        Ok(TableState::Rebuilt)
+    }
+
+    /// One transaction that makes the table right, and carries elements over where sets have to be made anew.
+    fn rebuilding(
+        &mut self,
+        standing: Option<Standing>,
+        former: Owner,
+    ) -> Result<Script, super::NetlinkError> {
+        let Self { netlink, layout, .. } = self;
+        let place = inspect::place(layout);
+        let other = Place { family: place.family.other(), table: place.table };
+        let mut script = Script::new();
+        let mut source = None;
+        if former == Owner::Ours {
+            script.delete_table(other);
+            source = Some(other);
+        }
+        match standing {
+            None => {}
+            Some(Standing::Intact | Standing::RulesDiffer) => source = None,
+            Some(Standing::TableDiffers) => {
+                script.delete_table(place);
+                source = Some(place);
+            }
+        }
+        script.build(layout, &self.present);
+        if let Some(source) = source {
+            for set in SetId::ALL {
+                script.elements(layout, set, &carried(netlink, source, set)?);
+            }
+        }
+        Ok(script)
+    }
+
+    /// Brings changes to the kernel.
+    pub(super) fn apply(&mut self, changes: &[Change], now: Timestamp) -> Result<Applied, FirewallError> {
+        let networks = self.note(changes);
+        let mut batch = Batch::default();
+        for change in changes {
+            self.plan(*change, now, &mut batch);
+        }
+        let mut wishes = Vec::new();
+        for family in networks {
+            self.plan_networks(family, &mut wishes)?;
+        }
+        let addresses = batch.addresses.into_iter();
+        wishes.extend(addresses.map(|((set, range), want)| Wish { set, range, want }));
+        let mut table = TableState::Intact;
+        let settled = match self.settle(&wishes) {
+            Err(TransactionError::NoSet(_)) => {
+                table = self.ensure()?;
+                self.settle(&wishes)
+            }
+            settled => settled,
+        };
+        let tally = settled.map_err(FirewallError::Transaction)?;
+        let mut refused = batch.refused;
+        refused.extend(full(&tally));
+        Ok(Applied { added: tally.added, renewed: tally.renewed, removed: tally.removed, refused, table })
+    }
+
+    /// Compares the kernel with everything that is wanted, and repairs what differs.
+    pub(super) fn converge(&mut self, desired: &Desired, now: Timestamp) -> Result<Drift, FirewallError> {
+        let table = self.ensure()?;
+        self.lists = Lists::of(desired);
+        self.passing = Passing::of(&self.lists);
+        self.provisional.retain(|_, until| now < *until);
+        let mut wishes = Vec::new();
+        for family in Family::ALL {
+            self.plan_networks(family, &mut wishes)?;
+        }
+        for set in SetId::ALL {
+            self.plan_addresses(set, desired, now, &mut wishes)?;
+        }
+        let tally = self.settle(&wishes).map_err(FirewallError::Transaction)?;
+        Ok(Drift {
+            refused: full(&tally).collect(),
+            added: tally.added,
+            renewed: tally.renewed,
+            removed: tally.removed,
+            table,
+        })
+    }
+
+    /// The counters of the drop rules.
+    pub(super) fn drops(&mut self) -> Result<Vec<DropCount>, FirewallError> {
+        let place = inspect::place(&self.layout);
+        let counted = self
+            .netlink
+            .list(Verb::GetObject, place, |object| {
+                let (name, packets, bytes) = parse::counter(object)?;
+                let set = SetId::ALL.into_iter().find(|set| script::counts(*set) && set.name() == name)?;
+                Some((set, packets, bytes))
+            })
+            .map_err(FirewallError::netlink("read the firewall's counters"))?;
+        let mut drops: Vec<_> = counted;
+        drops.sort();
+        Ok(drops
+            .into_iter()
+            .map(|(set, packets, bytes)| DropCount { set: set.name(), packets, bytes })
+            .collect())
+    }
+
+    /// Deletes the table, if it is ours.
+    pub(super) fn remove(mut self) -> Result<(), FirewallError> {
+        let place = inspect::place(&self.layout);
+        let removing = FirewallError::netlink("remove the firewall's table");
+        match inspect::owner(&mut self.netlink, place).map_err(removing)? {
+            Owner::Nobody => Ok(()),
+            Owner::Foreign => Err(FirewallError::not_ours(place)),
+            Owner::Ours => self.netlink.delete_table(place).map_err(removing),
+        }
+    }
+
+    fn settle(&mut self, wishes: &[Wish]) -> Result<Tally, TransactionError> {
+        transaction::settle(&mut self.netlink, inspect::place(&self.layout), wishes)
+    }
+
+    /// Takes down what changes say about the lists; returns the families whose networks have to be compared.
+    fn note(&mut self, changes: &[Change]) -> BTreeSet<Family> {
+        let mut families = BTreeSet::new();
+        for change in changes {
+            let denial = match *change {
+                Change::Block { .. } | Change::SoftBlock { .. } | Change::Provisional { .. } => continue,
+                Change::Unblock { address } => self.lists.undeny(IpNet::from(address)),
+                Change::Deny(net) => self.lists.deny(net),
+                Change::Undeny(net) => self.lists.undeny(net),
+                Change::Allow(net) => {
+                    families.insert(family(&self.lists.allow(net)));
+                    continue;
+                }
+                Change::Disallow(net) => {
+                    families.insert(family(&self.lists.disallow(net)));
+                    continue;
+                }
+            };
+            if self.lists.denial_concerns_networks(&denial) {
+                families.insert(family(&denial));
+            }
+        }
+        if !families.is_empty() {
+            self.passing = Passing::of(&self.lists);
+        }
+        families
+    }
+
+    /// What one change asks of the sets of single addresses.
+    fn plan(&mut self, change: Change, now: Timestamp, batch: &mut Batch) {
+        match change {
+            Change::Block { address, lasts } => self.plan_block(List::Blocked, address, lasts, batch),
+            Change::SoftBlock { address, lasts } => self.plan_block(List::Soft, address, lasts, batch),
+            Change::Provisional { address, lasts } => self.plan_provisional(address, lasts, now, batch),
+            Change::Unblock { address } => {
+                let address = address.to_canonical();
+                self.provisional.remove(&address);
+                for list in [List::Denied, List::Blocked, List::Provisional, List::Soft] {
+                    batch.wish(list, address, Want::Absent);
+                }
+            }
+            Change::Deny(net) => batch.wish_single(net, Want::Present { timeout: None }),
+            Change::Undeny(net) => batch.wish_single(net, Want::Absent),
+            Change::Allow(_) | Change::Disallow(_) => {}
+        }
+    }
+
+    /// A block replaces a provisional one.
+    fn plan_block(&mut self, list: List, address: IpAddr, lasts: Duration, batch: &mut Batch) {
+        let address = address.to_canonical();
+        if self.provisional.remove(&address).is_some() {
+            batch.wish(List::Provisional, address, Want::Absent);
+        }
+        self.plan_timed(list, address, lasts, batch);
+    }
+
+    fn plan_provisional(&mut self, address: IpAddr, lasts: Duration, now: Timestamp, batch: &mut Batch) {
+        let address = address.to_canonical();
+        let lasts = lasts.min(PROVISIONAL_LONGEST);
+        if self.plan_timed(List::Provisional, address, lasts, batch) == Granted::Yes
+            && self.provisional.len() < PROVISIONAL_SIZE as usize
+        {
+            self.provisional.insert(address, now.after(lasts));
+        }
+    }
+
+    fn plan_timed(&self, list: List, address: IpAddr, lasts: Duration, batch: &mut Batch) -> Granted {
+        if self.passing.hold(address) {
+            batch.refused.push(Refused { address, cause: Refusal::Allowed });
+            return Granted::No;
+        }
+        let Some(timeout) = timeout(lasts) else {
+            return Granted::No;
+        };
+        let timeout = Some(timeout);
+        batch.wish(list, address, Want::Present { timeout });
+        Granted::Yes
+    }
+
+    /// Compares the interval sets of a family with the lists. What goes precedes what comes, for they may overlap.
+    fn plan_networks(&mut self, family: Family, wishes: &mut Vec<Wish>) -> Result<(), FirewallError> {
+        let denied = self.lists.denied_nets(family);
+        let wanted = [(List::AllowedNets, self.passing.family(family)), (List::DeniedNets, &denied)];
+        for (list, wanted) in wanted {
+            let set = SetId::new(list, family);
+            let place = inspect::place(&self.layout);
+            let held = inspect::ranges(&mut self.netlink, place, set)
+                .map_err(FirewallError::netlink("read the firewall's networks"))?;
+            let wanted: BTreeSet<Range> = wanted.iter().collect();
+            let wish = |range: &Range, want| Wish { set, range: *range, want };
+            wishes.extend(held.difference(&wanted).map(|range| wish(range, Want::Absent)));
+            let fresh = Want::Present { timeout: None };
+            wishes.extend(wanted.difference(&held).map(|range| wish(range, fresh)));
+        }
+        Ok(())
+    }
+
+    /// Compares a set of single addresses with what is wanted of it.
+    fn plan_addresses(
+        &mut self,
+        set: SetId,
+        desired: &Desired,
+        now: Timestamp,
+        wishes: &mut Vec<Wish>,
+    ) -> Result<(), FirewallError> {
+        if set.holds() == Holds::Ranges {
+            return Ok(());
+        }
+        let wanted = self.wanted(set, desired, now);
+        let place = inspect::place(&self.layout);
+        let held = inspect::addresses(&mut self.netlink, place, set)
+            .map_err(FirewallError::netlink("read the firewall's addresses"))?;
+        let range = |at: u128| Range { first: at, last: at };
+        for (&at, &timeout) in &wanted {
+            let want = match held.get(&at) {
+                None => Want::Present { timeout },
+                Some(&left) if close(left, timeout) => continue,
+                Some(_) => Want::Renewed { timeout },
+            };
+            wishes.push(Wish { set, range: range(at), want });
+        }
+        let surplus =
+            held.into_iter().filter(|(at, left)| !wanted.contains_key(at) && !ends_by_itself(set, *left));
+        wishes.extend(surplus.map(|(at, _)| Wish { set, range: range(at), want: Want::Absent }));
+        Ok(())
+    }
+
+    /// The addresses that a set shall hold, and for how long.
+    fn wanted(&self, set: SetId, desired: &Desired, now: Timestamp) -> BTreeMap<u128, Option<Duration>> {
+        let mut wanted: BTreeMap<u128, Option<Duration>> = BTreeMap::new();
+        let timed: &[&BTreeMap<IpAddr, Timestamp>] = match set.list {
+            List::AllowedNets | List::DeniedNets => &[],
+            List::Denied => {
+                let denied = self.lists.denied_addresses(set.family);
+                return denied.map(|address| (Range::single(address).first, None)).collect();
+            }
+            List::Blocked => &[&desired.blocked],
+            List::Soft => &[&desired.soft_blocked],
+            List::Provisional => &[&desired.provisional, &self.provisional],
+        };
+        for (address, until) in timed.iter().copied().flatten() {
+            let address = address.to_canonical();
+            let left = until.since(now).min(longest(set.list));
+            if Family::of(address) != set.family || self.passing.hold(address) {
+                continue;
+            }
+            if let Some(timeout) = timeout(left) {
+                let before = wanted.entry(Range::single(address).first).or_default();
+                *before = (*before).max(Some(timeout));
+            }
+        }
+        wanted
+    }
+}
+
+impl Batch {
+    fn wish(&mut self, list: List, address: IpAddr, want: Want) {
+        let set = SetId::new(list, Family::of(address));
+        self.addresses.insert((set, Range::single(address)), want);
+    }
+
+    /// A wish about the denylist; networks are compared as a whole.
+    fn wish_single(&mut self, net: IpNet, want: Want) {
+        if let Some(address) = single(&canonical(net)) {
+            self.wish(List::Denied, address, want);
+        }
+    }
+}
+
+/// Whether a wish was taken down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Granted {
+    Yes,
+    No,
+}
+
+/// The elements of a set, to be carried to its successor.
+fn carried(netlink: &mut Netlink, from: Place<'_>, set: SetId) -> Result<Vec<Element>, super::NetlinkError> {
+    if set.holds() == Holds::Ranges {
+        let ranges = inspect::ranges(netlink, from, set)?;
+        return Ok(ranges
+            .into_iter()
+            .map(|Range { first, last }| Element { first, last, timeout: None })
+            .collect());
+    }
+    let held = inspect::addresses(netlink, from, set)?;
+    Ok(held
+        .into_iter()
+        .filter(|(_, left)| left.is_none_or(|left| SHORTEST <= left))
+        .map(|(at, timeout)| Element { first: at, last: at, timeout })
+        .collect())
+}
+
+/// The wishes for which there was no room.
+fn full(tally: &Tally) -> impl Iterator<Item = Refused> {
+    tally.full.iter().map(|wish| Refused {
+        address: address(wish.set.family, wish.range.first),
+        cause: Refusal::Full(wish.set.name()),
+    })
+}
+
+/// A time that the kernel can keep; `None`: it is over.
+fn timeout(lasts: Duration) -> Option<Duration> {
+    (SHORTEST <= lasts).then(|| lasts.min(LONGEST))
+}
+
+/// The longest time in a list.
+const fn longest(list: List) -> Duration {
+    match list {
+        List::Provisional => PROVISIONAL_LONGEST,
+        List::AllowedNets | List::Denied | List::DeniedNets | List::Blocked | List::Soft => LONGEST,
+    }
+}
+
+/// Whether the time that the kernel has left is what is wanted.
+fn close(left: Option<Duration>, wanted: Option<Duration>) -> bool {
+    match (left, wanted) {
+        (Some(left), Some(wanted)) => left.abs_diff(wanted) <= TOLERANCE,
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// Whether a surplus element may stay. A provisional block that nobody else knows of ends soon; a former run of this
+/// host may have made it.
+fn ends_by_itself(set: SetId, left: Option<Duration>) -> bool {
+    set.list == List::Provisional && left.is_some_and(|left| left <= PROVISIONAL_LONGEST)
+}
