@@ -1,0 +1,35 @@
+//! The cluster's hosts, as this one sees them.
+
+use http::StatusCode;
+use warp::reply::Response;
+
+use super::json;
+use crate::app::App;
+use crate::dto::host::{self, Cluster};
+use crate::dto::list::List;
+use crate::error::ApiError;
+
+/// `GET /hosts`.
+pub(super) fn list(app: &App) -> Result<Response, ApiError> {
+    let view = app.ports.reads.cluster();
+    let as_of = view.applied.get();
+    let items = host::hosts(view);
+    json(StatusCode::OK, &List { total: items.len(), items, as_of, now: app.ports.reads.now().to_string() })
+}
+
+/// `GET /cluster`.
+pub(super) fn cluster(app: &App) -> Result<Response, ApiError> {
+    let view = app.ports.reads.cluster();
+    let cluster = Cluster {
+        cluster_id: view.cluster.to_string(),
+        leader: view.leader.map(|leader| leader.to_string()),
+        term: view.term.get(),
+        commit: view.commit.get(),
+        applied: view.applied.get(),
+        state_hash: app.ports.reads.state_hash().into(),
+        as_of: view.applied.get(),
+        now: app.ports.reads.now().to_string(),
+        hosts: host::hosts(view),
+    };
+    json(StatusCode::OK, &cluster)
+}

@@ -1,0 +1,97 @@
+//! Writes: one wish, submitted once however often the request is repeated.
+
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use log_format::event::{Actor, Text};
+use log_format::ids::CommandId;
+use projections::decide::CommandBody;
+
+use crate::app::App;
+use crate::auth::{self, Principal, digest};
+use crate::error::{ApiError, Code};
+use crate::ports::{Accepted, SubmitError};
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Characters of a key: room for a UUID and a prefix.
+const LONGEST_KEY: usize = 128;
+/// An election takes about a second; so does a burst.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A wish's identity: the same request with the same `Idempotency-Key` by the same caller is the same wish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) id: CommandId,
+    /// What to send as `Idempotency-Key` to repeat it.
+    key: String,
+}
+
+/// What a request is, for telling repetitions from new wishes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) path: &'a str,
+    pub(crate) query: &'a str,
+    pub(crate) body: &'a [u8],
+}
+
+impl Wish {
+    /// Takes the caller's key, or draws one.
+    pub(crate) fn new(
+        app: &App,
+        caller: &Principal,
+        headers: &HeaderMap,
+        asked: Asked<'_>,
+    ) -> Result<Self, ApiError> {
+        let key = match headers.get(IDEMPOTENCY_KEY) {
+            Some(value) => {
+                value.to_str().ok().filter(|key| is_key(key)).map(str::to_owned).ok_or_else(|| {
+                    let reason = format!("send 1 to {LONGEST_KEY} visible characters");
+                    ApiError::invalid_parameter(IDEMPOTENCY_KEY, reason)
+                })?
+            }
+            None => auth::random_text(&app.ports.random).map_err(auth::no_randomness)?,
+        };
+        let Asked { method, path, query, body } = asked;
+        let parts =
+            [caller.name().as_bytes(), method.as_str().as_bytes(), path.as_bytes(), query.as_bytes(), body];
+        let mut id = [0; 16];
+        let hash = digest(&[digest(&parts).as_slice(), key.as_bytes()]);
+        id.iter_mut().zip(hash).for_each(|(byte, hashed)| *byte = hashed);
+        Ok(Self { id: CommandId::new(id), key })
+    }
+
+    /// Submits it, and waits until this host has applied what came of it.
+    pub(crate) async fn submit(&self, app: &App, body: CommandBody) -> Result<Accepted, ApiError> {
+        app.ports.submit.submit(self.id, body).await.map_err(|error| self.explain(&error))
+    }
+
+    fn explain(&self, error: &SubmitError) -> ApiError {
+        match error {
+            SubmitError::Rejected(rejection) => ApiError::rejected(rejection),
+            SubmitError::NoLeader { hint } => ApiError::new(
+                Code::NoLeader,
+                "nobody can decide now; try again when a majority of hosts is up",
+            )
+            .with("leader", hint.map(|host| host.to_string()))
+            .retry_after(RETRY_AFTER),
+            SubmitError::Unknown => {
+                ApiError::new(Code::OutcomeUnknown, "send the same request again with this idempotency_key")
+                    .with("idempotency_key", self.key.as_str())
+                    .retry_after(RETRY_AFTER)
+            }
+            SubmitError::Busy => {
+                ApiError::new(Code::Busy, "it did not take effect; try again").retry_after(RETRY_AFTER)
+            }
+        }
+    }
+}
+
+/// The caller as the log names him.
+pub(crate) fn actor(caller: &Principal) -> Actor {
+    Actor::Administrator(Text::new(caller.name().as_bytes()))
+}
+
+fn is_key(key: &str) -> bool {
+    (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+}
