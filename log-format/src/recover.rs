@@ -8,7 +8,7 @@
 //!   ├─ a good header of a batch above n lies further on ──> corrupt: n was acknowledged
 //!   ├─ only zeros from here on ───────────────────────────> clean end
 //!   ├─ n's header sector is zero ─────────────────────────> torn: n was never acknowledged
-//!   ├─ more zero sectors than n's header counts ──────────> torn
+//!   ├─ more zero sectors than n's header counts ──────────> torn, unless one bit in such a sector explains it all
 //!   └─ else ──────────────────────────────────────────────> suspect: n was probably acknowledged and has rotted
 //! ```
 
@@ -21,6 +21,7 @@ use crate::disk::{DiskError, DiskFile, SECTOR};
 use crate::ids::{BatchNumber, LogIndex, WalSequence};
 use crate::wal::batch::{self, BATCH_HEADER, BatchHeader};
 use crate::wal::bytes::all_zero;
+use crate::wal::crc;
 use crate::wal::file_header::FileHeader;
 use crate::wal::window::Window;
 use crate::wal::{BLOCK, BLOCK_BYTES, ContentError, WalIdentity};
@@ -319,10 +320,20 @@ impl<F: DiskFile> FileScan<F> {
     }
 
     /// Whether more of the batch is zero than its writer left zero: sectors that never reached the disk.
+    ///
+    /// A sector whose only bit has rotted is zero too. Where one bit explains the damage, the batch may have been
+    /// acknowledged.
     fn lacks_sectors(&mut self, header: &BatchHeader) -> Result<bool, DiskError> {
         let size = usize::try_from(header.padded_bytes()).unwrap_or(usize::MAX);
         let bytes = self.window.at(self.offset, size)?;
-        Ok(u64::from(header.zero_sectors) < batch::zero_sectors(bytes))
+        if batch::zero_sectors(bytes) <= u64::from(header.zero_sectors) {
+            return Ok(false);
+        }
+        let body = bytes.get(BATCH_HEADER..).and_then(|rest| rest.get(..header.body_bytes()));
+        let rotted = body.and_then(|body| crc::flipped_bit(body, header.body_crc));
+        let sector = rotted.map(|bit| (BATCH_HEADER + bit / 8) / SECTOR * SECTOR);
+        let sector = sector.and_then(|start| bytes.get(start..start + SECTOR));
+        Ok(!sector.is_some_and(all_zero))
     }
 
     /// Looks at everything from the bad place on.

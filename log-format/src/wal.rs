@@ -16,6 +16,7 @@
 pub(crate) mod batch;
 pub(crate) mod bytes;
 mod classify;
+pub(crate) mod crc;
 mod error;
 pub(crate) mod file_header;
 mod index;

@@ -58,6 +58,8 @@ struct State {
     directories: BTreeSet<PathBuf>,
     locks: BTreeSet<PathBuf>,
     faults: Vec<Fault>,
+    /// Changes that still succeed before the power is gone.
+    power: Option<u64>,
     next_inode: u64,
     /// Grows with each crash: open files and locks of an earlier life are dead.
     life: u64,
@@ -93,6 +95,7 @@ impl Default for State {
             directories: BTreeSet::new(),
             locks: BTreeSet::new(),
             faults: Vec::new(),
+            power: None,
             next_inode: 1,
             life: 0,
             capacity: DEFAULT_CAPACITY,
@@ -133,6 +136,7 @@ impl MemoryDisk {
         let mut state = self.state();
         state.life += 1;
         state.locks.clear();
+        state.power = None;
         for inode in state.inodes.values_mut() {
             inode.crash(&mut random);
             inode.opens = 0;
@@ -143,6 +147,12 @@ impl MemoryDisk {
     /// Fails one later operation.
     pub fn inject(&self, fault: Fault) {
         self.state().faults.push(fault);
+    }
+
+    /// Lets this many changes (creations, writes, syncs, renames, removals) succeed and fails everything after them,
+    /// until [`MemoryDisk::crash`]: a power cut between any two steps of the caller.
+    pub fn fail_after_changes(&self, changes: u64) {
+        self.state().power = Some(changes);
     }
 
     /// Turns one bit of a file, also on the durable copy: what rot does. `bit` counts from the file's first byte.
@@ -207,6 +217,11 @@ impl MemoryDisk {
 impl State {
     /// Counts down the faults of this operation and takes one that is due.
     fn due(&mut self, operation: Operation) -> Option<io::ErrorKind> {
+        match self.power {
+            Some(0) => return Some(io::ErrorKind::BrokenPipe),
+            Some(left) if operation.is_change() => self.power = Some(left - 1),
+            Some(_) | None => {}
+        }
         let mut due = None;
         for (at, fault) in self.faults.iter_mut().enumerate() {
             if fault.operation != operation {
@@ -273,6 +288,21 @@ fn apply(names: &mut BTreeMap<PathBuf, u64>, change: &NameChange) {
     }
     if let Some((path, inode)) = &change.added {
         names.insert(path.clone(), *inode);
+    }
+}
+
+impl Operation {
+    const fn is_change(self) -> bool {
+        match self {
+            Self::CreateDir
+            | Self::Create
+            | Self::Rename
+            | Self::Remove
+            | Self::SyncDir
+            | Self::Write
+            | Self::SyncData => true,
+            Self::Open | Self::List | Self::FreeSpace | Self::Lock | Self::Read | Self::Length => false,
+        }
     }
 }
 
@@ -467,7 +497,8 @@ impl MemoryFile {
         }
         if let Some(kind) = state.due(operation) {
             // The kernel marks the pages of a failed sync clean: they stay visible and are never written again.
-            if let (Operation::SyncData, Some(inode)) = (operation, state.inodes.get_mut(&self.inode)) {
+            let is_failed_sync = operation == Operation::SyncData && state.power != Some(0);
+            if let Some(inode) = state.inodes.get_mut(&self.inode).filter(|_| is_failed_sync) {
                 inode.pending.clear();
             }
             return Err(refused(kind));
