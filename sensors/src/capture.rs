@@ -1,0 +1,205 @@
+//! Live capture from a network device through libpcap.
+//!
+//! Immediate mode: a packet is handed over when it arrives, because a buffer that waits costs the defence its head start. The
+//! buffer in the kernel is large, because bursts are when detection matters.
+
+use log_format::event::PortRange;
+use pcap::{Active, Capture, Precision};
+
+use crate::frame::{Frame, LinkType};
+use crate::pcap_file::frame;
+
+/// Buffer sizes tried in turn, in MiB: the largest lost nothing at a million frames a second, the smallest is for small machines.
+const BUFFERS_MIB: [i32; 4] = [64, 16, 4, 2];
+/// No SIP message over UDP is longer.
+const SNAP_LENGTH: i32 = 65_535;
+/// How long [`LiveCapture::next`] waits before it lets its caller look around.
+const WAIT_MILLISECONDS: i32 = 50;
+
+/// What can go wrong with a live capture.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenCapture {
+    /// No such device, or no right to capture (CAP_NET_RAW).
+    #[error("open capture on {device}")]
+    Open {
+        /// Which.
+        device: String,
+        /// Why.
+        source: pcap::Error,
+    },
+    /// libpcap refuses the filter.
+    #[error("set capture filter on {device}")]
+    Filter {
+        /// Which.
+        device: String,
+        /// Why.
+        source: pcap::Error,
+    },
+    /// The device went away.
+    #[error("read from {device}")]
+    Read {
+        /// Which.
+        device: String,
+        /// Why.
+        source: pcap::Error,
+    },
+}
+
+/// What the kernel could not hand over, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Drops {
+    /// Packets that passed the filter.
+    pub received: u32,
+    /// Lost because the buffer was full.
+    pub by_buffer: u32,
+    /// Lost by the device.
+    pub by_device: u32,
+}
+
+/// An open capture on a device.
+pub struct LiveCapture {
+    capture: Capture<Active>,
+    device: String,
+    link: LinkType,
+    count: u64,
+    buffer_mib: i32,
+}
+
+impl LiveCapture {
+    /// Opens a device (`any` for all) for SIP on these ports.
+    pub fn open(device: &str, ports: &[PortRange]) -> Result<Self, OpenCapture> {
+        let (capture, buffer_mib) = activate(device)?;
+        let link = LinkType::from_number(capture.get_datalink().0);
+        let mut opened = Self { capture, device: device.to_owned(), link, count: 0, buffer_mib };
+        opened.set_ports(ports)?;
+        Ok(opened)
+    }
+
+    /// Changes the ports while capturing.
+    pub fn set_ports(&mut self, ports: &[PortRange]) -> Result<(), OpenCapture> {
+        let program = filter(self.link, ports);
+        self.capture
+            .filter(&program, true)
+            .map_err(|source| OpenCapture::Filter { device: self.device.clone(), source })
+    }
+
+    /// The next frame; `None` if none came for a moment, so that the caller can stop or do something else.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the frame borrows from the capture, as no Iterator's item can"
+    )]
+    pub fn next(&mut self) -> Result<Option<Frame<'_>>, OpenCapture> {
+        match self.capture.next_packet() {
+            Ok(packet) => {
+                self.count += 1;
+                Ok(Some(frame(&packet, self.link, self.count)))
+            }
+            Err(pcap::Error::TimeoutExpired) => Ok(None),
+            Err(source) => Err(OpenCapture::Read { device: self.device.clone(), source }),
+        }
+    }
+
+    /// What was lost so far.
+    pub fn drops(&mut self) -> Result<Drops, OpenCapture> {
+        let statistics = self
+            .capture
+            .stats()
+            .map_err(|source| OpenCapture::Read { device: self.device.clone(), source })?;
+        Ok(Drops {
+            received: statistics.received,
+            by_buffer: statistics.dropped,
+            by_device: statistics.if_dropped,
+        })
+    }
+
+    /// The size of the kernel's buffer that was granted, in MiB.
+    pub const fn buffer_mib(&self) -> i32 {
+        self.buffer_mib
+    }
+}
+
+fn activate(device: &str) -> Result<(Capture<Active>, i32), OpenCapture> {
+    let mut refused = pcap::Error::InvalidString;
+    for mib in BUFFERS_MIB {
+        let opened = Capture::from_device(device).and_then(|capture| {
+            capture
+                .immediate_mode(true)
+                .buffer_size(mib * 1024 * 1024)
+                .snaplen(SNAP_LENGTH)
+                .promisc(true)
+                .precision(Precision::Nano)
+                .timeout(WAIT_MILLISECONDS)
+                .open()
+        });
+        match opened {
+            Ok(capture) => return Ok((capture, mib)),
+            Err(error) => refused = error,
+        }
+    }
+    Err(OpenCapture::Open { device: device.to_owned(), source: refused })
+}
+
+/// The kernel's filter: these ports over UDP and TCP, and fragments, which have no ports; on Ethernet also inside one or two VLAN
+/// tags. `vlan` moves every later offset of the expression, so the plain case comes first.
+pub fn filter(link: LinkType, ports: &[PortRange]) -> String {
+    let ports: Vec<String> =
+        ports.iter().map(|range| format!("portrange {}-{}", range.first, range.last)).collect();
+    let ports = if ports.is_empty() { "portrange 5060-5060".to_owned() } else { ports.join(" or ") };
+    let wanted = format!("((udp or tcp) and ({ports})) or (ip[6:2] & 0x3fff != 0) or (ip6 proto 44)");
+    match link {
+        LinkType::Ethernet => format!("{wanted} or (vlan and ({wanted} or (vlan and ({wanted}))))"),
+        LinkType::LinuxCooked
+        | LinkType::LinuxCooked2
+        | LinkType::RawIp
+        | LinkType::Loopback
+        | LinkType::Other(_) => wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pcap::Linktype;
+
+    use super::*;
+
+    const PORTS: [PortRange; 2] =
+        [PortRange { first: 5060, last: 5061 }, PortRange { first: 6000, last: 6000 }];
+
+    fn compile(link: Linktype, program: &str) -> pcap::BpfProgram {
+        Capture::dead(link).unwrap().compile(program, true).unwrap()
+    }
+
+    fn ethernet(tags: &[u8], port: u16, fragment: u8) -> Vec<u8> {
+        let mut bytes = [&[2_u8; 12][..], tags, &[8, 0]].concat();
+        bytes.extend_from_slice(&[
+            0x45, 0, 0, 28, 0, 1, 0, fragment, 64, 17, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 0x30, 0x39,
+        ]);
+        bytes.extend_from_slice(&port.to_be_bytes());
+        bytes.extend_from_slice(&[0, 8, 0, 0]);
+        bytes
+    }
+
+    #[test]
+    fn the_filter_lets_through_the_ports_in_any_tag_and_fragments() {
+        let program = compile(Linktype::ETHERNET, &filter(LinkType::Ethernet, &PORTS));
+        for tags in [&[][..], &[0x81, 0, 0, 1], &[0x81, 0, 0, 1, 0x81, 0, 0, 2]] {
+            for (port, is_wanted) in [(5060, true), (5061, true), (6000, true), (5062, false), (53, false)] {
+                assert_eq!(program.filter(&ethernet(tags, port, 0)), is_wanted, "{tags:?} {port}");
+            }
+            assert!(program.filter(&ethernet(tags, 53, 8)));
+        }
+    }
+
+    #[test]
+    fn the_filter_compiles_for_every_link_type() {
+        for (number, link) in [
+            (113, LinkType::LinuxCooked),
+            (276, LinkType::LinuxCooked2),
+            (12, LinkType::RawIp),
+            (0, LinkType::Loopback),
+        ] {
+            compile(Linktype(number), &filter(link, &PORTS));
+            compile(Linktype(number), &filter(link, &[]));
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The user-agent rule: tools that say who they are.
+//!
+//! A name counts only at the start of the header and as a whole word, case as written: `UNfriendly-scanner` and `EliteBook` are other
+//! programs. Only requests are looked at, since an answer's agent is the victim's. One packet with such a name proves nothing about its
+//! source address, so it is unproven evidence, unless the same packet echoes the victim's nonce.
+
+use std::net::IpAddr;
+
+use log_format::event::{Evidence, Text};
+use log_format::time::Timestamp;
+
+use super::Reported;
+use crate::keyed::Key;
+use crate::table::Table;
+
+/// Sources whose report is remembered. Forged sources push each other out, and cost a repeated report.
+const CAPACITY: usize = 65_536;
+
+/// Names that attack tools give themselves and honest equipment does not; what the agents of [`Policy`](crate::Policy) add to it is
+/// known too. Names that tools share with equipment (`VaxSIPUserAgent`, `PBX`, `FPBX`, `sipsorcery`) are left out.
+const KNOWN: [&[u8]; 26] = [
+    b"friendly-scanner",
+    b"friendly-request",
+    b"sipvicious",
+    b"svmap",
+    b"svwar",
+    b"svcrack",
+    b"sundayddr",
+    b"sipsscuser",
+    b"sipcli",
+    b"pplsip",
+    b"sippts",
+    b"sip-scan",
+    b"sipscan",
+    b"iWar",
+    b"sivus",
+    b"SIVuS",
+    b"smap",
+    b"Nsauditor",
+    b"Nmap NSE",
+    b"NMAP SIP",
+    b"SipReg",
+    b"Custom SIP",
+    b"siparmyknife",
+    b"sipptk",
+    b"voiphopper",
+    b"UsaAirport",
+];
+
+/// The rule and what it reported.
+pub(crate) struct UserAgents {
+    blocked: Vec<Text>,
+    reported: Table<IpAddr, Reported>,
+}
+
+impl UserAgents {
+    pub(crate) fn new(blocked: Vec<Text>, key: Key) -> Self {
+        Self { blocked, reported: Table::new(CAPACITY, key) }
+    }
+
+    pub(crate) fn set_blocked(&mut self, blocked: Vec<Text>) {
+        self.blocked = blocked;
+    }
+
+    /// The first of the message's agents that is blocked.
+    #[inline]
+    pub(crate) fn find_blocked<'a>(&self, mut agents: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+        agents.find(|agent| self.blocked.iter().any(|name| begins_with_word(agent, name.as_bytes())))
+    }
+
+    /// Whether this is the name of a known attack tool.
+    pub(crate) fn is_known(&self, agent: &[u8]) -> bool {
+        KNOWN.iter().any(|name| begins_with_word(agent, name))
+            || self.find_blocked(std::iter::once(agent)).is_some()
+    }
+
+    /// Notes a report about the source for the time of its block; false if it was covered by an earlier one.
+    pub(crate) fn report(
+        &mut self,
+        source: IpAddr,
+        evidence: Evidence,
+        now: Timestamp,
+        seconds: u64,
+    ) -> bool {
+        if self.reported.get(&source).is_some_and(|reported| reported.covers(evidence, now)) {
+            return false;
+        }
+        self.reported.insert(source, Reported::new(evidence, now, seconds));
+        true
+    }
+}
+
+/// Whether `agent` begins with `name` and the name ends there as a word.
+#[inline]
+fn begins_with_word(agent: &[u8], name: &[u8]) -> bool {
+    let Some(rest) = agent.strip_prefix(name) else { return false };
+    !name.is_empty() && rest.first().is_none_or(|next| !continues_word(*next))
+}
+
+/// Letters of other scripts continue a word too.
+const fn continues_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || !byte.is_ascii()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::Policy;
+
+    fn rule() -> UserAgents {
+        UserAgents::new(Policy::default().blocked_user_agents, Key::new([3; 16]))
+    }
+
+    fn is_blocked(agents: &[&str]) -> bool {
+        rule().find_blocked(agents.iter().map(|agent| agent.as_bytes())).is_some()
+    }
+
+    #[test]
+    fn blocked_names_are_whole_words_at_the_start_in_their_case() {
+        for agent in
+            ["friendly-scanner", "friendly-scanner/1.0", "sipsak 0.9.8.1", "Elite 1.0 Brcm Callctrl/1.5.1.0"]
+        {
+            assert!(is_blocked(&[agent]), "{agent}");
+        }
+        for agent in [
+            "",
+            "UNfriendly-scanner - for demo purposes",
+            "FRIENDLY-SCANNER",
+            "friendly-\r\n scanner",
+            "sipvicious/friendly-scanner (x)",
+            "EliteBook Softphone 2.1",
+            "Elitel SBC 4.0",
+            "Elite-Phone 1",
+            "Barcode-Scanner Intercom/1.2",
+            "friendly phone 3.0",
+            "SIPSAKURA PBX 2.0",
+            "sipsakura",
+            "Elit\u{e9}",
+            "Nero SIPPS IP Phone Version 2.0.51.16",
+        ] {
+            assert!(!is_blocked(&[agent]), "{agent}");
+        }
+        assert!(is_blocked(&["Mozilla/5.0", "friendly-scanner"]));
+    }
+
+    #[test]
+    fn tools_are_known_and_phones_are_not() {
+        for agent in ["pplsip", "sipcli/v1.8", "Nmap NSE", "friendly-scanner", "sipsak 0.9.6", "Elite 1.0"] {
+            assert!(rule().is_known(agent.as_bytes()), "{agent}");
+        }
+        for agent in
+            ["FPBX", "VaxSIPUserAgent/3.5", "Cisco UCM 12.0.1", "Yealink SIP-T46S 66.86.0.15", "smapper", ""]
+        {
+            assert!(!rule().is_known(agent.as_bytes()), "{agent}");
+        }
+    }
+
+    #[test]
+    fn a_source_is_reported_once_for_each_block_and_again_when_proven() {
+        let mut rule = rule();
+        let source = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let at = Timestamp::from_seconds;
+        assert!(rule.report(source, Evidence::Unproven, at(0), 300));
+        assert!(!rule.report(source, Evidence::Unproven, at(299), 300));
+        assert!(rule.report(source, Evidence::Proven, at(299), 3600));
+        assert!(!rule.report(source, Evidence::Unproven, at(700), 300));
+        assert!(rule.report(source, Evidence::Unproven, at(3900), 300));
+    }
+}

@@ -1,0 +1,206 @@
+//! From a frame to a UDP datagram. Reads slices, copies nothing, never panics.
+//!
+//! Lengths of the headers are believed only within what was captured: Ethernet's padding is cut off, a packet cut by the
+//! snap length keeps what is there. Checksums are not checked: with offloading the host's own packets have none yet.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::frame::{Frame, LinkType};
+use crate::transaction::Path;
+
+/// VLAN tags and MPLS labels in front of IP that are skipped; three of each have been seen.
+const MAX_TAGS: usize = 8;
+/// IPv6 extension headers that are skipped (RFC 8200 orders at most seven).
+const MAX_EXTENSION_HEADERS: usize = 8;
+
+/// What a frame carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Packet<'a> {
+    Udp(Datagram<'a>),
+    Tcp,
+    /// A piece of a larger packet.
+    Fragment,
+    /// IP with another protocol. ICMP errors quote somebody's packet: they belong here, so the quote is charged to nobody.
+    OtherIp,
+    /// Not IP: ARP and the like, or a link type that is not decoded.
+    NotIp,
+    /// The headers contradict themselves or end too soon.
+    Unreadable,
+}
+
+/// A UDP datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Datagram<'a> {
+    pub(crate) source: IpAddr,
+    pub(crate) source_port: u16,
+    pub(crate) destination: IpAddr,
+    pub(crate) destination_port: u16,
+    pub(crate) payload: &'a [u8],
+}
+
+impl Datagram<'_> {
+    /// Who asks whom, if this is a request.
+    pub(crate) const fn path(&self) -> Path {
+        Path { source: self.source, victim: self.destination, victim_port: self.destination_port }
+    }
+
+    /// Who asked whom, if this is an answer.
+    pub(crate) const fn path_back(&self) -> Path {
+        Path { source: self.destination, victim: self.source, victim_port: self.source_port }
+    }
+}
+
+/// Takes a frame apart.
+#[inline]
+pub(crate) fn decode<'a>(frame: &Frame<'a>) -> Packet<'a> {
+    read_link(frame.link, frame.bytes).unwrap_or(Packet::Unreadable)
+}
+
+/// `None`: the bytes end too soon.
+fn read_link(link: LinkType, bytes: &[u8]) -> Option<Packet<'_>> {
+    match link {
+        LinkType::Ethernet => after_ether_type(bytes.get(12..)?),
+        LinkType::LinuxCooked => after_ether_type(bytes.get(14..)?),
+        LinkType::LinuxCooked2 => {
+            let (protocol, rest) = take_u16(bytes)?;
+            read_ether_type(protocol, rest.get(18..)?)
+        }
+        LinkType::RawIp => read_ip(bytes),
+        // The family's number differs between systems and byte orders; the version in the IP header does not.
+        LinkType::Loopback => read_ip(bytes.get(4..)?),
+        LinkType::Other(_) => Some(Packet::NotIp),
+    }
+}
+
+fn after_ether_type(bytes: &[u8]) -> Option<Packet<'_>> {
+    let (ether_type, rest) = take_u16(bytes)?;
+    read_ether_type(ether_type, rest)
+}
+
+fn read_ether_type(mut ether_type: u16, mut bytes: &[u8]) -> Option<Packet<'_>> {
+    const IPV4: u16 = 0x0800;
+    const IPV6: u16 = 0x86dd;
+    for _ in 0..MAX_TAGS {
+        match ether_type {
+            IPV4 | IPV6 => return read_ip(bytes),
+            // 802.1Q, 802.1ad and the tag that came before it.
+            0x8100 | 0x88a8 | 0x9100 => (ether_type, bytes) = take_u16(bytes.get(2..)?)?,
+            0x8847 | 0x8848 => return read_mpls(bytes),
+            _ => return Some(Packet::NotIp),
+        }
+    }
+    Some(Packet::Unreadable)
+}
+
+fn read_mpls(mut bytes: &[u8]) -> Option<Packet<'_>> {
+    for _ in 0..MAX_TAGS {
+        let ([_, _, bottom, _], rest) = bytes.split_first_chunk()?;
+        if bottom & 1 == 1 {
+            // A label does not say what follows: only IP's version can tell it from a pseudowire.
+            return match rest.first()? >> 4 {
+                4 | 6 => read_ip(rest),
+                _ => Some(Packet::NotIp),
+            };
+        }
+        bytes = rest;
+    }
+    Some(Packet::Unreadable)
+}
+
+fn read_ip(bytes: &[u8]) -> Option<Packet<'_>> {
+    match bytes.first()? >> 4 {
+        4 => read_ipv4(bytes),
+        6 => read_ipv6(bytes),
+        _ => Some(Packet::Unreadable),
+    }
+}
+
+fn read_ipv4(bytes: &[u8]) -> Option<Packet<'_>> {
+    let header: &[u8; 20] = bytes.first_chunk()?;
+    let [first, _, length_high, length_low, _, _, flags, offset, _, protocol, ..] = *header;
+    let [.., s0, s1, s2, s3, d0, d1, d2, d3] = *header;
+    let header_length = usize::from(first & 0x0f) * 4;
+    // Zero: segmentation offload leaves the length to the network card.
+    let length = match usize::from(u16::from_be_bytes([length_high, length_low])) {
+        0 => bytes.len(),
+        length => length.min(bytes.len()),
+    };
+    if header_length < 20 || header_length > length {
+        return None;
+    }
+    let is_fragment = flags & 0x20 != 0 || flags & 0x1f != 0 || offset != 0;
+    if is_fragment {
+        return Some(Packet::Fragment);
+    }
+    let addresses = (IpAddr::V4(Ipv4Addr::new(s0, s1, s2, s3)), IpAddr::V4(Ipv4Addr::new(d0, d1, d2, d3)));
+    read_transport(protocol, addresses, bytes.get(header_length..length)?)
+}
+
+fn read_ipv6(bytes: &[u8]) -> Option<Packet<'_>> {
+    let (header, rest) = bytes.split_first_chunk::<40>()?;
+    let [_, _, _, _, length_high, length_low, next, _, addresses @ ..] = header;
+    let (source, destination) = addresses.split_first_chunk::<16>()?;
+    let addresses = (ipv6(source), ipv6(destination.first_chunk()?));
+    let payload = match usize::from(u16::from_be_bytes([*length_high, *length_low])) {
+        0 => rest,
+        length => rest.get(..length).unwrap_or(rest),
+    };
+    read_ipv6_payload(*next, addresses, payload)
+}
+
+/// An IPv4 address in an IPv6 coat is that IPv4 address: otherwise one source would have two names.
+fn ipv6(octets: &[u8; 16]) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from(*octets)).to_canonical()
+}
+
+fn read_ipv6_payload(mut next: u8, addresses: (IpAddr, IpAddr), mut bytes: &[u8]) -> Option<Packet<'_>> {
+    const FRAGMENT: u8 = 44;
+    const AUTHENTICATION: u8 = 51;
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        let length = match next {
+            // Hop-by-hop, routing, destination options, mobility: all tell their length in units of eight bytes.
+            0 | 43 | 60 | 135 => (usize::from(*bytes.get(1)?) + 1) * 8,
+            AUTHENTICATION => (usize::from(*bytes.get(1)?) + 2) * 4,
+            FRAGMENT => match bytes.first_chunk::<8>()? {
+                // An atomic fragment is whole (RFC 6946).
+                [_, _, 0, offset_low, ..] if offset_low & 0xf9 == 0 => 8,
+                _ => return Some(Packet::Fragment),
+            },
+            transport => return read_transport(transport, addresses, bytes),
+        };
+        next = *bytes.first()?;
+        bytes = bytes.get(length..)?;
+    }
+    Some(Packet::Unreadable)
+}
+
+fn read_transport(protocol: u8, addresses: (IpAddr, IpAddr), bytes: &[u8]) -> Option<Packet<'_>> {
+    const TCP: u8 = 6;
+    const UDP: u8 = 17;
+    match protocol {
+        UDP => read_udp(addresses, bytes),
+        TCP => Some(Packet::Tcp),
+        _ => Some(Packet::OtherIp),
+    }
+}
+
+fn read_udp((source, destination): (IpAddr, IpAddr), bytes: &[u8]) -> Option<Packet<'_>> {
+    let (source_port, rest) = take_u16(bytes)?;
+    let (destination_port, rest) = take_u16(rest)?;
+    let (length, rest) = take_u16(rest)?;
+    let payload = rest.get(2..)?;
+    let payload = match usize::from(length) {
+        0 => payload,
+        length => payload.get(..length.checked_sub(8)?).unwrap_or(payload),
+    };
+    Some(Packet::Udp(Datagram { source, source_port, destination, destination_port, payload }))
+}
+
+fn take_u16(bytes: &[u8]) -> Option<(u16, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk()?;
+    Some((u16::from_be_bytes(*number), rest))
+}
+
+#[cfg(test)]
+#[path = "packet_tests.rs"]
+mod tests;

@@ -1,0 +1,155 @@
+use log_format::time::Timestamp;
+
+use super::*;
+
+const MACS: [u8; 12] = [2; 12];
+
+fn udp(payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len() + 8).unwrap();
+    let mut bytes = vec![0x30, 0x39, 0x13, 0xc4];
+    bytes.extend_from_slice(&length.to_be_bytes());
+    bytes.extend_from_slice(&[0, 0]);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+fn ipv4(protocol: u8, flags: [u8; 2], payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len() + 20).unwrap().to_be_bytes();
+    let mut bytes = vec![0x45, 0, length[0], length[1], 0, 1, flags[0], flags[1], 64, protocol, 0, 0];
+    bytes.extend_from_slice(&[192, 0, 2, 1, 192, 0, 2, 2]);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+fn ipv6_packet(next: u8, source: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut bytes = vec![0x60, 0, 0, 0, length[0], length[1], next, 64];
+    bytes.extend_from_slice(&source.octets());
+    bytes.extend_from_slice(&Ipv6Addr::LOCALHOST.octets());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+fn tagged(tags: &[u8], ip: &[u8]) -> Vec<u8> {
+    [&MACS[..], tags, ip].concat()
+}
+
+fn decode_bytes(link: LinkType, bytes: &[u8]) -> Packet<'_> {
+    let original_length = u32::try_from(bytes.len()).unwrap();
+    decode(&Frame { at: Timestamp::ZERO, link, bytes, original_length, number: 1 })
+}
+
+fn expected(source: &str, payload: &'static [u8]) -> Packet<'static> {
+    let source: IpAddr = source.parse().unwrap();
+    let destination = if source.is_ipv4() { "192.0.2.2" } else { "::1" };
+    Packet::Udp(Datagram {
+        source,
+        source_port: 12345,
+        destination: destination.parse().unwrap(),
+        destination_port: 5060,
+        payload,
+    })
+}
+
+#[test]
+fn every_link_type_leads_to_the_datagram() {
+    let ip = ipv4(17, [0x40, 0], &udp(b"hello"));
+    let cooked = [&[0_u8; 14][..], &[8, 0]].concat();
+    let cooked_2 = [&[8_u8, 0][..], &[0; 18]].concat();
+    for (link, header) in [
+        (LinkType::Ethernet, [&MACS[..], &[8, 0]].concat()),
+        (LinkType::Ethernet, [&MACS[..], &[0x81, 0, 0xa0, 100, 8, 0]].concat()),
+        (LinkType::Ethernet, [&MACS[..], &[0x88, 0xa8, 0, 1, 0x81, 0, 0, 2, 0x91, 0, 0, 3, 8, 0]].concat()),
+        (LinkType::Ethernet, [&MACS[..], &[0x88, 0x47, 0, 1, 0, 64, 0, 1, 1, 64]].concat()),
+        (LinkType::LinuxCooked, cooked),
+        (LinkType::LinuxCooked2, cooked_2),
+        (LinkType::RawIp, Vec::new()),
+        (LinkType::Loopback, vec![2, 0, 0, 0]),
+    ] {
+        let bytes = [&header[..], &ip].concat();
+        assert_eq!(decode_bytes(link, &bytes), expected("192.0.2.1", b"hello"), "{link:?} {header:?}");
+    }
+    for (number, link) in [
+        (1, LinkType::Ethernet),
+        (12, LinkType::RawIp),
+        (14, LinkType::RawIp),
+        (101, LinkType::RawIp),
+        (228, LinkType::RawIp),
+        (229, LinkType::RawIp),
+        (113, LinkType::LinuxCooked),
+        (276, LinkType::LinuxCooked2),
+        (0, LinkType::Loopback),
+        (108, LinkType::Loopback),
+        (105, LinkType::Other(105)),
+    ] {
+        assert_eq!(LinkType::from_number(number), link);
+    }
+}
+
+#[test]
+fn padding_is_cut_and_truncation_tolerated() {
+    let ip = ipv4(17, [0, 0], &udp(b"hello"));
+    let padded = tagged(&[8, 0], &[&ip[..], &[0; 20]].concat());
+    assert_eq!(decode_bytes(LinkType::Ethernet, &padded), expected("192.0.2.1", b"hello"));
+    let snapped = tagged(&[8, 0], &ip[..ip.len() - 3]);
+    assert_eq!(decode_bytes(LinkType::Ethernet, &snapped), expected("192.0.2.1", b"he"));
+}
+
+#[test]
+fn ipv6_extension_headers_are_skipped() {
+    let source: Ipv6Addr = "2001:db8::1".parse().unwrap();
+    let udp = udp(b"hi");
+    let options = [&[17_u8, 0, 0, 0, 0, 0, 0, 0][..], &udp].concat();
+    let routed = [&[60_u8, 1][..], &[0; 14], &options].concat();
+    let atomic = [&[17_u8, 0, 0, 0, 0, 0, 0, 7][..], &udp].concat();
+    let signed = [&[17_u8, 4][..], &[0; 22], &udp].concat();
+    for (next, payload) in [(17, &udp), (60, &options), (43, &routed), (44, &atomic), (51, &signed)] {
+        let bytes = ipv6_packet(next, source, payload);
+        assert_eq!(decode_bytes(LinkType::RawIp, &bytes), expected("2001:db8::1", b"hi"), "{next}");
+    }
+}
+
+#[test]
+fn a_mapped_address_is_the_ipv4_address() {
+    let bytes = ipv6_packet(17, "::ffff:192.0.2.9".parse().unwrap(), &udp(b"hi"));
+    let Packet::Udp(datagram) = decode_bytes(LinkType::RawIp, &bytes) else { panic!("no datagram") };
+    assert_eq!(datagram.source, IpAddr::from([192, 0, 2, 9]));
+}
+
+#[test]
+fn other_traffic_is_told_apart() {
+    let source: Ipv6Addr = "2001:db8::1".parse().unwrap();
+    let udp = udp(b"hello");
+    let quoting = [&[3_u8, 3, 0, 0, 0, 0, 0, 0][..], &ipv4(17, [0, 0], &udp)].concat();
+    for (bytes, packet) in [
+        (ipv4(6, [0, 0], &[0; 20]), Packet::Tcp),
+        (ipv4(1, [0, 0], &quoting), Packet::OtherIp),
+        (ipv4(17, [0x20, 0], &udp), Packet::Fragment),
+        (ipv4(17, [0, 0x10], b"rest"), Packet::Fragment),
+        (ipv6_packet(44, source, &[17, 0, 0, 1, 0, 0, 0, 7, 1, 2]), Packet::Fragment),
+        (ipv6_packet(44, source, &[17, 0, 1, 0, 0, 0, 0, 7, 1, 2]), Packet::Fragment),
+        (ipv6_packet(58, source, &quoting), Packet::OtherIp),
+        (vec![0x45, 0, 0], Packet::Unreadable),
+        (vec![0x95; 40], Packet::Unreadable),
+        (vec![], Packet::Unreadable),
+    ] {
+        assert_eq!(decode_bytes(LinkType::RawIp, &bytes), packet, "{bytes:?}");
+    }
+    assert_eq!(decode_bytes(LinkType::Ethernet, &tagged(&[8, 6], &[0; 28])), Packet::NotIp);
+    assert_eq!(decode_bytes(LinkType::Other(105), &[1; 60]), Packet::NotIp);
+    let endless = tagged(&[0x81, 0, 0, 1].repeat(20), &[]);
+    assert_eq!(decode_bytes(LinkType::Ethernet, &endless), Packet::Unreadable);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_frame_stops_the_decoder(
+        number in 0_usize..8,
+        start in proptest::sample::select(vec![vec![], vec![0x45], vec![0x60], vec![2; 12], vec![8, 0]]),
+        rest in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+    ) {
+        let link = LinkType::from_number([0, 1, 12, 101, 113, 276, 229, 105][number]);
+        let bytes = [start, rest].concat();
+        std::hint::black_box(decode_bytes(link, &bytes));
+    }
+}

@@ -1,0 +1,242 @@
+//! Return-path proof: who answers with a nonce has received the packet that carried it.
+//!
+//! The victim's challenge went to the source's address; credentials that echo its nonce show that the source reads what is sent
+//! there. A blind forger of UDP source addresses cannot do that. Nonces are kept as 32-bit fingerprints in cuckoo filters of
+//! four-slot buckets: two generations, so that a nonce is known for five to ten minutes, which covers the lifetimes that
+//! registrars give them. The chance that a made-up nonce is taken for a known one is below 4 in 10^9; a Bloom filter's 8 in
+//! 1,000 would let a forger with 60,000 tries convict an innocent address.
+//!
+//! It proves nothing against somebody on the path, nor where the network lets packets in from outside with the victim's own address.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use log_format::time::Timestamp;
+
+use crate::keyed::{Key, Purpose};
+
+/// How long a generation takes in nonces: Kamailio's nonces live that long, Asterisk's 32 seconds.
+const GENERATION: Duration = Duration::from_secs(300);
+const SLOTS: usize = 4;
+/// Fingerprints moved to make room for one; buckets of four take 95 % of their slots within fewer.
+const MAX_KICKS: usize = 128;
+
+type Bucket = [u32; SLOTS];
+
+/// How many nonces a generation holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FilterSize {
+    buckets: usize,
+}
+
+impl FilterSize {
+    /// Room for this many nonces in 300 seconds, at most 16 million (64 MiB a generation). The pages are taken from the system as
+    /// nonces come in, so a size costs an idle host nothing.
+    pub fn for_nonces(nonces: usize) -> Self {
+        // Full filters lose nonces: a tenth stays free.
+        let slots = nonces.clamp(SLOTS, 16_000_000) / 9 * 10 + SLOTS;
+        Self { buckets: (slots / SLOTS).next_power_of_two() }
+    }
+}
+
+impl Default for FilterSize {
+    /// 900,000 nonces: 3,000 challenges a second, in 4 MiB a generation.
+    fn default() -> Self {
+        Self::for_nonces(900_000)
+    }
+}
+
+/// Which nonces were sent to whom.
+pub(crate) struct NonceEcho {
+    key: Key,
+    current: Filter,
+    previous: Filter,
+    started: Timestamp,
+    size: FilterSize,
+    lost: u64,
+}
+
+impl NonceEcho {
+    pub(crate) fn new(size: FilterSize, key: Key) -> Self {
+        Self {
+            key,
+            current: Filter::new(size),
+            previous: Filter::new(size),
+            started: Timestamp::ZERO,
+            size,
+            lost: 0,
+        }
+    }
+
+    /// Notes that a victim sent a nonce to a source.
+    pub(crate) fn sent(&mut self, to: IpAddr, by: IpAddr, nonce: &[u8], now: Timestamp) {
+        self.turn(now);
+        let hash = self.hash(to, by, nonce);
+        if !self.current.has(hash) && !self.current.insert(hash) {
+            self.lost += 1;
+        }
+    }
+
+    /// Whether the victim sent this nonce to this source within the last minutes.
+    pub(crate) fn is_echo(&mut self, from: IpAddr, to: IpAddr, nonce: &[u8], now: Timestamp) -> bool {
+        self.turn(now);
+        let hash = self.hash(from, to, nonce);
+        self.current.has(hash) || self.previous.has(hash)
+    }
+
+    /// Fingerprints lost because a generation was full: their echoes count as unproven.
+    pub(crate) const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    fn hash(&self, source: IpAddr, victim: IpAddr, nonce: &[u8]) -> u64 {
+        self.key.hash(Purpose::Nonce).address(source).address(victim).bytes(nonce).finish()
+    }
+
+    /// Starts a new generation when it is time.
+    fn turn(&mut self, now: Timestamp) {
+        let age = now.since(self.started);
+        if age < GENERATION {
+            return;
+        }
+        let fresh = Filter::new(self.size);
+        let ended = std::mem::replace(&mut self.current, fresh);
+        self.previous = if age < GENERATION * 2 { ended } else { Filter::new(self.size) };
+        self.started = now;
+    }
+}
+
+/// A cuckoo filter: a fingerprint lies in one of two buckets, each found from the other and the fingerprint. Zero is a free slot.
+struct Filter {
+    buckets: Vec<Bucket>,
+}
+
+impl Filter {
+    fn new(size: FilterSize) -> Self {
+        Self { buckets: vec![[0; SLOTS]; size.buckets] }
+    }
+
+    fn has(&self, hash: u64) -> bool {
+        let (fingerprint, first) = self.split(hash);
+        let second = self.other(first, fingerprint);
+        [first, second].into_iter().any(|place| self.bucket(place).contains(&fingerprint))
+    }
+
+    /// Puts a fingerprint in; false if some fingerprint, old or new, was lost for want of room.
+    fn insert(&mut self, hash: u64) -> bool {
+        let (mut fingerprint, first) = self.split(hash);
+        let mut place = self.other(first, fingerprint);
+        if self.put(first, fingerprint) || self.put(place, fingerprint) {
+            return true;
+        }
+        for kick in 0..MAX_KICKS {
+            fingerprint = self.swap(place, kick % SLOTS, fingerprint);
+            place = self.other(place, fingerprint);
+            if self.put(place, fingerprint) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The fingerprint and its first bucket, from different bits of the hash.
+    fn split(&self, hash: u64) -> (u32, usize) {
+        let [a, b, c, d, e, f, g, h] = hash.to_le_bytes();
+        (u32::from_le_bytes([a, b, c, d]).max(1), u32::from_le_bytes([e, f, g, h]) as usize & self.mask())
+    }
+
+    fn other(&self, place: usize, fingerprint: u32) -> usize {
+        (place ^ fingerprint.wrapping_mul(0x5bd1_e995) as usize) & self.mask()
+    }
+
+    /// The number of buckets is a power of two.
+    fn mask(&self) -> usize {
+        self.buckets.len() - 1
+    }
+
+    fn bucket(&self, place: usize) -> Bucket {
+        self.buckets.get(place).copied().unwrap_or_default()
+    }
+
+    fn put(&mut self, place: usize, fingerprint: u32) -> bool {
+        let free = self.buckets.get_mut(place).and_then(|bucket| bucket.iter_mut().find(|slot| **slot == 0));
+        free.map(|slot| *slot = fingerprint).is_some()
+    }
+
+    fn swap(&mut self, place: usize, slot: usize, fingerprint: u32) -> u32 {
+        let held = self.buckets.get_mut(place).and_then(|bucket| bucket.get_mut(slot));
+        held.map_or(0, |held| std::mem::replace(held, fingerprint))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const VICTIM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    fn echo(nonces: usize) -> NonceEcho {
+        NonceEcho::new(FilterSize::for_nonces(nonces), Key::new([1; 16]))
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_seconds(1_000_000 + seconds)
+    }
+
+    #[test]
+    fn an_echo_counts_only_for_its_source_victim_and_nonce() {
+        let mut echo = echo(100);
+        echo.sent(SOURCE, VICTIM, b"n", at(0));
+        assert!(echo.is_echo(SOURCE, VICTIM, b"n", at(1)));
+        assert!(!echo.is_echo(SOURCE, VICTIM, b"m", at(1)));
+        assert!(!echo.is_echo(VICTIM, SOURCE, b"n", at(1)));
+        assert!(!echo.is_echo(SOURCE, SOURCE, b"n", at(1)));
+    }
+
+    #[test]
+    fn a_nonce_is_known_for_five_to_ten_minutes() {
+        for (sent, known_until, forgotten) in [(0, 299, 600), (299, 598, 900)] {
+            let mut echo = echo(100);
+            echo.sent(SOURCE, VICTIM, b"first", at(0));
+            echo.sent(SOURCE, VICTIM, b"n", at(sent));
+            assert!(echo.is_echo(SOURCE, VICTIM, b"n", at(known_until)));
+            assert!(!echo.is_echo(SOURCE, VICTIM, b"n", at(forgotten)));
+        }
+        let mut long_silence = echo(100);
+        long_silence.sent(SOURCE, VICTIM, b"n", at(0));
+        assert!(!long_silence.is_echo(SOURCE, VICTIM, b"n", at(100_000)));
+    }
+
+    #[test]
+    fn as_many_nonces_as_promised_are_all_known_and_no_others() {
+        let mut echo = echo(50_000);
+        for number in 0..50_000_u32 {
+            echo.sent(SOURCE, VICTIM, &number.to_le_bytes(), at(0));
+        }
+        assert_eq!(echo.lost(), 0);
+        assert!((0..50_000_u32).all(|number| echo.is_echo(SOURCE, VICTIM, &number.to_le_bytes(), at(1))));
+        let false_proofs = (50_000..1_050_000_u32)
+            .filter(|number| echo.is_echo(SOURCE, VICTIM, &number.to_le_bytes(), at(1)))
+            .count();
+        assert_eq!(false_proofs, 0);
+    }
+
+    #[test]
+    fn more_nonces_than_fit_are_counted() {
+        let mut echo = echo(4);
+        for number in 0..1_000_u32 {
+            echo.sent(SOURCE, VICTIM, &number.to_le_bytes(), at(0));
+        }
+        assert!(echo.lost() > 900);
+    }
+
+    #[test]
+    fn the_same_nonce_sent_again_takes_no_more_room() {
+        let mut echo = echo(4);
+        for _ in 0..1_000 {
+            echo.sent(SOURCE, VICTIM, b"n", at(0));
+        }
+        assert_eq!(echo.lost(), 0);
+    }
+}

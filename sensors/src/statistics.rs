@@ -1,0 +1,38 @@
+//! What an engine saw, in numbers.
+
+/// Counts since the engine was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Statistics {
+    /// Frames.
+    pub packets: u64,
+    /// UDP datagrams to or from a SIP port.
+    pub datagrams: u64,
+    /// Datagrams that could be read as SIP.
+    pub sip_messages: u64,
+    /// Datagrams that began as SIP and could not be read.
+    pub malformed: u64,
+    /// Datagrams of other protocols on a SIP port.
+    pub not_sip: u64,
+    /// Datagrams that keep a NAT's binding alive.
+    pub keepalives: u64,
+    /// Pieces of larger packets; they are not put together.
+    pub fragments: u64,
+    /// TCP segments that passed the capture's filter; they are not put together.
+    pub tcp_segments: u64,
+    /// Frames whose headers cannot be read.
+    pub unreadable: u64,
+    /// Addresses that sent SIP requests; at most 65,536 are told apart.
+    pub sources: u64,
+    /// Requests that are never blamed on their source: from own and local addresses.
+    pub exempt: u64,
+    /// Bad registrations.
+    pub strikes: u64,
+    /// Registrations without credentials that told the source that an account does not exist.
+    pub enumerations: u64,
+    /// Verdicts.
+    pub attacks: u64,
+    /// Registrations and requests with credentials to which no final answer came in time.
+    pub unanswered: u64,
+    /// What left a table before its time because the table was full, and strikes and nonces that found no place.
+    pub evicted: u64,
+}

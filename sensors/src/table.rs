@@ -1,0 +1,220 @@
+//! A table that never grows past its cap: a new key pushes the oldest one out, in constant time.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use crate::keyed::Key;
+
+/// No slot.
+const NONE: u32 = u32::MAX;
+
+/// Keys in order of their last insertion or refreshment. Memory is taken as the table fills and kept.
+pub(crate) struct Table<K, V> {
+    places: HashMap<K, u32, Key>,
+    slots: Vec<Slot<K, V>>,
+    free: Vec<u32>,
+    newest: u32,
+    oldest: u32,
+    capacity: usize,
+    evicted: u64,
+}
+
+struct Slot<K, V> {
+    key: K,
+    /// `None` only while the slot is free.
+    value: Option<V>,
+    older: u32,
+    newer: u32,
+}
+
+impl<K: Copy + Eq + Hash, V> Table<K, V> {
+    /// An empty table for up to `capacity` keys.
+    pub(crate) fn new(capacity: usize, key: Key) -> Self {
+        Self {
+            places: HashMap::with_hasher(key),
+            slots: Vec::new(),
+            free: Vec::new(),
+            newest: NONE,
+            oldest: NONE,
+            capacity: capacity.clamp(1, NONE as usize - 1),
+            evicted: 0,
+        }
+    }
+
+    /// Keys held.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Keys pushed out because the table was full.
+    pub(crate) const fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        self.slot(*self.places.get(key)?)?.value.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let place = *self.places.get(key)?;
+        self.slot_mut(place)?.value.as_mut()
+    }
+
+    /// Puts a key in as the newest, in place of its old value; may push the oldest out.
+    pub(crate) fn insert(&mut self, key: K, value: V) {
+        self.remove(&key);
+        if self.places.len() >= self.capacity && self.pop_oldest().is_some() {
+            self.evicted += 1;
+        }
+        let slot = Slot { key, value: Some(value), older: NONE, newer: NONE };
+        let place = match self.free.pop() {
+            Some(place) => {
+                if let Some(free) = self.slot_mut(place) {
+                    *free = slot;
+                }
+                place
+            }
+            None => {
+                self.slots.push(slot);
+                u32::try_from(self.slots.len() - 1).unwrap_or(NONE)
+            }
+        };
+        self.link_newest(place);
+        self.places.insert(key, place);
+    }
+
+    /// Makes a key the newest.
+    pub(crate) fn refresh(&mut self, key: &K) {
+        if let Some(place) = self.places.get(key).copied()
+            && place != self.newest
+        {
+            self.unlink(place);
+            self.link_newest(place);
+        }
+    }
+
+    /// The key that has been there longest.
+    pub(crate) fn oldest(&self) -> Option<(&K, &V)> {
+        let slot = self.slot(self.oldest)?;
+        Some((&slot.key, slot.value.as_ref()?))
+    }
+
+    /// Takes a key out.
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+        let place = self.places.remove(key)?;
+        self.unlink(place);
+        self.free.push(place);
+        self.slot_mut(place)?.value.take()
+    }
+
+    /// Takes the oldest key out.
+    pub(crate) fn pop_oldest(&mut self) -> Option<(K, V)> {
+        let key = *self.oldest()?.0;
+        self.remove(&key).map(|value| (key, value))
+    }
+
+    fn slot(&self, place: u32) -> Option<&Slot<K, V>> {
+        self.slots.get(place as usize)
+    }
+
+    fn slot_mut(&mut self, place: u32) -> Option<&mut Slot<K, V>> {
+        self.slots.get_mut(place as usize)
+    }
+
+    fn link_newest(&mut self, place: u32) {
+        let second = self.newest;
+        if let Some(slot) = self.slot_mut(place) {
+            (slot.older, slot.newer) = (second, NONE);
+        }
+        match self.slot_mut(second) {
+            Some(slot) => slot.newer = place,
+            None => self.oldest = place,
+        }
+        self.newest = place;
+    }
+
+    fn unlink(&mut self, place: u32) {
+        let Some((older, newer)) = self.slot(place).map(|slot| (slot.older, slot.newer)) else { return };
+        match self.slot_mut(older) {
+            Some(slot) => slot.newer = newer,
+            None => self.oldest = newer,
+        }
+        match self.slot_mut(newer) {
+            Some(slot) => slot.older = older,
+            None => self.newest = older,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Insert(u8),
+        Refresh(u8),
+        Remove(u8),
+        Pop,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0_u8..20).prop_map(Step::Insert),
+            (0_u8..20).prop_map(Step::Refresh),
+            (0_u8..20).prop_map(Step::Remove),
+            Just(Step::Pop),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_table_agrees_with_a_list_in_order(steps in proptest::collection::vec(step(), 0..200)) {
+            let mut table = Table::new(8, Key::new([7; 16]));
+            let mut list: Vec<(u8, usize)> = Vec::new();
+            for (number, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Insert(key) => {
+                        table.insert(key, number);
+                        list.retain(|(known, _)| *known != key);
+                        if list.len() == 8 {
+                            list.remove(0);
+                        }
+                        list.push((key, number));
+                    }
+                    Step::Refresh(key) => {
+                        table.refresh(&key);
+                        if let Some(at) = list.iter().position(|(known, _)| *known == key) {
+                            let entry = list.remove(at);
+                            list.push(entry);
+                        }
+                    }
+                    Step::Remove(key) => {
+                        table.remove(&key);
+                        list.retain(|(known, _)| *known != key);
+                    }
+                    Step::Pop => {
+                        let expected = (!list.is_empty()).then(|| list.remove(0));
+                        prop_assert_eq!(table.pop_oldest(), expected);
+                    }
+                }
+                prop_assert_eq!(table.len(), list.len());
+                prop_assert_eq!(table.oldest().map(|(key, value)| (*key, *value)), list.first().copied());
+                for (key, value) in &list {
+                    prop_assert_eq!(table.get(key), Some(value));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn slots_are_used_again() {
+        let mut table = Table::new(4, Key::new([7; 16]));
+        for key in 0..1_000_u32 {
+            table.insert(key, key);
+        }
+        assert_eq!((table.len(), table.slots.len(), table.evicted()), (4, 4, 996));
+    }
+}
