@@ -15,11 +15,15 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Every name begins so.
 const PREFIX: &str = "palisade-demo-";
@@ -57,6 +61,15 @@ pub enum NamespaceError {
         command: String,
         /// The program's own words.
         said: String,
+    },
+    /// A thread could not enter.
+    #[error("enter the namespace {name}")]
+    Enter {
+        /// Which.
+        name: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
     },
     /// The list of names could not be read.
     #[error("read {KEPT_IN}")]
@@ -182,6 +195,18 @@ impl Namespaces {
         command
     }
 
+    /// The way in for threads of this process.
+    ///
+    /// # Errors
+    /// When the namespace is gone.
+    pub fn door(&self, place: Place) -> Result<Door, NamespaceError> {
+        let name = self.name(place);
+        match File::open(Path::new(KEPT_IN).join(&name)) {
+            Ok(namespace) => Ok(Door { namespace, name }),
+            Err(source) => Err(NamespaceError::Enter { name, source }),
+        }
+    }
+
     /// Gives a place more addresses, for instance one per run of an attack.
     ///
     /// # Errors
@@ -240,6 +265,29 @@ impl Namespaces {
             Command::new(&self.ip).args(["-n", &self.name(place), "-batch", "-"]),
             lines,
         )
+    }
+}
+
+/// The way into a namespace. It keeps the namespace alive.
+#[derive(Debug)]
+pub struct Door {
+    namespace: File,
+    name: String,
+}
+
+impl Door {
+    /// Moves the calling thread inside, for the rest of its life. Threads that it starts are inside too, and sockets
+    /// stay where they were made; files and everything else remain those of this process.
+    ///
+    /// # Errors
+    /// When the thread may not enter.
+    pub fn enter(&self) -> Result<(), NamespaceError> {
+        move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Network)).map_err(|error| {
+            NamespaceError::Enter {
+                name: self.name.clone(),
+                source: error.into(),
+            }
+        })
     }
 }
 

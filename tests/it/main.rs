@@ -3,4 +3,6 @@
 mod architecture;
 mod support;
 mod tidy;
+mod tools;
 mod traffic;
+mod wire;

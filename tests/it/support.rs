@@ -11,7 +11,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use palisade::demo::namespaces::{Namespaces, Place};
 
 /// Longest wait for something that must come: far more than a loaded machine needs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -64,6 +67,19 @@ pub(crate) fn output_of(command: &mut Command) -> String {
         String::from_utf8_lossy(&stderr)
     );
     String::from_utf8(stdout).unwrap()
+}
+
+/// Runs `work` on a thread inside a namespace, with all threads that it starts.
+pub(crate) fn thread_in<T: Send + 'static>(
+    network: &Namespaces,
+    place: Place,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let door = network.door(place).unwrap();
+    thread::spawn(move || {
+        door.enter().unwrap();
+        work()
+    })
 }
 
 /// A directory of mode 0700 that goes when it is dropped.

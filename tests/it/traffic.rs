@@ -1,15 +1,14 @@
-//! The demo's traffic programs talk to each other over real sockets and, as root, over a real wire.
+//! The demo's traffic programs talk to each other over real sockets; `wire.rs` has the same over a wire.
 #![cfg(test)]
 #![expect(
     clippy::disallowed_methods,
     reason = "tests are shells: they start programs, threads and read their files"
 )]
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -18,7 +17,6 @@ use palisade::demo::attackers::enumerate::{self, EnumerateOptions, Persistence};
 use palisade::demo::attackers::guess::{self, GuessOptions, Manner, Words};
 use palisade::demo::attackers::scan::{self, ScanOptions};
 use palisade::demo::attackers::{AttackFigures, AttackOptions, Ended};
-use palisade::demo::namespaces::{Namespaces, Place};
 use palisade::demo::phones::office::{self, OfficeFigures, OfficeOptions};
 use palisade::demo::probe::prober::{self, ProberOptions};
 use palisade::demo::probe::report::{Arrived, first_drop_after};
@@ -31,7 +29,7 @@ use palisade::demo::relay;
 use palisade::demo::stop::Stop;
 use palisade::demo::tap::{AddressMap, Tap};
 
-use crate::support::{Scratch, may_make_namespaces, not_run, output_of, wait_until};
+use crate::support::{Scratch, output_of, wait_until};
 
 /// What the scanner's and the phones' loopback addresses are in a record.
 const RECORDED_REGISTRAR: &str = "198.51.100.10:5060";
@@ -288,158 +286,10 @@ fn the_relay_carries_both_directions_and_ends_with_its_stop() {
     assert!(!path.exists());
 }
 
-#[test]
-fn namespaces_carry_an_attack_and_leave_nothing_behind() {
-    if !may_make_namespaces("namespaces_carry_an_attack_and_leave_nothing_behind") {
-        return;
-    }
-    let before = root_links();
-    let mut network = Namespaces::create().unwrap();
-    let other = Namespaces::create().unwrap();
-    let names: BTreeSet<String> = Place::ALL
-        .iter()
-        .flat_map(|place| [network.name(*place), other.name(*place)])
-        .collect();
-    assert_eq!(names.len(), 2 * Place::ALL.len(), "two at a time");
-    assert!(names.is_subset(&namespaces()));
-    assert_eq!(root_links(), before, "no link is ever seen outside");
-    let extra: IpAddr = "10.77.0.101".parse().unwrap();
-    network.add_addresses(Place::Attacker, [extra]).unwrap();
-
-    for (registrar, attacker) in [
-        (IpAddr::from(Place::Host1.ipv4().unwrap()), extra),
-        (
-            IpAddr::from(Place::Host2.ipv6().unwrap()),
-            IpAddr::from(Place::Attacker.ipv6().unwrap()),
-        ),
-    ] {
-        let host = if registrar.is_ipv4() {
-            Place::Host1
-        } else {
-            Place::Host2
-        };
-        let mut inside = Inside::start(&network, host, "registrar", SocketAddr::new(registrar, 5060));
-        assert!(inside.line().contains("listening"));
-        let mut guesser = Inside::start(
-            &network,
-            Place::Attacker,
-            "guess",
-            SocketAddr::new(registrar, 5060),
-        );
-        guesser.send(&attacker.to_string());
-        let figures: AttackFigures = serde_json::from_str(&guesser.line()).unwrap();
-        assert_eq!((figures.rejected, figures.unanswered), (10, 0), "{registrar}");
-        guesser.end();
-        let tenth = loop {
-            let told = serde_json::from_str(&inside.line()).unwrap();
-            if let Told::Incident(Incident::Rejected {
-                count: 10, source, ..
-            }) = told
-            {
-                break source;
-            }
-        };
-        assert_eq!(tenth, attacker, "the registrar sees the attacker's own address");
-        inside.end();
-    }
-    network.remove().unwrap();
-    drop((network, other));
-    assert!(names.is_disjoint(&namespaces()));
-    assert_eq!(root_links(), before);
-}
-
-#[test]
-#[ignore = "runs inside a namespace, started by namespaces_carry_an_attack_and_leave_nothing_behind"]
-fn inside_a_namespace() {
-    let (Ok(role), Ok(target)) = (std::env::var("ROLE"), std::env::var("TARGET")) else {
-        return not_run("inside_a_namespace", "it is a part of another test");
-    };
-    let target = target.parse().unwrap();
-    if role == "registrar" {
-        let server = Server::bind(&[target], with_accounts(1), None).unwrap();
-        let stop = Stop::new();
-        stop.follow_standard_input();
-        println!("\nlistening");
-        server
-            .run(&stop, |told| {
-                println!("{}", serde_json::to_string(&told).unwrap())
-            })
-            .unwrap();
-    } else {
-        let mut source = String::new();
-        std::io::stdin().read_line(&mut source).unwrap();
-        let source = SocketAddr::new(source.trim().parse().unwrap(), 5060);
-        let words = (0..10).map(|number| format!("secret{number}")).collect();
-        let figures = guess::run(
-            &GuessOptions {
-                attack: AttackOptions { source, ..attack() },
-                ..guessing(target, Manner::Svcrack, words)
-            },
-            &Stop::new(),
-        );
-        println!("\n{}", serde_json::to_string(&figures.unwrap()).unwrap());
-    }
-}
-
-/// This test binary, running [`inside_a_namespace`].
-struct Inside {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Inside {
-    fn start(network: &Namespaces, place: Place, role: &str, target: SocketAddr) -> Self {
-        let mut child = network
-            .run_in(place, std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "traffic::inside_a_namespace",
-                "--ignored",
-                "--nocapture",
-            ])
-            .envs([("ROLE", role), ("TARGET", &target.to_string())])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (input, output) = (
-            child.stdin.take().unwrap(),
-            BufReader::new(child.stdout.take().unwrap()),
-        );
-        Self { child, input, output }
-    }
-
-    /// The next line that is not the harness's.
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        while !line.starts_with('{') && !line.starts_with("listening") {
-            line.clear();
-            assert_ne!(self.output.read_line(&mut line).unwrap(), 0, "it ended early");
-        }
-        line
-    }
-
-    fn send(&mut self, line: &str) {
-        writeln!(self.input, "{line}").unwrap();
-    }
-
-    fn end(self) {
-        let Self {
-            mut child,
-            input,
-            output,
-        } = self;
-        drop(input);
-        let rest = output.lines().count();
-        assert!(child.wait().unwrap().success(), "after {rest} more lines");
-    }
-}
-
 /// A registrar on loopback, serving in a thread of its own.
-struct Registrar {
-    address: SocketAddr,
-    stop: Stop,
+pub(crate) struct Registrar {
+    pub(crate) address: SocketAddr,
+    pub(crate) stop: Stop,
     server: Arc<Server>,
     told: Arc<Mutex<Vec<Told>>>,
     thread: Option<JoinHandle<()>>,
@@ -450,7 +300,8 @@ impl Registrar {
         Self::start_at("127.0.0.1:0".parse().unwrap(), options, tap)
     }
 
-    fn start_at(listen: SocketAddr, options: RegistrarOptions, tap: Option<Tap>) -> Self {
+    /// Binds in the calling thread: its namespace is the registrar's.
+    pub(crate) fn start_at(listen: SocketAddr, options: RegistrarOptions, tap: Option<Tap>) -> Self {
         let server = Arc::new(Server::bind(&[listen], options, tap).unwrap());
         let (stop, told) = (Stop::new(), Arc::new(Mutex::new(Vec::new())));
         let thread = thread::spawn({
@@ -467,7 +318,7 @@ impl Registrar {
         }
     }
 
-    fn arrived(&self) -> Option<Arrived> {
+    pub(crate) fn arrived(&self) -> Option<Arrived> {
         let told = self.told.lock().unwrap();
         told.iter().rev().find_map(|line| match line {
             Told::Arrived(arrived) => Some(arrived.clone()),
@@ -475,9 +326,16 @@ impl Registrar {
         })
     }
 
-    fn end(mut self) -> (RegistrarFigures, Vec<Incident>) {
+    /// Ends the service; what it told at last is then there.
+    pub(crate) fn close(&mut self) {
         self.stop.end();
-        self.thread.take().unwrap().join().unwrap();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+
+    pub(crate) fn end(mut self) -> (RegistrarFigures, Vec<Incident>) {
+        self.close();
         let told = self.told.lock().unwrap();
         let incidents = told.iter().filter_map(|line| match line {
             Told::Incident(incident) => Some(incident.clone()),
@@ -521,7 +379,7 @@ impl Office {
     }
 }
 
-fn with_accounts(count: u32) -> RegistrarOptions {
+pub(crate) fn with_accounts(count: u32) -> RegistrarOptions {
     RegistrarOptions {
         accounts: numbered_accounts(1001, count),
         qualify: Some(Duration::from_millis(100)),
@@ -543,7 +401,7 @@ fn office_at(registrar: SocketAddr, phones: u32) -> OfficeOptions {
     }
 }
 
-fn attack() -> AttackOptions {
+pub(crate) fn attack() -> AttackOptions {
     AttackOptions {
         source: "127.0.0.1:0".parse().unwrap(),
         pace: Duration::from_millis(2),
@@ -552,7 +410,7 @@ fn attack() -> AttackOptions {
     }
 }
 
-fn guessing(target: SocketAddr, manner: Manner, words: Vec<String>) -> GuessOptions {
+pub(crate) fn guessing(target: SocketAddr, manner: Manner, words: Vec<String>) -> GuessOptions {
     GuessOptions {
         attack: attack(),
         target,
@@ -584,22 +442,4 @@ fn records(bytes: &[u8]) -> Vec<&[u8]> {
         at += 16 + length;
     }
     packets
-}
-
-/// The names that `ip netns list` knows. Other tests come and go: only one's own names say anything.
-fn namespaces() -> BTreeSet<String> {
-    let list = output_of(Command::new("/usr/sbin/ip").args(["netns", "list"]));
-    list.lines()
-        .filter_map(|line| line.split(' ').next())
-        .map(str::to_owned)
-        .collect()
-}
-
-/// The network interfaces outside all namespaces.
-fn root_links() -> BTreeSet<String> {
-    let list = output_of(Command::new("/usr/sbin/ip").args(["-o", "link"]));
-    list.lines()
-        .filter_map(|line| line.split(": ").nth(1))
-        .map(str::to_owned)
-        .collect()
 }
