@@ -289,12 +289,13 @@ impl<D: Disk> Wal<D> {
     }
 
     fn write(&mut self, batch: &Batch<'_>) -> Result<BatchNumber, DiskError> {
-        let size = batch::batch_bytes(batch) as u64;
+        let mut header = batch::encode(&mut self.buffer, batch);
+        let size = header.padded_bytes();
         if self.current.file_bytes < self.current.offset.saturating_add(size) {
             self.roll()?;
         }
         let (offset, number) = (self.current.offset, self.current.next);
-        let header = batch::encode(&mut self.buffer, batch, self.current.nonce, number);
+        batch::seal(&mut self.buffer, &mut header, self.current.nonce, number);
         self.current.file.write_at(offset, &self.buffer)?;
         self.current.file.sync_data()?;
         self.current.offset = offset.saturating_add(size);

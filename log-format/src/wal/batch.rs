@@ -27,7 +27,7 @@ pub(crate) struct BatchHeader {
     /// First and last index; both zero if the batch has no entries.
     pub(crate) first: LogIndex,
     pub(crate) last: LogIndex,
-    /// Records, of which at most the last is not an entry.
+    /// Records: the entries, then the members if they changed, then a filler if one was needed.
     pub(crate) count: u32,
     /// None is known yet; a bit that is set was set by a newer version.
     pub(crate) flags: u16,
@@ -119,11 +119,11 @@ pub(crate) fn padded(bytes: u64) -> u64 {
     bytes.next_multiple_of(super::BLOCK_BYTES)
 }
 
-/// Bytes of a batch on disk, padding included.
+/// Bytes of a batch on disk, padding included, at most.
 pub(crate) fn batch_bytes(batch: &Batch<'_>) -> usize {
     let entries = batch.entries.iter().map(record::entry_bytes);
     let conf_state = batch.conf_state.map(record::conf_state_record_bytes);
-    let body = entries.chain(conf_state).fold(0, usize::saturating_add);
+    let body = entries.chain(conf_state).fold(record::FILLER_BYTES, usize::saturating_add);
     body.saturating_add(BATCH_HEADER).div_ceil(BLOCK).saturating_mul(BLOCK)
 }
 
@@ -133,35 +133,56 @@ pub(crate) fn zero_sectors(bytes: &[u8]) -> u64 {
     u64::try_from(zero).unwrap_or(u64::MAX)
 }
 
-/// Encodes a batch, padding included, into the emptied buffer. The same batch gives the same bytes.
-/// The batch is not larger than [`MAX_BATCH`].
-pub(crate) fn encode(bytes: &mut Vec<u8>, batch: &Batch<'_>, nonce: u64, number: BatchNumber) -> BatchHeader {
-    let size = batch_bytes(batch);
+/// Encodes a batch, padding included, into the emptied buffer; it still needs its [`seal`]. The same batch gives the
+/// same bytes. The batch is not larger than [`MAX_BATCH`].
+pub(crate) fn encode(bytes: &mut Vec<u8>, batch: &Batch<'_>) -> BatchHeader {
+    let mut header = header_of(batch);
     bytes.clear();
-    bytes.reserve(size);
-    let mut header = header_of(batch, nonce, number);
-    header.push(bytes);
+    bytes.reserve(batch_bytes(batch));
+    bytes.resize(BATCH_HEADER, 0);
     for entry in batch.entries {
         record::push_entry(bytes, entry);
     }
     if let Some(conf_state) = batch.conf_state {
         record::push_conf_state_record(bytes, conf_state);
     }
+    if needs_filler(bytes) {
+        record::push_filler(bytes);
+        header.count = header.count.saturating_add(1);
+    }
     let body = bytes.get(BATCH_HEADER..).unwrap_or_default();
     header.body_length = u32::try_from(body.len()).unwrap_or(u32::MAX);
     header.body_crc = crc32c::crc32c(body);
-    bytes.resize(size, 0);
-    header.zero_sectors = u16::try_from(zero_sectors(bytes)).unwrap_or(u16::MAX);
-    let mut finished = Vec::with_capacity(BATCH_HEADER);
-    header.push(&mut finished);
-    header.header_crc = crc32c::crc32c(finished.get(..HEADER_CRC_AT).unwrap_or_default());
-    put(&mut finished, HEADER_CRC_AT, &header.header_crc.to_le_bytes());
-    put(bytes, 0, &finished);
+    bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+    // The header's own sector is never zero.
+    let zero = zero_sectors(bytes.get(SECTOR..).unwrap_or_default());
+    header.zero_sectors = u16::try_from(zero).unwrap_or(u16::MAX);
     header
 }
 
-/// A batch's header, without what only the finished bytes tell.
-fn header_of(batch: &Batch<'_>, nonce: u64, number: BatchNumber) -> BatchHeader {
+/// Whether the last sector holds one bit only. If that bit rotted, the sector would look as if it had never been
+/// written, and an acknowledged batch would look torn.
+fn needs_filler(bytes: &[u8]) -> bool {
+    let start = bytes.len().saturating_sub(1) / SECTOR * SECTOR;
+    let last = bytes.get(start..).unwrap_or_default();
+    0 < start && last.iter().map(|byte| byte.count_ones()).sum::<u32>() == 1
+}
+
+/// Writes the header of an encoded batch that now has its place.
+pub(crate) fn seal(bytes: &mut [u8], header: &mut BatchHeader, nonce: u64, number: BatchNumber) {
+    (header.nonce, header.number) = (nonce, number);
+    let mut sealed = Vec::with_capacity(BATCH_HEADER);
+    header.push(&mut sealed);
+    header.header_crc = crc32c::crc32c(sealed.get(..HEADER_CRC_AT).unwrap_or_default());
+    sealed.clear();
+    header.push(&mut sealed);
+    if let Some(place) = bytes.get_mut(..BATCH_HEADER) {
+        place.copy_from_slice(&sealed);
+    }
+}
+
+/// A batch's header, without what its bytes and its place tell.
+fn header_of(batch: &Batch<'_>) -> BatchHeader {
     let (first, last) = match batch.entries {
         [] => (LogIndex::default(), LogIndex::default()),
         [first, ..] => (first.index, batch.entries.last().unwrap_or(first).index),
@@ -169,8 +190,8 @@ fn header_of(batch: &Batch<'_>, nonce: u64, number: BatchNumber) -> BatchHeader 
     let count = batch.entries.len() + usize::from(batch.conf_state.is_some());
     BatchHeader {
         body_length: 0,
-        nonce,
-        number,
+        nonce: 0,
+        number: BatchNumber::default(),
         hard_state: batch.hard_state,
         first,
         last,
@@ -179,11 +200,5 @@ fn header_of(batch: &Batch<'_>, nonce: u64, number: BatchNumber) -> BatchHeader 
         zero_sectors: 0,
         body_crc: 0,
         header_crc: 0,
-    }
-}
-
-fn put(bytes: &mut [u8], at: usize, field: &[u8]) {
-    if let Some(place) = bytes.get_mut(at..at + field.len()) {
-        place.copy_from_slice(field);
     }
 }

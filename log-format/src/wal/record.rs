@@ -19,12 +19,19 @@ const KIND_ENTRY: u8 = 1;
 const KIND_CONF_CHANGE: u8 = 2;
 const KIND_CONF_CHANGE_V2: u8 = 3;
 const KIND_CONF_STATE: u8 = 4;
+const KIND_FILLER: u8 = 5;
+
+/// What a filler record holds: enough bits that none of them matters alone.
+const FILLER: [u8; 8] = [0xff; 8];
+/// Bytes of a filler record.
+pub(crate) const FILLER_BYTES: usize = RECORD_HEADER + FILLER.len();
 
 /// What a record is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Record<'a> {
     Entry(EntryView<'a>),
     ConfState(ConfState),
+    Filler,
 }
 
 /// An entry whose data is still in the batch.
@@ -124,6 +131,13 @@ pub(crate) fn push_conf_state_record(bytes: &mut Vec<u8>, conf_state: &ConfState
     push_conf_state(bytes, conf_state);
 }
 
+/// Adds bytes that mean nothing, so that the last sector is not all but empty.
+pub(crate) fn push_filler(bytes: &mut Vec<u8>) {
+    push_header(bytes, FILLER.len(), KIND_FILLER, Label::NONE);
+    bytes.extend([0; 16]);
+    bytes.extend(FILLER);
+}
+
 fn push_header(bytes: &mut Vec<u8>, length: usize, kind: u8, label: Label) {
     bytes.extend(u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
     bytes.push(kind);
@@ -180,6 +194,7 @@ pub(crate) fn read_body<'a>(header: &BatchHeader, body: &'a [u8]) -> Result<Cont
                 return Err(ContentError::Index { ordinal, found, expected });
             }
             Record::ConfState(members) => conf_state = Some(members),
+            Record::Filler => {}
         }
     }
     let read = u64::try_from(entries.len()).unwrap_or(u64::MAX);
@@ -200,6 +215,7 @@ fn read_record<'a>(fields: &mut Fields<'a>, ordinal: u32) -> Result<Record<'a>, 
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     let data = fields.slice(length).ok_or(short)?;
     let kind = match kind {
+        KIND_FILLER => return Ok(Record::Filler),
         KIND_ENTRY => EntryKind::Normal,
         KIND_CONF_CHANGE => EntryKind::ConfChange,
         KIND_CONF_CHANGE_V2 => EntryKind::ConfChangeV2,

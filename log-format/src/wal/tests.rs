@@ -212,3 +212,25 @@ fn log_files(disk: &MemoryDisk) -> Vec<String> {
     names.retain(|name| name.ends_with(".wal"));
     names
 }
+
+#[test]
+fn a_batch_never_ends_in_a_sector_with_a_single_bit() {
+    // The entry's only byte lies alone in the second sector.
+    let lone = |byte: u8| {
+        let mut data = vec![0x55; 512 - 80 - 24 + 1];
+        *data.last_mut().unwrap() = byte;
+        LogEntry { index: LogIndex::new(1), term: Term::new(1), kind: EntryKind::Normal, data }
+    };
+    for (byte, count) in [(0x03, 1), (0x40, 2)] {
+        let entries = [lone(byte)];
+        let mut bytes = Vec::new();
+        let hard_state = hard_state(1, 0);
+        let batch = Batch { hard_state, entries: &entries, conf_state: None, durability: Durability::Sync };
+        let mut header = batch::encode(&mut bytes, &batch);
+        batch::seal(&mut bytes, &mut header, 1, BatchNumber::new(1));
+        assert_eq!(header.count, count);
+        let body = &bytes[80..80 + header.body_bytes()];
+        let contents = record::read_body(&header, body).unwrap();
+        assert_eq!(contents.entries[0].to_entry(), entries[0]);
+    }
+}
