@@ -12,9 +12,9 @@ use sha2::Sha256;
 
 use crate::digest::Canonical;
 
-/// Blocks of the whole cluster at most: what a kernel set of this kind was measured to hold without slowing down. A
-/// million distinct sources at once is a spoofed flood, which soft blocks would follow for ever.
-pub(crate) const MAX_BLOCKS: usize = 1_048_576;
+/// Blocked addresses of the whole cluster at most: what a kernel set of this kind was measured to hold without slowing
+/// down. A million distinct sources at once is a spoofed flood, which soft blocks would follow for ever.
+pub(crate) const MAX_BLOCKED_ADDRESSES: usize = 1_048_576;
 /// Blocks of one address at most: one of each sanction for the address, and some ports behind it.
 pub(crate) const MAX_BLOCKS_OF_ADDRESS: usize = 8;
 
@@ -33,40 +33,32 @@ impl<T> Block<T> {
         now < self.until
     }
 
+    fn is_firm(&self) -> bool {
+        Sanction::SoftBlock < self.sanction
+    }
+
     /// Whether the other block adds nothing to this one.
-    fn covers<U>(&self, other: &Block<U>) -> bool {
+    fn covers(&self, other: &Self) -> bool {
         self.scope == other.scope && other.sanction <= self.sanction && other.until <= self.until
     }
-
-    fn end(&self, address: IpAddr) -> End {
-        End { until: self.until, address, scope: self.scope, id: self.id }
-    }
 }
 
-/// When a block ends; ordered by that time first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct End {
-    until: Timestamp,
-    address: IpAddr,
-    scope: Scope,
-    id: BlockId,
-}
-
-/// All blocks whose end has not been written down yet. At most [`MAX_BLOCKS`].
+/// All blocks whose end has not been written down yet, of at most [`MAX_BLOCKED_ADDRESSES`] addresses.
 #[derive(Debug, Clone)]
 pub(crate) struct BlockBook<T> {
     by_address: BTreeMap<IpAddr, Vec<Block<T>>>,
-    /// Both derived from `by_address`: who ends next, and who makes room first.
-    soft_ends: BTreeSet<End>,
-    firm_ends: BTreeSet<End>,
-    /// Blocks that made room for others.
+    /// Both derived from `by_address`: when the last block of each address ends, of those with nothing but soft blocks
+    /// and of the others.
+    soft_ends: BTreeSet<(Timestamp, IpAddr)>,
+    firm_ends: BTreeSet<(Timestamp, IpAddr)>,
+    /// Addresses, or single blocks of one, that made room for others.
     evicted: u64,
     limit: usize,
 }
 
 impl<T> Default for BlockBook<T> {
     fn default() -> Self {
-        Self::with_limit(MAX_BLOCKS)
+        Self::with_limit(MAX_BLOCKED_ADDRESSES)
     }
 }
 
@@ -81,10 +73,6 @@ impl<T> BlockBook<T> {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.soft_ends.len() + self.firm_ends.len()
-    }
-
     pub(crate) fn limit(&self) -> usize {
         self.limit
     }
@@ -93,9 +81,12 @@ impl<T> BlockBook<T> {
         self.evicted
     }
 
-    /// Whether a block of this sanction finds room: a firm block may take a soft block's.
-    pub(crate) fn has_room_for(&self, sanction: Sanction) -> bool {
-        self.len() < self.limit || (Sanction::SoftBlock < sanction && !self.soft_ends.is_empty())
+    /// Whether a block of this sanction finds room: a firm block may take the place of soft ones, and an address that is
+    /// blocked already has its place.
+    pub(crate) fn has_room_for(&self, address: IpAddr, sanction: Sanction) -> bool {
+        self.by_address.len() < self.limit
+            || self.by_address.contains_key(&address)
+            || (Sanction::SoftBlock < sanction && !self.soft_ends.is_empty())
     }
 
     pub(crate) fn blocks(&self, address: IpAddr) -> &[Block<T>] {
@@ -111,11 +102,6 @@ impl<T> BlockBook<T> {
         self.by_address.keys().copied()
     }
 
-    /// Addresses within a network that have blocks.
-    pub(crate) fn addresses_within(&self, network: &IpNet) -> impl Iterator<Item = IpAddr> {
-        self.by_address.range(network.network()..=network.broadcast()).map(|(address, _)| *address)
-    }
-
     /// The strongest live block of the whole address, and of those the one that ends last.
     pub(crate) fn strongest(&self, address: IpAddr, now: Timestamp) -> Option<&Block<T>> {
         self.blocks(address)
@@ -124,95 +110,92 @@ impl<T> BlockBook<T> {
             .max_by_key(|block| (block.sanction, block.until))
     }
 
-    /// Addresses of blocks that have ended, soonest end first; an address may come twice.
+    /// Addresses all of whose blocks have ended, those with soft blocks only first, soonest end first.
     pub(crate) fn ended(&self, now: Timestamp) -> impl Iterator<Item = IpAddr> {
-        let ended = |ends: &'_ BTreeSet<End>| -> Vec<End> {
-            ends.iter().take_while(|end| end.until <= now).copied().collect()
-        };
-        let mut all = ended(&self.soft_ends);
-        all.extend(ended(&self.firm_ends));
-        all.sort_unstable();
-        all.into_iter().map(|end| end.address)
+        let ended =
+            move |ends: &BTreeSet<(Timestamp, IpAddr)>| ends.first().is_some_and(|(until, _)| *until <= now);
+        let sets = [&self.soft_ends, &self.firm_ends].into_iter().filter(move |ends| ended(ends));
+        sets.flat_map(move |ends| ends.iter().take_while(move |(until, _)| *until <= now))
+            .map(|(_, address)| *address)
     }
 
-    /// When the next block ends.
+    /// When the next address has no live block any more.
     pub(crate) fn next_end(&self) -> Option<Timestamp> {
-        let first = |ends: &BTreeSet<End>| ends.first().map(|end| end.until);
+        let first = |ends: &BTreeSet<(Timestamp, IpAddr)>| ends.first().map(|(until, _)| *until);
         match (first(&self.soft_ends), first(&self.firm_ends)) {
             (Some(soft), Some(firm)) => Some(soft.min(firm)),
             (soft, firm) => soft.or(firm),
         }
     }
 
-    /// Soft and firm blocks that live now.
+    /// Addresses with live blocks: those with nothing but soft blocks, and the others.
     pub(crate) fn live_counts(&self, now: Timestamp) -> (usize, usize) {
-        let live = |ends: &BTreeSet<End>| ends.len() - ends.iter().take_while(|end| end.until <= now).count();
+        let ended =
+            |ends: &BTreeSet<(Timestamp, IpAddr)>| ends.iter().take_while(|(until, _)| *until <= now).count();
+        let live = |ends: &BTreeSet<(Timestamp, IpAddr)>| ends.len().saturating_sub(ended(ends));
         (live(&self.soft_ends), live(&self.firm_ends))
     }
 
     /// Adds a block at log time `at`. It replaces the blocks that it covers and those that ended; nothing changes if one
     /// that lives covers it.
     pub(crate) fn insert(&mut self, address: IpAddr, block: Block<T>, at: Timestamp) {
-        let held = self.blocks(address);
-        if held.iter().any(|other| other.is_live(at) && other.covers(&block)) {
-            return;
+        let mut blocks = self.take(address);
+        if blocks.iter().any(|other| other.is_live(at) && other.covers(&block)) {
+            return self.put_back(address, blocks);
         }
-        let gone: Vec<End> = held
-            .iter()
-            .filter(|other| !other.is_live(at) || block.covers(other))
-            .map(|other| other.end(address))
-            .collect();
-        for end in gone {
-            self.remove(end);
+        blocks.retain(|other| other.is_live(at) && !block.covers(other));
+        if MAX_BLOCKS_OF_ADDRESS <= blocks.len() {
+            blocks.sort_by_key(|other| (other.until, other.scope, other.id));
+            blocks.remove(0);
+            self.evicted = self.evicted.saturating_add(1);
         }
-        if MAX_BLOCKS_OF_ADDRESS <= self.blocks(address).len() {
-            let first = self.blocks(address).iter().map(|other| other.end(address)).min();
-            first.into_iter().for_each(|end| self.evict(end));
-        }
-        while self.limit <= self.len() {
-            let Some(end) = self.soft_ends.first().or(self.firm_ends.first()).copied() else {
+        blocks.push(block);
+        while self.limit <= self.by_address.len() {
+            let Some((_, first)) = self.soft_ends.first().or(self.firm_ends.first()).copied() else {
                 break;
             };
-            self.evict(end);
+            self.release(first);
+            self.evicted = self.evicted.saturating_add(1);
         }
-        self.ends_mut(block.sanction).insert(block.end(address));
-        self.by_address.entry(address).or_default().push(block);
+        self.put_back(address, blocks);
     }
 
     /// Ends all blocks of an address.
     pub(crate) fn release(&mut self, address: IpAddr) {
-        for block in self.by_address.remove(&address).unwrap_or_default() {
-            let end = block.end(address);
-            self.ends_mut(block.sanction).remove(&end);
-        }
+        self.take(address);
     }
 
     /// Ends all blocks of a network's addresses.
     pub(crate) fn release_within(&mut self, network: &IpNet) {
-        let addresses: Vec<IpAddr> = self.addresses_within(network).collect();
+        let within = self.by_address.range(network.network()..=network.broadcast());
+        let addresses: Vec<IpAddr> = within.map(|(address, _)| *address).collect();
         for address in addresses {
             self.release(address);
         }
     }
 
-    fn evict(&mut self, end: End) {
-        self.evicted = self.evicted.saturating_add(1);
-        self.remove(end);
+    fn take(&mut self, address: IpAddr) -> Vec<Block<T>> {
+        let blocks = self.by_address.remove(&address).unwrap_or_default();
+        let (ends, end) = self.ends_mut(address, &blocks);
+        ends.remove(&end);
+        blocks
     }
 
-    fn remove(&mut self, end: End) {
-        self.soft_ends.remove(&end);
-        self.firm_ends.remove(&end);
-        if let Some(blocks) = self.by_address.get_mut(&end.address) {
-            blocks.retain(|block| block.end(end.address) != end);
-            if blocks.is_empty() {
-                self.by_address.remove(&end.address);
-            }
-        }
+    fn put_back(&mut self, address: IpAddr, blocks: Vec<Block<T>>) {
+        let (ends, end) = self.ends_mut(address, &blocks);
+        ends.insert(end);
+        self.by_address.insert(address, blocks);
     }
 
-    fn ends_mut(&mut self, sanction: Sanction) -> &mut BTreeSet<End> {
-        if sanction <= Sanction::SoftBlock { &mut self.soft_ends } else { &mut self.firm_ends }
+    /// Where and how the end of an address with these blocks is written down.
+    fn ends_mut(
+        &mut self,
+        address: IpAddr,
+        blocks: &[Block<T>],
+    ) -> (&mut BTreeSet<(Timestamp, IpAddr)>, (Timestamp, IpAddr)) {
+        let until = blocks.iter().map(|block| block.until).max().unwrap_or_default();
+        let is_firm = blocks.iter().any(Block::is_firm);
+        (if is_firm { &mut self.firm_ends } else { &mut self.soft_ends }, (until, address))
     }
 }
 
@@ -232,5 +215,85 @@ impl<T: Canonical> Canonical for BlockBook<T> {
         let Self { by_address, soft_ends: _, firm_ends: _, evicted, limit: _ } = self;
         by_address.put(out);
         evicted.put(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    fn block(id: u8, sanction: Sanction, until: u64) -> Block<()> {
+        Block { id: BlockId::new([id; 16]), scope: Scope::Address, sanction, until: at(until), detail: () }
+    }
+
+    #[test]
+    fn a_block_that_adds_nothing_changes_nothing() {
+        let mut book = BlockBook::default();
+        book.insert(address(1), block(1, Sanction::Block, 100), at(1));
+        book.insert(address(1), block(2, Sanction::SoftBlock, 100), at(2));
+        book.insert(address(1), block(3, Sanction::Block, 99), at(2));
+        assert_eq!(book.blocks(address(1)).len(), 1);
+        assert_eq!(book.strongest(address(1), at(3)).map(|block| block.id), Some(BlockId::new([1; 16])));
+    }
+
+    #[test]
+    fn a_stronger_block_ends_the_weaker_unless_that_lasts_longer() {
+        let mut book = BlockBook::default();
+        book.insert(address(1), block(1, Sanction::SoftBlock, 100), at(1));
+        book.insert(address(1), block(2, Sanction::Block, 50), at(2));
+        assert_eq!(book.blocks(address(1)).len(), 2);
+        assert_eq!(book.strongest(address(1), at(10)).map(|block| block.sanction), Some(Sanction::Block));
+        assert_eq!(book.strongest(address(1), at(60)).map(|block| block.sanction), Some(Sanction::SoftBlock));
+        assert_eq!(book.ended(at(60)).count(), 0, "the soft block still lives");
+        assert_eq!(book.next_end(), Some(at(100)));
+        book.insert(address(1), block(3, Sanction::Block, 200), at(3));
+        assert_eq!(book.blocks(address(1)).len(), 1);
+        assert_eq!(book.ended(at(200)).collect::<Vec<_>>(), [address(1)]);
+    }
+
+    #[test]
+    fn firm_blocks_take_the_place_of_soft_ones_and_never_the_other_way_round() {
+        let mut book = BlockBook::with_limit(2);
+        book.insert(address(1), block(1, Sanction::SoftBlock, 300), at(1));
+        book.insert(address(2), block(2, Sanction::Block, 100), at(1));
+        assert!(!book.has_room_for(address(3), Sanction::SoftBlock));
+        assert!(book.has_room_for(address(1), Sanction::SoftBlock));
+        assert!(book.has_room_for(address(3), Sanction::Block));
+        book.insert(address(3), block(3, Sanction::Block, 200), at(2));
+        assert_eq!(book.addresses().collect::<Vec<_>>(), [address(2), address(3)]);
+        assert_eq!(book.evicted(), 1);
+        assert!(!book.has_room_for(address(4), Sanction::Block));
+    }
+
+    #[test]
+    fn blocks_of_one_address_are_bounded() {
+        let mut book = BlockBook::default();
+        for port in 0..20_u16 {
+            let scope = Scope::AddressPort(port);
+            let until = 100 + u64::from(port);
+            book.insert(address(1), Block { scope, ..block(1, Sanction::Block, until) }, at(1));
+        }
+        assert_eq!(book.blocks(address(1)).len(), MAX_BLOCKS_OF_ADDRESS);
+        assert_eq!(book.live_counts(at(2)), (0, 1));
+    }
+
+    #[test]
+    fn a_network_ends_the_blocks_of_its_addresses_only() {
+        let mut book = BlockBook::default();
+        for last in [1, 2, 130] {
+            book.insert(address(last), block(last, Sanction::Block, 100), at(1));
+        }
+        book.release_within(&"192.0.2.0/25".parse().unwrap());
+        assert_eq!(book.addresses().collect::<Vec<_>>(), [address(130)]);
+        assert_eq!(book.live_counts(at(2)), (0, 1));
+        assert_eq!(book.live_counts(at(100)), (0, 0));
     }
 }

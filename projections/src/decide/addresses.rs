@@ -23,7 +23,7 @@ pub const MAX_ALLOWED: usize = 65_536;
 /// How long a dynamic block counts towards the permanent one.
 pub const HISTORY: Duration = Duration::from_secs(30 * 86_400);
 /// Addresses whose dynamic blocks are remembered, at most; as many as can be blocked. The one blocked longest ago makes room.
-pub const MAX_HISTORIES: usize = crate::book::MAX_BLOCKS;
+pub const MAX_HISTORIES: usize = crate::book::MAX_BLOCKED_ADDRESSES;
 
 /// Dynamic blocks remembered of one address: enough for the highest threshold.
 const MAX_BLOCKS_REMEMBERED: usize = MAX_BLOCK_THRESHOLD as usize;

@@ -147,9 +147,13 @@ pub(super) fn block(
         Verdict::Blocked { until: held } if until <= held => {
             return Err(Rejection::AlreadyBlocked { source_address, until: held });
         }
+        // The kernel holds one end per address: a short block would end the longer soft one.
+        Verdict::SoftBlocked { until: held } if until < held => {
+            return Err(Rejection::AlreadyBlocked { source_address, until: held });
+        }
         Verdict::Blocked { .. } | Verdict::SoftBlocked { .. } | Verdict::Free => {}
     }
-    if !model.addresses.blocks.has_room_for(Sanction::Block) {
+    if !model.addresses.blocks.has_room_for(source_address, Sanction::Block) {
         return Err(Rejection::ListFull { list: "blocks", limit: model.addresses.blocks.limit() });
     }
     Ok(vec![Event::Denylist(DenylistEvent::AddressBlocked(AddressBlocked {
@@ -242,17 +246,9 @@ pub(super) fn unblock(
 
 /// Writes down which addresses have no live block any more.
 pub(super) fn expire(model: &Model, at: Timestamp) -> Vec<Event> {
-    let mut events: BTreeMap<IpAddr, Event> = BTreeMap::new();
-    for source in model.addresses.blocks.ended(at) {
-        if MAX_RELEASES <= events.len() {
-            break;
-        }
-        if model.addresses.blocks.blocks(source).iter().all(|block| !block.is_live(at)) {
-            let released = AddressReleased { source, cause: ReleaseCause::Expired };
-            events.insert(source, Event::Denylist(DenylistEvent::AddressReleased(released)));
-        }
-    }
-    events.into_values().collect()
+    let ended = model.addresses.blocks.ended(at).take(MAX_RELEASES);
+    let released = ended.map(|source| AddressReleased { source, cause: ReleaseCause::Expired });
+    released.map(|released| Event::Denylist(DenylistEvent::AddressReleased(released))).collect()
 }
 
 /// What the sensor holds to be due, capped by its evidence. It never makes a denial: only the threshold does.
@@ -280,7 +276,7 @@ fn sanction(model: &Model, offence: Offence, at: Timestamp) -> Option<DenylistEv
 
 fn soft_block(model: &Model, offence: Offence, at: Timestamp) -> Option<DenylistEvent> {
     let Offence { source, due: _, reason, block } = offence;
-    let room = model.addresses.blocks.has_room_for(Sanction::SoftBlock);
+    let room = model.addresses.blocks.has_room_for(source, Sanction::SoftBlock);
     room.then(|| {
         DenylistEvent::AddressBlocked(AddressBlocked {
             block,
@@ -306,7 +302,10 @@ fn escalate(model: &Model, offence: Offence, at: Timestamp) -> Option<DenylistEv
         }));
     }
     let strikes = blocks.saturating_add(1);
-    let room = model.addresses.blocks.has_room_for(Sanction::Block);
+    let until = escalation::firm_until(&model.settings, strikes, (block, source), at);
+    // The kernel holds one end per address: a block must not end before the soft block that it takes the place of.
+    let soft = model.addresses.blocks.strongest(source, at).map(|held| held.until);
+    let room = model.addresses.blocks.has_room_for(source, Sanction::Block);
     room.then(|| {
         DenylistEvent::AddressBlocked(AddressBlocked {
             block,
@@ -314,7 +313,7 @@ fn escalate(model: &Model, offence: Offence, at: Timestamp) -> Option<DenylistEv
             scope: Scope::Address,
             sanction: Sanction::Block,
             reason,
-            until: escalation::firm_until(&model.settings, strikes, (block, source), at),
+            until: until.max(soft.unwrap_or_default()),
             strikes,
         })
     })

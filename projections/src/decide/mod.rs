@@ -29,6 +29,8 @@ mod model;
 mod rejection;
 mod settings;
 mod strikes;
+#[cfg(test)]
+mod tests;
 
 use log_format::event::{DenyReason, Event, HostEnrolled, HostInactive, HostRemoved, SettingsChanged};
 use log_format::ids::LogIndex;

@@ -21,7 +21,7 @@ pub enum Rejection {
         why: Untouchable,
     },
     /// The network holds an address that may never be blocked.
-    #[error("network: {network} holds {why}, which is never blocked; deny a smaller network")]
+    #[error("network: {network} holds {why}, which is never blocked; deny networks without it")]
     HoldsUntouchable {
         /// The network.
         network: IpNet,
@@ -29,7 +29,7 @@ pub enum Rejection {
         why: Untouchable,
     },
     /// An allowance covers the address or network.
-    #[error("source: {network} is on the allowlist through {allowed}; end that allowance first")]
+    #[error("source: {} is on the allowlist through {}; shorten that allowance first", shown(.network), shown(.allowed))]
     Allowlisted {
         /// The address or network.
         network: IpNet,
@@ -47,7 +47,7 @@ pub enum Rejection {
         until: Timestamp,
     },
     /// It is denied for good.
-    #[error("source: {network} is already on the denylist through {denied}; nothing is left to do")]
+    #[error("source: {} is already on the denylist through {}; nothing is left to do", shown(.network), shown(.denied))]
     AlreadyDenied {
         /// The address or network.
         network: IpNet,
@@ -192,5 +192,14 @@ impl Rejection {
             Self::HostRemoved { .. } => "host_removed",
             Self::HostStillActive { .. } => "host_still_active",
         }
+    }
+}
+
+/// A network of one address as that address.
+fn shown(network: &IpNet) -> String {
+    if network.prefix_len() == network.max_prefix_len() {
+        network.addr().to_string()
+    } else {
+        network.to_string()
     }
 }

@@ -16,7 +16,7 @@ pub const MAX_PORT_RANGES: usize = 64;
 pub const MAX_BAD_REGISTRATIONS: u32 = 1_000;
 /// Steps of block times at most; more than anybody tells apart.
 pub const MAX_BLOCK_STEPS: usize = 16;
-/// Seconds of a dynamic block at least: as long as a strike counts, so that old strikes cannot block again.
+/// Seconds of a dynamic block at least; a shorter one would be over before anybody saw why.
 pub const MIN_BLOCK_SECONDS: u64 = 60;
 /// Seconds of any block or limited allowance at most: a year. What should last longer belongs on a list for good.
 pub const MAX_BLOCK_SECONDS: u64 = 31_536_000;

@@ -234,3 +234,59 @@ impl Canonical for Strikes {
         evicted.put(out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(number: u32) -> IpAddr {
+        IpAddr::from(number.to_be_bytes())
+    }
+
+    fn proven(count: u32) -> Tally {
+        Tally::reported(count, 0, HostId::new(1))
+    }
+
+    fn unproven(count: u32) -> Tally {
+        Tally::reported(0, count, HostId::new(1))
+    }
+
+    #[test]
+    fn a_strike_counts_for_no_longer_than_a_minute() {
+        let mut strikes = Strikes::default();
+        for second in 0..120_u64 {
+            strikes.add(source(1), proven(1), Timestamp::from_seconds(1_000 + second));
+        }
+        let at = |second: u64| strikes.tally(source(1), Timestamp::from_seconds(second)).proven;
+        assert_eq!((at(1_119), at(1_149), at(1_178), at(1_179)), (60, 30, 1, 0));
+    }
+
+    #[test]
+    fn sources_are_bounded_and_proven_ones_stay() {
+        let mut strikes = Strikes::default();
+        let now = Timestamp::from_seconds(1_000);
+        let limit = u32::try_from(MAX_STRIKING_SOURCES).unwrap();
+        strikes.add(source(0), proven(5), now);
+        (1..limit).for_each(|number| strikes.add(source(number), unproven(5), now));
+        strikes.add(source(limit), unproven(5), now);
+        strikes.add(source(limit + 1), proven(5), now);
+        assert_eq!(strikes.sources.len(), MAX_STRIKING_SOURCES);
+        assert_eq!(strikes.evicted(), 2);
+        assert_eq!(strikes.tally(source(0), now).proven, 5);
+        assert_eq!(strikes.tally(source(limit + 1), now).proven, 5);
+        let later = Timestamp::from_seconds(1_060);
+        strikes.add(source(7), proven(1), later);
+        assert_eq!(strikes.sources.len(), 1, "what no longer counts is forgotten");
+    }
+
+    #[test]
+    fn a_weak_source_never_takes_a_proven_ones_place() {
+        let mut strikes = Strikes::default();
+        let now = Timestamp::from_seconds(1_000);
+        let limit = u32::try_from(MAX_STRIKING_SOURCES).unwrap();
+        (0..limit).for_each(|number| strikes.add(source(number), proven(1), now));
+        strikes.add(source(limit), unproven(1), now);
+        assert_eq!(strikes.tally(source(limit), now), Tally::NOTHING);
+        assert_eq!(strikes.evicted(), 1);
+    }
+}

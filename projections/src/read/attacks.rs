@@ -242,3 +242,35 @@ impl Canonical for AttackLog {
         dropped.put(out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_attacks_make_room_and_are_counted() {
+        let mut log = AttackLog::with_limit(3);
+        let now = Timestamp::from_seconds(100);
+        for index in 1..=5 {
+            let address = IpAddr::from([192, 0, 2, 1]);
+            let observed = AttackObserved {
+                source: address,
+                source_port: 1,
+                victim: address,
+                victim_port: 2,
+                attack: if index == 1 { AttackKind::Options } else { AttackKind::Register },
+                rule: Rule::BlockedUserAgent,
+                evidence: Evidence::Unproven,
+                sanction: Sanction::Observe,
+                user_agent: Text::default(),
+                known_user_agent: false,
+                count: 1,
+            };
+            let id = Position { index: log_format::ids::LogIndex::new(index), ordinal: 0 };
+            log.add(AttackRow::new(id, (now, now), HostId::new(1), &observed));
+        }
+        let kept: Vec<u64> = log.newest_first(now).map(|row| row.id.index.get()).collect();
+        assert_eq!((kept, log.dropped()), (vec![5, 4, 3], 2));
+        assert_eq!((log.count(AttackKind::Options, now), log.count(AttackKind::Register, now)), (0, 3));
+    }
+}

@@ -1,0 +1,120 @@
+//! What happens at the bounds, which the public doors reach only with a million addresses.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use log_format::event::{
+    Actor, AttackEvent, AttackKind, AttackObserved, DenylistEvent, Event, Evidence, Rule, Sanction,
+    StrikeDelta, StrikesCounted, Text,
+};
+use log_format::ids::{CommandId, HostId, Incarnation, Origin, OriginSequence, Salt};
+use log_format::time::Timestamp;
+
+use super::*;
+use crate::book::BlockBook;
+
+fn source(last: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, last])
+}
+
+fn command(number: u8, body: CommandBody) -> Command {
+    let (host, incarnation) = (HostId::new(1), Incarnation::new(1));
+    let origin = Origin { host, incarnation, sequence: OriginSequence::new(0) };
+    Command { id: CommandId::new([number; 16]), origin, observed_at: Timestamp::from_seconds(1_000), body }
+}
+
+fn attack(last: u8, evidence: Evidence) -> CommandBody {
+    CommandBody::ReportAttack(AttackObserved {
+        source: source(last),
+        source_port: 5060,
+        victim: source(250),
+        victim_port: 5060,
+        attack: AttackKind::Register,
+        rule: Rule::BadRegistrations,
+        evidence,
+        sanction: Sanction::Block,
+        user_agent: Text::default(),
+        known_user_agent: false,
+        count: 10,
+    })
+}
+
+fn take(model: &mut Model, number: u8, body: CommandBody) -> Result<Vec<Event>, Rejection> {
+    let command = command(number, body);
+    let now = command.observed_at.after(std::time::Duration::from_millis(u64::from(number)));
+    let Decision::Events(events) = decide(model, &command, now)? else {
+        panic!("{command:?} took effect before");
+    };
+    let envelope = command.envelope(events.clone(), model.next_accepted_at(now), &mut Salt::default);
+    model.evolve(model.applied().next(), &envelope);
+    Ok(events)
+}
+
+#[test]
+fn a_full_book_takes_proven_attackers_only_and_refuses_people() {
+    let mut model = Model::default();
+    model.addresses.blocks = BlockBook::with_limit(2);
+    take(&mut model, 1, attack(1, Evidence::Unproven)).unwrap();
+    take(&mut model, 2, attack(2, Evidence::Proven)).unwrap();
+    let flood = take(&mut model, 3, attack(3, Evidence::Unproven)).unwrap();
+    assert_eq!(flood.len(), 1, "only written down: {flood:?}");
+    take(&mut model, 4, attack(4, Evidence::Proven)).unwrap();
+    assert!(!model.drops(source(1)) && model.drops(source(2)) && model.drops(source(4)));
+    assert_eq!(model.overflows().blocks_evicted, 1);
+    let proven = take(&mut model, 5, attack(5, Evidence::Proven)).unwrap();
+    assert_eq!(proven.len(), 1, "no soft block is left to make room: {proven:?}");
+    let by_hand = CommandBody::BlockAddress {
+        source: source(6),
+        seconds: None,
+        note: Text::default(),
+        by: Actor::System,
+    };
+    assert_eq!(take(&mut model, 6, by_hand), Err(Rejection::ListFull { list: "blocks", limit: 2 }));
+}
+
+#[test]
+fn a_full_denylist_turns_the_permanent_block_into_another_long_one() {
+    let mut model = Model::default();
+    model.settings.block_threshold = 1;
+    model.settings.block_seconds = vec![60];
+    take(&mut model, 1, attack(1, Evidence::Proven)).unwrap();
+    model.addresses.blocks.release(source(1));
+    for number in 0..u32::try_from(MAX_DENIED).unwrap() {
+        let network = IpNet::from(IpAddr::from((0x0b00_0000 + number).to_be_bytes()));
+        model.addresses.denied.insert(network, addresses::DeniedBy::Threshold);
+    }
+    let events = take(&mut model, 2, attack(1, Evidence::Proven)).unwrap();
+    assert!(matches!(events.last(), Some(Event::Denylist(DenylistEvent::AddressBlocked(_)))), "{events:?}");
+    let (network, by) = (IpNet::from(source(9)), Actor::System);
+    let deny = CommandBody::DenyAddress { network, note: Text::default(), by };
+    assert_eq!(take(&mut model, 3, deny), Err(Rejection::ListFull { list: "denylist", limit: MAX_DENIED }));
+}
+
+#[test]
+fn a_report_of_too_many_strikes_is_cut_and_expiry_goes_in_steps() {
+    let mut model = Model::default();
+    let delta = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        let source = IpAddr::from([10, 9, high, low]);
+        StrikeDelta { source, rule: Rule::BadRegistrations, proven: 10, unproven: 0 }
+    };
+    let report = |range: std::ops::Range<u16>| {
+        CommandBody::CountStrikes(StrikesCounted { deltas: range.map(delta).collect() })
+    };
+    let events = take(&mut model, 1, report(0..600)).unwrap();
+    let Some(Event::Attack(AttackEvent::StrikesCounted(counted))) = events.first() else {
+        panic!("the fact comes first");
+    };
+    assert_eq!(counted.deltas.len(), StrikesCounted::MAX_DELTAS);
+    assert_eq!(events.len(), 1 + StrikesCounted::MAX_DELTAS, "and a block for each");
+    take(&mut model, 2, report(1_000..1_100)).unwrap();
+    let far = Timestamp::from_seconds(1_000_000);
+    let expire = |model: &Model| decide(model, &command(9, CommandBody::ExpireBlocks), far);
+    let Ok(Decision::Events(first)) = expire(&model) else { panic!("expiry is never refused") };
+    assert_eq!(first.len(), MAX_RELEASES);
+    let envelope = command(8, CommandBody::ExpireBlocks).envelope(first, far, &mut Salt::default);
+    assert!(envelope.encode().is_ok());
+    model.evolve(model.applied().next(), &envelope);
+    let Ok(Decision::Events(rest)) = expire(&model) else { panic!("expiry is never refused") };
+    assert_eq!(rest.len(), 100);
+}

@@ -1,0 +1,134 @@
+//! A command takes effect once.
+
+use std::net::IpAddr;
+
+use log_format::event::{Evidence, Sanction};
+use log_format::ids::{HostId, Incarnation, LogIndex, OriginSequence};
+use log_format::time::Timestamp;
+use projections::decide::{CommandBody, Decision, MAX_REMEMBERED, decide};
+
+use crate::world::{World, administrator, attack, replay, strikes};
+
+fn source(last: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, last])
+}
+
+fn block(last: u8) -> CommandBody {
+    CommandBody::BlockAddress {
+        source: source(last),
+        seconds: None,
+        note: Default::default(),
+        by: administrator(),
+    }
+}
+
+#[test]
+fn a_repeated_command_is_answered_with_the_index_of_the_first() {
+    let mut world = World::new();
+    world.submit(block(1)).unwrap();
+    world.submit(block(2)).unwrap();
+    let first = world.commands[0].clone();
+    let unblock = CommandBody::UnblockAddress { source: source(1), allow_seconds: None, by: administrator() };
+    world.submit(unblock).unwrap();
+    let index = LogIndex::new(1);
+    assert_eq!(decide(&world.model, &first, world.now), Ok(Decision::AlreadyApplied { index }));
+    world.pass(86_300);
+    world.submit(CommandBody::ExpireBlocks).unwrap();
+    assert_eq!(decide(&world.model, &first, world.now), Ok(Decision::AlreadyApplied { index }));
+    world.pass(101);
+    world.submit(CommandBody::ExpireBlocks).unwrap();
+    let later = decide(&world.model, &first, world.now);
+    assert!(matches!(later, Ok(Decision::Events(_))), "after a day the same id is a new wish: {later:?}");
+}
+
+#[test]
+fn a_refused_command_may_be_repeated() {
+    let mut world = World::new();
+    let allow = CommandBody::AllowAddress {
+        network: source(1).into(),
+        seconds: Some(10),
+        note: Default::default(),
+        by: administrator(),
+    };
+    world.submit(allow).unwrap();
+    world.submit(block(1)).unwrap_err();
+    let refused = world.commands.last().unwrap().clone();
+    world.pass(11);
+    assert!(matches!(decide(&world.model, &refused, world.now), Ok(Decision::Events(_))));
+}
+
+#[test]
+fn a_command_that_changed_nothing_is_remembered_too() {
+    let mut world = World::new();
+    assert_eq!(world.submit(CommandBody::ExpireBlocks), Ok(Vec::new()));
+    let command = world.commands[0].clone();
+    let index = LogIndex::new(1);
+    assert_eq!(decide(&world.model, &command, world.now), Ok(Decision::AlreadyApplied { index }));
+}
+
+#[test]
+fn observations_are_remembered_by_one_number_per_incarnation() {
+    let mut world = World::new();
+    for _ in 0..3 {
+        world.observe(7, strikes(source(1), 4, 0));
+    }
+    assert_eq!(world.model.acknowledged(HostId::new(7), Incarnation::new(1)), OriginSequence::new(3));
+    for command in &world.commands {
+        let index = LogIndex::new(3);
+        assert_eq!(decide(&world.model, command, world.now), Ok(Decision::AlreadyApplied { index }));
+    }
+    let mut other = world.command(7, 1, strikes(source(1), 1, 0));
+    other.origin.incarnation = Incarnation::new(2);
+    assert!(matches!(decide(&world.model, &other, world.now), Ok(Decision::Events(_))));
+}
+
+#[test]
+fn a_jump_of_the_numbers_is_taken_and_noted() {
+    let mut world = World::new();
+    let (host, incarnation) = (HostId::new(7), Incarnation::new(1));
+    for sequence in [1, 2, 9] {
+        let command = world.command(7, sequence, attack(source(1), Evidence::Proven, Sanction::Block));
+        world.carry_out(command).unwrap();
+    }
+    assert_eq!(world.model.acknowledged(host, incarnation), OriginSequence::new(9));
+    assert_eq!(world.model.gaps(host, incarnation), 1);
+    let late = world.command(7, 5, attack(source(2), Evidence::Proven, Sanction::Block));
+    assert!(matches!(decide(&world.model, &late, world.now), Ok(Decision::AlreadyApplied { .. })));
+}
+
+#[test]
+fn remembered_ids_are_bounded() {
+    let mut world = World::new();
+    world.submit(block(1)).unwrap();
+    let first = world.commands[0].clone();
+    for _ in 0..MAX_REMEMBERED - 1 {
+        world.submit(CommandBody::ExpireBlocks).unwrap();
+    }
+    assert!(matches!(decide(&world.model, &first, world.now), Ok(Decision::AlreadyApplied { .. })));
+    world.submit(CommandBody::ExpireBlocks).unwrap();
+    assert!(!matches!(decide(&world.model, &first, world.now), Ok(Decision::AlreadyApplied { .. })));
+}
+
+#[test]
+fn log_time_increases_also_when_the_clock_goes_back() {
+    let mut world = World::new();
+    world.submit(block(1)).unwrap();
+    let last = world.model.last_accepted_at();
+    world.now = Timestamp::from_seconds(1);
+    world.submit(block(2)).unwrap();
+    assert_eq!(world.model.last_accepted_at().nanos(), last.nanos() + 1);
+}
+
+#[test]
+fn the_state_hash_is_that_of_the_log_and_tells_every_entry_apart() {
+    let mut world = World::new();
+    let mut hashes = std::collections::BTreeSet::from([world.hash()]);
+    for last in 1..20 {
+        world.observe(3, attack(source(last), Evidence::Proven, Sanction::Block));
+        assert!(hashes.insert(world.hash()), "entry {last} changed the state");
+    }
+    let (model, views) = replay(&world.log);
+    assert_eq!(projections::state_hash(&model, &views), world.hash());
+    let (_, shorter) = replay(&world.log[..18]);
+    assert_ne!(projections::state_hash(&model, &shorter), world.hash());
+}
