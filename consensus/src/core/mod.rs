@@ -19,6 +19,8 @@ mod log;
 mod reads;
 mod ready;
 mod split;
+#[cfg(test)]
+mod tests;
 
 use log_format::ids::{HostId, LogIndex, Term};
 use log_format::wal::{ConfState, LogEntry, LogPosition};

@@ -3,6 +3,9 @@
 //!
 //! Any error ends the process: after a failed sync nobody knows what the disk holds, and trying again proves nothing.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

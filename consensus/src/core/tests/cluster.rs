@@ -1,0 +1,319 @@
+//! A cluster in memory: cores, write-ahead logs on disks that lose what was not synced, and a network of queues.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use log_format::disk::MemoryDisk;
+use log_format::ids::{ClusterId, HostId, Incarnation, LogIndex};
+use log_format::time::Timestamp;
+use log_format::wal::{
+    Batch, ConfState, EntryKind, FileStamp, HardState, LogEntry, Wal, WalIdentity, WalOptions, WalSetup,
+};
+use raft::eraftpb::{Message, MessageType};
+
+use crate::core::{Core, CoreConfig, Effect, Input, PersistJob, Proposal, Restored, Role, Status, Ticket};
+
+const DATA: &str = "/data";
+
+pub(super) fn host(id: u64) -> HostId {
+    HostId::new(id)
+}
+
+pub(super) fn index(index: u64) -> LogIndex {
+    LogIndex::new(index)
+}
+
+pub(super) struct Host {
+    pub(super) core: Core,
+    pub(super) disk: Arc<MemoryDisk>,
+    wal: Wal<MemoryDisk>,
+    hard_state: HardState,
+    /// Given to the writer and not written yet.
+    pub(super) jobs: VecDeque<PersistJob>,
+    /// Whether the writer works.
+    pub(super) writes: bool,
+    /// Everything but messages and jobs.
+    pub(super) told: Vec<Effect>,
+    /// Committed entries with data, as a projection would have read them.
+    pub(super) read: Vec<LogEntry>,
+    lives: u64,
+}
+
+/// A message under way.
+#[derive(Debug, Clone)]
+pub(super) struct Letter {
+    pub(super) from: HostId,
+    pub(super) to: HostId,
+    pub(super) message: Box<Message>,
+}
+
+pub(super) struct Cluster {
+    pub(super) hosts: BTreeMap<HostId, Host>,
+    pub(super) network: VecDeque<Letter>,
+    /// Nobody hears these hosts, and they hear nobody.
+    pub(super) cut: BTreeSet<HostId>,
+    /// How many messages of each kind were delivered.
+    pub(super) delivered: BTreeMap<i32, usize>,
+    /// What every host did, once somebody wants to know.
+    pub(super) trace: Option<String>,
+    pub(super) configure: fn(&mut CoreConfig),
+    seed: u64,
+    next_ticket: u64,
+}
+
+impl Cluster {
+    pub(super) fn new(hosts: u64, seed: u64) -> Self {
+        Self::configured(hosts, seed, |_| {})
+    }
+
+    pub(super) fn configured(hosts: u64, seed: u64, configure: fn(&mut CoreConfig)) -> Self {
+        let voters = ConfState::new((1..=hosts).map(host), []);
+        let mut cluster = Self {
+            hosts: BTreeMap::new(),
+            network: VecDeque::new(),
+            cut: BTreeSet::new(),
+            delivered: BTreeMap::new(),
+            trace: None,
+            configure,
+            seed,
+            next_ticket: 0,
+        };
+        for id in (1..=hosts).map(host) {
+            cluster.add(id, &voters);
+        }
+        cluster
+    }
+
+    /// A cluster that has elected host 1 and settled.
+    pub(super) fn led_by_first(hosts: u64) -> Self {
+        let mut cluster = Self::new(hosts, 1);
+        cluster.elect(host(1));
+        cluster
+    }
+
+    /// Adds a host with an empty log.
+    pub(super) fn add(&mut self, id: HostId, first_members: &ConfState) {
+        let disk = Arc::new(MemoryDisk::new());
+        let wal = Wal::create(Arc::clone(&disk), Path::new(DATA), setup(id), first_members.clone()).unwrap();
+        let started = self.start(disk, wal, Restored::empty(first_members.clone()), (id, 0));
+        self.hosts.insert(id, started);
+    }
+
+    fn start(
+        &self,
+        disk: Arc<MemoryDisk>,
+        wal: Wal<MemoryDisk>,
+        restored: Restored,
+        life: (HostId, u64),
+    ) -> Host {
+        let (id, lives) = life;
+        let mut config = CoreConfig::new(id);
+        (self.configure)(&mut config);
+        let hard_state = restored.hard_state;
+        let seed = self.seed ^ (lives << 32);
+        let core = Core::new(&config, restored, Box::new(wal.reader()), seed).unwrap();
+        let mut host = Host {
+            core,
+            disk,
+            wal,
+            hard_state,
+            jobs: VecDeque::new(),
+            writes: true,
+            told: Vec::new(),
+            read: Vec::new(),
+            lives,
+        };
+        host.catch_up();
+        host
+    }
+
+    /// Cuts the host's power and starts it again.
+    pub(super) fn crash(&mut self, id: HostId, seed: u64) {
+        let Host { disk, wal, lives, .. } = self.hosts.remove(&id).unwrap();
+        disk.crash(seed);
+        drop(wal);
+        let (wal, recovered) = Wal::open(Arc::clone(&disk), Path::new(DATA), setup(id)).unwrap();
+        let started = self.start(disk, wal, Restored::from(recovered), (id, lives + 1));
+        self.hosts.insert(id, started);
+    }
+
+    /// Empties the host's disk and starts it again under its old id, which nobody may do.
+    pub(super) fn wipe(&mut self, id: HostId) {
+        let voters = ConfState::new(self.hosts.keys().copied(), []);
+        self.hosts.remove(&id);
+        self.add(id, &voters);
+    }
+
+    pub(super) fn input(&mut self, id: HostId, input: Input) {
+        self.inputs(id, vec![input]);
+    }
+
+    pub(super) fn inputs(&mut self, id: HostId, inputs: Vec<Input>) {
+        let mut effects = Vec::new();
+        let host = self.hosts.get_mut(&id).unwrap();
+        host.core.handle_all(inputs.into_iter(), &mut effects);
+        for effect in effects {
+            if let Some(trace) = &mut self.trace {
+                writeln!(trace, "{id} {effect:?}").unwrap();
+            }
+            match effect {
+                Effect::Send { to, message } => self.network.push_back(Letter { from: id, to, message }),
+                Effect::Persist(job) => host.jobs.push_back(job),
+                Effect::Committed { .. } => {
+                    host.told.push(effect);
+                    host.catch_up();
+                }
+                Effect::Proposed { .. }
+                | Effect::Refused { .. }
+                | Effect::LeaderReady { .. }
+                | Effect::LeaderLost { .. }
+                | Effect::ReadReady { .. }
+                | Effect::ReadDropped { .. }
+                | Effect::Halt(_) => host.told.push(effect),
+            }
+        }
+    }
+
+    /// Lets the host's writer finish what it has.
+    pub(super) fn write(&mut self, id: HostId) {
+        while let Some(job) = self.hosts.get_mut(&id).and_then(|host| host.jobs.pop_front()) {
+            let number = job.number;
+            let then = self.hosts.get_mut(&id).unwrap().write(job);
+            self.input(id, Input::Persisted { number });
+            let letter = |(to, message)| Letter { from: id, to, message };
+            self.network.extend(then.into_iter().map(letter));
+        }
+    }
+
+    pub(super) fn deliver(&mut self, letter: Letter) {
+        let Letter { from, to, message } = letter;
+        if self.cut.contains(&from) || self.cut.contains(&to) || !self.hosts.contains_key(&to) {
+            return;
+        }
+        *self.delivered.entry(message.msg_type as i32).or_default() += 1;
+        self.input(to, Input::Peer { from, message });
+    }
+
+    /// Writes and delivers until nothing is left to do.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..1_000_000 {
+            let writing = self.hosts.iter().find(|(_, host)| host.writes && !host.jobs.is_empty());
+            if let Some(id) = writing.map(|(id, _)| *id) {
+                self.write(id);
+            } else if let Some(letter) = self.network.pop_front() {
+                self.deliver(letter);
+            } else {
+                return;
+            }
+        }
+        panic!("the cluster does not settle");
+    }
+
+    /// One tick everywhere, and what follows from it.
+    pub(super) fn tick(&mut self) {
+        for id in self.hosts.keys().copied().collect::<Vec<_>>() {
+            self.input(id, Input::Tick);
+        }
+        self.settle();
+    }
+
+    pub(super) fn ticks(&mut self, count: usize) {
+        (0..count).for_each(|_| self.tick());
+    }
+
+    pub(super) fn elect(&mut self, id: HostId) {
+        self.input(id, Input::Campaign);
+        self.settle();
+        assert_eq!(self.status(id).role, Role::Leader);
+    }
+
+    /// Proposes in one turn; returns the tickets.
+    pub(super) fn propose(&mut self, id: HostId, data: &[&[u8]]) -> Vec<Ticket> {
+        let first = self.next_ticket;
+        self.next_ticket += data.len() as u64;
+        let tickets: Vec<_> = (first..self.next_ticket).map(Ticket::new).collect();
+        let proposal = |(ticket, data): (&Ticket, &&[u8])| {
+            let data = Bytes::copy_from_slice(data);
+            Input::Propose(Proposal { ticket: *ticket, data })
+        };
+        let inputs = tickets.iter().zip(data).map(proposal).collect();
+        self.inputs(id, inputs);
+        tickets
+    }
+
+    pub(super) fn status(&self, id: HostId) -> Status {
+        self.hosts[&id].core.status()
+    }
+
+    pub(super) fn leader(&self) -> Option<HostId> {
+        let leads = |id: &&HostId| self.status(**id).role == Role::Leader;
+        self.hosts.keys().filter(|id| !self.cut.contains(id)).find(leads).copied()
+    }
+
+    pub(super) fn count(&self, kind: MessageType) -> usize {
+        self.delivered.get(&(kind as i32)).copied().unwrap_or_default()
+    }
+
+    /// The data that the host has read as committed.
+    pub(super) fn data(&self, id: HostId) -> Vec<Vec<u8>> {
+        self.hosts[&id].read.iter().map(|entry| entry.data.clone()).collect()
+    }
+
+    pub(super) fn told(&self, id: HostId) -> &[Effect] {
+        &self.hosts[&id].told
+    }
+}
+
+impl Host {
+    /// Does what the writer does, for one job.
+    fn write(&mut self, job: PersistJob) -> Vec<(HostId, Box<Message>)> {
+        let changed = job.hard_state.is_some() || job.conf_state.is_some() || !job.entries.is_empty();
+        self.hard_state = job.hard_state.unwrap_or(self.hard_state);
+        if changed {
+            let batch = Batch {
+                hard_state: self.hard_state,
+                entries: &job.entries,
+                conf_state: job.conf_state.as_ref(),
+                durability: job.durability,
+            };
+            self.wal.append(&batch).unwrap();
+        }
+        job.then
+    }
+
+    /// Reads what is committed and new, a little at a time.
+    fn catch_up(&mut self) {
+        let commit = self.core.status().commit;
+        let mut next = self.read.last().map_or(index(1), |entry| entry.index.next());
+        while next <= commit {
+            let entries = self.core.entries(next, commit.next(), 1_000).unwrap();
+            assert!(!entries.is_empty());
+            for entry in entries {
+                assert_eq!(entry.index, next);
+                next = next.next();
+                if entry.kind == EntryKind::Normal && !entry.data.is_empty() {
+                    self.read.push(entry);
+                }
+            }
+        }
+    }
+}
+
+fn setup(id: HostId) -> WalSetup {
+    let mut nonce = id.get() << 32;
+    WalSetup {
+        identity: WalIdentity {
+            cluster: ClusterId::new([7; 16]),
+            host: id,
+            incarnation: Incarnation::new(1),
+        },
+        options: WalOptions { file_bytes: 1 << 20 },
+        stamps: Box::new(move || {
+            nonce += 1;
+            FileStamp { nonce, created_at: Timestamp::from_seconds(1) }
+        }),
+    }
+}
