@@ -21,6 +21,11 @@ export function caughtUp(hosts: readonly Host[], index: number): Host[] {
   });
 }
 
+/** The leader as the hosts' parts have it; null if none of them leads. */
+export function leaderOf(hosts: readonly Host[]): string | null {
+  return hosts.find((host) => host.role === 'leader')?.id ?? null;
+}
+
 export function answering(hosts: readonly Host[]): Host[] {
   return hosts.filter((host) => host.status !== 'inactive');
 }
@@ -38,8 +43,8 @@ export function hostNotices(hosts: readonly Host[]): HostNotice[] {
   for (const host of hosts) {
     const kind = noticeKind(host);
     if (kind === null) continue;
-    const reason = kind === 'silent' ? null : host.firewall.reason || null;
-    const key = kind === 'watching' ? `${kind} ${reason}` : `${kind} ${host.id}`;
+    const reason = kind === 'silent' || host.firewall.reason === '' ? null : host.firewall.reason;
+    const key = kind === 'failing' ? `${kind} ${host.id}` : `${kind} ${reason}`;
     const notice = notices.get(key);
     if (notice === undefined) notices.set(key, { kind, hosts: [host], reason });
     else notice.hosts.push(host);

@@ -14,6 +14,7 @@ export function reduceSummary(summary: Summary, event: LiveEvent): Summary {
     case 'attack':
       return withAttack(summary, event.data);
     case 'block':
+    case 'denied':
       return withBlock(summary, event.data);
     case 'release':
       return {
@@ -21,12 +22,10 @@ export function reduceSummary(summary: Summary, event: LiveEvent): Summary {
         latest_blocks: summary.latest_blocks.filter((block) => block.address !== event.data.address),
       };
     case 'hello':
-    case 'denied':
     case 'allowed':
     case 'settings':
     case 'hosts':
     case 'resync':
-    case 'lagged':
       return summary;
   }
 }
@@ -41,7 +40,6 @@ export function wantsRefresh(event: LiveEvent): boolean {
     case 'settings':
     case 'hello':
     case 'resync':
-    case 'lagged':
       return true;
     case 'attack':
     case 'hosts':

@@ -5,15 +5,17 @@ export const ATTACK_TYPES: readonly AttackType[] = ['REGISTER', 'OPTIONS', 'INVI
 
 export interface Session {
   name: string;
-  csrf_token: string;
-  expires_at: string;
+  csrf_token: string | null;
+  expires_at: string | null;
   host: string;
   version: string;
 }
 
 export interface Block {
+  /** A denied network is written as one: `203.0.113.0/24`. */
   address: string;
-  block_id: string;
+  /** Null for an entry of the denylist. */
+  block_id: string | null;
   since: string;
   /** Null: until a person says otherwise. */
   until: string | null;
@@ -96,9 +98,10 @@ export interface Host {
   lag: number | null;
   /** Up to which log index its kernel does what the log says. */
   enforced: number | null;
-  firewall: { mode: FirewallMode; reason: string | null };
+  /** The reason is empty while it enforces. */
+  firewall: { mode: FirewallMode; reason: string };
   sensor: { source: string } | null;
-  version: string | null;
+  version: string;
   this: boolean;
 }
 
@@ -128,9 +131,10 @@ export interface Hello {
 export type LiveEvent =
   | { kind: 'hello'; data: Hello }
   | { kind: 'attack'; data: Attack }
-  | { kind: 'block'; data: Block }
+  | { kind: 'block' | 'denied'; data: Block }
   | { kind: 'release'; data: Release }
-  | { kind: 'denied' | 'allowed' | 'settings' | 'hosts' | 'resync' | 'lagged'; data: unknown };
+  | { kind: 'hosts'; data: Page<Host> }
+  | { kind: 'allowed' | 'settings' | 'resync'; data: unknown };
 
 export const LIVE_EVENT_KINDS: readonly LiveEvent['kind'][] = [
   'hello',
@@ -142,5 +146,4 @@ export const LIVE_EVENT_KINDS: readonly LiveEvent['kind'][] = [
   'settings',
   'hosts',
   'resync',
-  'lagged',
 ];

@@ -10,7 +10,7 @@ const minute = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
 const dayAndClock = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'long' });
 const zoneName = new Intl.DateTimeFormat(words.locale, { timeZoneName: 'short' });
-const relative = new Intl.RelativeTimeFormat(words.locale, { numeric: 'always', style: 'short' });
+const relative = new Intl.RelativeTimeFormat(words.locale, { numeric: 'always', style: 'narrow' });
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -44,7 +44,7 @@ export function fullTime(text: string): string {
   return full.format(instant(text));
 }
 
-/** `12 sec. ago`; what the server's clock puts in the future is now. */
+/** `12s ago`; what the server's clock puts in the future is now. */
 export function ago(text: string, now: number): string {
   const age = Math.max(now - instant(text), 0);
   if (age < SECOND) return words.time.justNow;

@@ -44,17 +44,16 @@ export function fromPage(page: Page<Block>): BlockList {
 export function reduceList(list: BlockList, event: LiveEvent, view: BlocksView, now: number): BlockList {
   switch (event.kind) {
     case 'block':
+    case 'denied':
       return withBlock(list, event.data, view);
     case 'release':
       return withRelease(list, event.data.address, event.data.cause === 'expired' ? 'lifted' : 'unblocked', now);
     case 'hello':
     case 'attack':
-    case 'denied':
     case 'allowed':
     case 'settings':
     case 'hosts':
     case 'resync':
-    case 'lagged':
       return list;
   }
 }
@@ -71,16 +70,19 @@ export function passTime(list: BlockList, now: number): BlockList {
   };
 }
 
-/** Newer facts about the rows that are shown, without adding or moving any. */
-export function refreshRows(list: BlockList, blocks: readonly Block[]): BlockList {
-  const known = new Map(blocks.map((block) => [block.address, block]));
-  return {
-    ...list,
-    rows: list.rows.map((row) => {
-      const newer = known.get(row.block.address);
-      return newer === undefined || newer.log_index < row.block.log_index ? row : { ...row, block: newer };
-    }),
-  };
+/**
+ * The list after a gap in the stream, from a page that holds everything that matches: what is shown gets its newest
+ * facts or is marked as gone, what is new is counted, nothing moves.
+ */
+export function catchUp(list: BlockList, all: Page<Block>, view: BlocksView, now: number): BlockList {
+  const current = new Map(all.items.map((block) => [block.address, block]));
+  const rows = list.rows.map((row): Row => {
+    const block = current.get(row.block.address);
+    if (block !== undefined) return { block, gone: null };
+    return row.gone === null ? { ...row, gone: { how: 'lifted', at: now } } : row;
+  });
+  const before: BlockList = { ...list, rows, fresh: list.fresh.filter((address) => current.has(address)) };
+  return all.items.reduce((soFar, block) => withBlock(soFar, block, view), before);
 }
 
 /** Whether the filter would show this block; the host's own answer decides once the list is fetched again. */

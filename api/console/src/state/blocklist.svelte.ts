@@ -3,7 +3,7 @@
 import * as api from '../lib/api';
 import type { Block, LiveEvent } from '../lib/dto';
 import { ATTACK_TYPES } from '../lib/dto';
-import { fromPage, passTime, reduceList, refreshRows, type BlockList } from '../lib/list';
+import { catchUp, fromPage, passTime, reduceList, type BlockList } from '../lib/list';
 import { Problem } from '../lib/problem';
 import { readView, withFilter, writeView, type BlocksView } from '../lib/view';
 import { clock } from './clock.svelte';
@@ -13,6 +13,8 @@ import { route } from './route.svelte';
 
 /** While a list is empty there is nothing to keep still: new addresses are shown at once, this soon after the first. */
 const SHOW_AT_ONCE_MS = 200;
+/** The API gives no more at once. */
+const MOST_PER_REQUEST = 200;
 /** A failed fetch is tried again by itself after this. */
 const RETRY_MS = 3000;
 
@@ -84,8 +86,8 @@ export class BlocklistPage {
   }
 
   #receive(event: LiveEvent): void {
-    if (event.kind === 'hello' || event.kind === 'resync' || event.kind === 'lagged') void this.#catchUp();
-    if (event.kind === 'block') releases.forget(event.data.address);
+    if (event.kind === 'hello' || event.kind === 'resync') void this.catchUp();
+    if (event.kind === 'block' || event.kind === 'denied') releases.forget(event.data.address);
     if (!live.paused) this.#apply(event);
   }
 
@@ -95,18 +97,17 @@ export class BlocklistPage {
     if (this.list.rows.length === 0 && this.list.fresh.length > 0) this.#later(SHOW_AT_ONCE_MS, () => void this.show());
   }
 
-  /** After a gap in the stream: newer facts for the rows that are shown, a count of what is new. */
-  async #catchUp(): Promise<void> {
-    if (this.list === null || this.#shown === null || live.paused) return;
+  /** Learns what happened in a gap: the stream was lost, or the reader had paused it. */
+  async catchUp(): Promise<void> {
+    if (this.list === null || live.paused) return;
     try {
-      const page = await api.blocks({ ...this.#shown, page: 1, per: 100 });
-      const shown = new Set(this.list.rows.map((row) => row.block.address));
-      let list = refreshRows(this.list, page.items);
-      for (const block of page.items) {
-        if (!shown.has(block.address)) list = reduceList(list, { kind: 'block', data: block }, this.view, clock.read());
-      }
-      this.list = list;
+      const view = this.view;
+      const all = await api.blocks({ q: view.q, type: view.type, page: 1, per: MOST_PER_REQUEST });
+      if (this.view !== view || this.list === null) return;
+      if (all.items.length === all.total) this.list = catchUp(this.list, all, view, clock.read());
+      else await this.#fetch(view);
     } catch (problem) {
+      // The next greeting of the stream tries again.
       if (!(problem instanceof Problem)) throw problem;
     }
   }

@@ -1,7 +1,8 @@
 /** The hosts as the answering one sees them. */
 
 import * as api from '../lib/api';
-import type { Cluster, LiveEvent } from '../lib/dto';
+import { leaderOf } from '../lib/cluster';
+import type { Cluster, Host, LiveEvent, Page } from '../lib/dto';
 import { Problem } from '../lib/problem';
 import { words } from '../words';
 import { live } from './live.svelte';
@@ -17,10 +18,6 @@ class Hosts {
     if (live.status === 'lost') return words.cluster.lostShort;
     if (this.cluster !== null && this.cluster.leader === null) return words.cluster.noLeaderShort;
     return null;
-  }
-
-  name(id: string): string {
-    return this.cluster?.hosts.find((host) => host.id === id)?.name ?? id;
   }
 
   /** Follows the hosts until the returned function is called. */
@@ -45,14 +42,16 @@ class Hosts {
   }
 
   #receive(event: LiveEvent): void {
-    if (event.kind === 'hosts' && isCluster(event.data)) this.cluster = event.data;
+    if (event.kind === 'hosts' && this.cluster !== null) this.#take(this.cluster, event.data);
     else if (event.kind === 'hosts' || event.kind === 'hello' || event.kind === 'resync') void this.load();
   }
-}
 
-function isCluster(data: unknown): data is Cluster {
-  const cluster = data as Partial<Cluster> | null;
-  return Array.isArray(cluster?.hosts) && 'leader' in (cluster as object) && 'cluster_id' in (cluster as object);
+  /** The stream names no leader: if the hosts' parts do not fit the one that is known, the cluster is asked. */
+  #take(cluster: Cluster, page: Page<Host>): void {
+    this.cluster = { ...cluster, hosts: page.items, as_of: page.as_of };
+    live.heard(page.as_of);
+    if (leaderOf(page.items) !== cluster.leader) void this.load();
+  }
 }
 
 export const hosts = new Hosts();

@@ -40,7 +40,7 @@ class Releases {
   /** Unblocks and offers to undo it. Answers with the log index of the release; null if there is none. */
   async unblock(block: Block): Promise<number | null> {
     const index = await this.release(block.address);
-    if (index !== null) toasts.say(words.blocks.unblockedToast(block.address), undoOf(block));
+    if (index !== null) toasts.say(block.address, words.blocks.unblockedToast(block.address), undoOf(block));
     return index;
   }
 
@@ -55,8 +55,8 @@ class Releases {
     } catch (problem) {
       this.forget(address);
       if (!(problem instanceof Problem)) throw problem;
-      if (problem.code === 'not_listed') toasts.say(words.blocks.goneBefore(address));
-      else toasts.complain(words.blocks.didNotWork(problem.message));
+      if (problem.code === 'not_listed') toasts.say(address, words.blocks.goneBefore(address));
+      else toasts.complain(address, words.blocks.didNotWork(problem.message));
       return null;
     }
   }
@@ -67,10 +67,10 @@ class Releases {
       const seconds = Math.max(1, Math.ceil(ms / 1000));
       await api.block({ address: block.address, seconds, note: block.note ?? '' }, api.newIdempotencyKey());
       this.forget(block.address);
-      toasts.say(words.blocks.undone(block.address, duration(ms)));
+      toasts.say(block.address, words.blocks.undone(block.address, duration(ms)));
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
-      toasts.complain(words.blocks.didNotWork(problem.message));
+      toasts.complain(block.address, words.blocks.didNotWork(problem.message));
     }
   }
 

@@ -15,7 +15,7 @@ class Sessions {
   state = $state.raw<State>({ is: 'unknown', problem: null });
 
   get csrfToken(): string {
-    return this.state.is === 'in' ? this.state.session.csrf_token : '';
+    return this.state.is === 'in' ? (this.state.session.csrf_token ?? '') : '';
   }
 
   /** Asks the host who we are; goes on asking while it does not answer. */

@@ -19,6 +19,7 @@ export class SummaryPage {
 
   #timer: ReturnType<typeof setTimeout> | undefined;
   #loadedAt = 0;
+  #newestAttack = 0;
 
   /** Keeps the figures true until the returned function is called. */
   follow(): () => void {
@@ -38,9 +39,10 @@ export class SummaryPage {
     try {
       const summary = await api.summary();
       live.heard(summary.as_of);
-      // An older answer may come after newer events.
       if (this.summary === null || summary.as_of >= this.summary.as_of) this.summary = summary;
       this.problem = null;
+      // The answer was on its way while a newer attack was told of: it must not take that back for long.
+      if (summary.as_of < this.#newestAttack) this.#refreshSoon();
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
       this.problem = problem;
@@ -50,6 +52,7 @@ export class SummaryPage {
   #receive(event: LiveEvent): void {
     if (live.paused || this.summary === null) return;
     this.summary = reduceSummary(this.summary, event);
+    if (event.kind === 'attack') this.#newestAttack = Math.max(this.#newestAttack, event.data.log_index);
     if (wantsRefresh(event)) this.#refreshSoon();
   }
 

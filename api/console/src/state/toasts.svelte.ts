@@ -4,6 +4,8 @@ export interface Toast {
   id: number;
   text: string;
   tone: 'plain' | 'bad';
+  /** The address that it concerns: newer news of the same address replace it. */
+  about: string;
   action: { label: string; run: () => void } | null;
   /** Milliseconds until it leaves; stands still while the pointer or the focus is on it. */
   left: number;
@@ -23,12 +25,12 @@ class Toasts {
     setInterval(() => this.#tick(), TICK_MS);
   }
 
-  say(text: string, action: Toast['action'] = null): void {
-    this.#add({ id: this.#next++, text, tone: 'plain', action, left: LIFE_MS });
+  say(about: string, text: string, action: Toast['action'] = null): void {
+    this.#add({ id: this.#next++, text, tone: 'plain', about, action, left: LIFE_MS });
   }
 
-  complain(text: string): void {
-    this.#add({ id: this.#next++, text, tone: 'bad', action: null, left: LIFE_MS });
+  complain(about: string, text: string): void {
+    this.#add({ id: this.#next++, text, tone: 'bad', about, action: null, left: LIFE_MS });
   }
 
   drop(id: number): void {
@@ -37,7 +39,7 @@ class Toasts {
   }
 
   #add(toast: Toast): void {
-    this.items = [...this.items, toast].slice(-MOST);
+    this.items = [...this.items.filter((known) => known.about !== toast.about), toast].slice(-MOST);
   }
 
   #tick(): void {
