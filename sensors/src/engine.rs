@@ -278,34 +278,51 @@ impl Engine {
 
     fn attempt(&mut self, sighting: &Sighting<'_, '_>, kind: AttackKind) -> Attempt {
         let Sighting { message, path, source_port, now, .. } = *sighting;
-        let credentials = message.credentials().unwrap_or_default();
-        let is_echo = message
-            .all_credentials()
-            .filter_map(|credentials| credentials.nonce)
-            .any(|nonce| !nonce.is_empty() && self.nonces.is_echo(path.source, path.victim, nonce, now));
+        let mut first = None;
+        let mut is_echo = false;
+        let mut fingerprint = self
+            .key
+            .hash(Purpose::Attempt)
+            .bytes(message.call_id().unwrap_or_default())
+            .number(message.cseq().map_or(0, |cseq| cseq.number));
+        for credentials in message.all_credentials() {
+            let nonce = credentials.nonce.unwrap_or_default();
+            is_echo |= !nonce.is_empty() && self.nonces.is_echo(path.source, path.victim, nonce, now);
+            fingerprint = fingerprint
+                .bytes(nonce)
+                .bytes(credentials.username.unwrap_or_default())
+                .bytes(credentials.response.unwrap_or_default())
+                .bytes(credentials.cnonce.unwrap_or_default())
+                .number(credentials.nc.unwrap_or_default());
+            first = first.or(Some(credentials));
+        }
+        let credentials = first.unwrap_or_default();
         let state = match (message.has_credentials(), is_echo) {
             (false, _) => CredentialState::Absent,
             (true, false) => CredentialState::Unknown,
             (true, true) => CredentialState::Echoed,
         };
-        // A registration is about the address in To, any other request is sent by the one in From.
-        let owner = if kind == AttackKind::Register { message.to() } else { message.from() };
-        let address = owner.map(|owner| owner.parts());
-        let account = self
-            .key
-            .hash(Purpose::Account)
-            .bytes(address.map_or(&[], |address| address.user))
-            .lower_case(address.map_or(&[], |address| address.host))
-            .bytes(credentials.username.unwrap_or_default())
-            .finish();
         Attempt {
             kind,
             credentials: state,
             realm: self.realm(credentials.realm.unwrap_or_default()),
-            account,
+            account: self.account(message, kind, credentials.username.unwrap_or_default()),
+            fingerprint: fingerprint.finish(),
             source_port,
             agent: Agent::new(message.user_agents.first().unwrap_or_default()),
         }
+    }
+
+    /// Whose password is tried. A registration is about the address in To; any other request is sent by the one in From.
+    fn account(&self, message: &Message<'_>, kind: AttackKind, username: &[u8]) -> u64 {
+        let owner = if kind == AttackKind::Register { message.to() } else { message.from() };
+        let address = owner.map(|owner| owner.parts());
+        self.key
+            .hash(Purpose::Account)
+            .bytes(address.map_or(&[], |address| address.user))
+            .lower_case(address.map_or(&[], |address| address.host))
+            .bytes(username)
+            .finish()
     }
 
     fn realm(&self, realm: &[u8]) -> u64 {

@@ -36,8 +36,6 @@ pub(crate) struct Transactions {
 
 struct Transaction {
     started: Timestamp,
-    /// Tells a retransmission from another attempt on the same branch.
-    fingerprint: u64,
     /// Distinct attempts that are not yet answered.
     pending: u16,
     attempt: Attempt,
@@ -52,14 +50,13 @@ impl Transactions {
     pub(crate) fn asked(&mut self, path: Path, message: &Message<'_>, attempt: Attempt, now: Timestamp) {
         self.expire(now);
         let key = self.transaction(path, message);
-        let fingerprint = self.fingerprint(message);
-        let known = self.table.get(&key).map(|known| (known.fingerprint, known.pending));
+        let known = self.table.get(&key).map(|known| (known.attempt.fingerprint, known.pending));
         let pending = match known {
-            Some((same, _)) if same == fingerprint => return,
+            Some((same, _)) if same == attempt.fingerprint => return,
             Some((_, pending)) => pending.saturating_add(1),
             None => 1,
         };
-        self.table.insert(key, Transaction { started: now, fingerprint, pending, attempt });
+        self.table.insert(key, Transaction { started: now, pending, attempt });
     }
 
     /// The request that this final answer belongs to; `None` if it was answered before or never seen.
@@ -110,24 +107,5 @@ impl Transactions {
                     .finish()
             }
         }
-    }
-
-    /// Of what differs between attempts and agrees between retransmissions.
-    fn fingerprint(&self, message: &Message<'_>) -> u64 {
-        let hash = self
-            .key
-            .hash(Purpose::Attempt)
-            .bytes(message.call_id().unwrap_or_default())
-            .number(message.cseq().map_or(0, |cseq| cseq.number));
-        message
-            .all_credentials()
-            .fold(hash, |hash, credentials| {
-                hash.bytes(credentials.nonce.unwrap_or_default())
-                    .bytes(credentials.username.unwrap_or_default())
-                    .bytes(credentials.response.unwrap_or_default())
-                    .bytes(credentials.cnonce.unwrap_or_default())
-                    .number(credentials.nc.unwrap_or_default())
-            })
-            .finish()
     }
 }

@@ -22,21 +22,13 @@ impl<'a> NameAddr<'a> {
         let Some(open) = open else {
             // Without brackets parameters belong to the header, not to the URI (RFC 3261, 20.10).
             let (uri, parameters) = scan::split_unquoted(value, b';');
-            return Self {
-                display_name: &[],
-                uri: scan::trim(uri),
-                parameters,
-            };
+            return Self { display_name: &[], uri: scan::trim(uri), parameters };
         };
         let (display_name, rest) = scan::split_around(value, open);
         let close = scan::find_where(rest, |byte| byte == b'>').unwrap_or(rest.len());
         let (uri, rest) = scan::split_around(rest, close);
         let (_, parameters) = scan::split_unquoted(rest, b';');
-        Self {
-            display_name: scan::trim(display_name),
-            uri: scan::trim(uri),
-            parameters,
-        }
+        Self { display_name: scan::trim(display_name), uri: scan::trim(uri), parameters }
     }
 
     /// The tag that identifies this side of the dialog.
@@ -67,23 +59,14 @@ impl<'a> Uri<'a> {
     /// Reads any text: what is not there is empty.
     pub fn read(uri: &'a [u8]) -> Self {
         let colon = scan::find_where(uri, |byte| byte == b':').unwrap_or(0);
-        let (scheme, rest) = if colon == 0 {
-            (&[][..], uri)
-        } else {
-            scan::split_around(uri, colon)
-        };
+        let (scheme, rest) = if colon == 0 { (&[][..], uri) } else { scan::split_around(uri, colon) };
         let at = scan::find_where(rest, |byte| byte == b'@');
         let (user_info, place) = at.map_or((&[][..], rest), |at| scan::split_around(rest, at));
         let user_end = scan::find_where(user_info, |byte| byte == b':').unwrap_or(user_info.len());
         let place_end =
             scan::find_where(place, |byte| matches!(byte, b';' | b'?' | b'>')).unwrap_or(place.len());
         let (host, port) = host_and_port(scan::trim(scan::split(place, place_end).0));
-        Self {
-            scheme: scan::trim(scheme),
-            user: scan::trim(scan::split(user_info, user_end).0),
-            host,
-            port,
-        }
+        Self { scheme: scan::trim(scheme), user: scan::trim(scan::split(user_info, user_end).0), host, port }
     }
 }
 
@@ -135,11 +118,7 @@ mod tests {
     fn the_uri_is_found_behind_any_display_name() {
         for (value, uri, tag) in [
             (&b"sip:a@b;tag=1"[..], &b"sip:a@b"[..], Some(&b"1"[..])),
-            (
-                b"\"<sip:x@y> \\\" ;tag=0\" <sip:a@b;lr> ; x ; TAG = 1",
-                b"sip:a@b;lr",
-                Some(b"1"),
-            ),
+            (b"\"<sip:x@y> \\\" ;tag=0\" <sip:a@b;lr> ; x ; TAG = 1", b"sip:a@b;lr", Some(b"1")),
             (b"\"unbalanced <sip:a@b>;tag=1", b"sip:a@b", Some(b"1")),
             (b"<sip:a@b>", b"sip:a@b", None),
             (b"<sip:a@b", b"sip:a@b", None),
@@ -154,18 +133,8 @@ mod tests {
     fn a_uri_falls_into_parts() {
         for (uri, user, host, port) in [
             (&b"sip:a@b:5060;lr?x=y"[..], &b"a"[..], &b"b"[..], &b"5060"[..]),
-            (
-                b"sip:user;par=u%40example.net@example.com",
-                b"user;par=u%40example.net",
-                b"example.com",
-                b"",
-            ),
-            (
-                b"sip:a:secret@[2001:db8::1]:5061",
-                b"a",
-                b"[2001:db8::1]",
-                b"5061",
-            ),
+            (b"sip:user;par=u%40example.net@example.com", b"user;par=u%40example.net", b"example.com", b""),
+            (b"sip:a:secret@[2001:db8::1]:5061", b"a", b"[2001:db8::1]", b"5061"),
             (b"sip:[2001:db8::10:5070]", b"", b"[2001:db8::10:5070]", b""),
             (b"tel:+1-201", b"", b"+1-201", b""),
             (b"nonsense", b"", b"nonsense", b""),

@@ -23,9 +23,7 @@ impl<'a> Credentials<'a> {
     /// Reads the value of an Authorization header; `None` if it is of another scheme than Digest.
     pub(crate) fn read(value: &'a [u8]) -> Option<Self> {
         let mut credentials = Self::default();
-        for (name, value) in (Parameters {
-            rest: digest_parameters(value)?,
-        }) {
+        for (name, value) in (Parameters { rest: digest_parameters(value)? }) {
             match Name::read(name) {
                 Name::Username => credentials.username = Some(value),
                 Name::Realm => credentials.realm = Some(value),
@@ -62,9 +60,7 @@ impl<'a> Challenge<'a> {
     /// Reads the value of a WWW-Authenticate header; `None` if it is of another scheme than Digest.
     pub(crate) fn read(value: &'a [u8]) -> Option<Self> {
         let mut challenge = Self::default();
-        for (name, value) in (Parameters {
-            rest: digest_parameters(value)?,
-        }) {
+        for (name, value) in (Parameters { rest: digest_parameters(value)? }) {
             match Name::read(name) {
                 Name::Realm => challenge.realm = value,
                 Name::Nonce => challenge.nonce = value,
@@ -135,28 +131,35 @@ struct Parameters<'a> {
     rest: &'a [u8],
 }
 
+impl<'a> Parameters<'a> {
+    /// Takes the value at the start of the rest, with the comma after it. A missing end quote is forgiven.
+    fn take_value(&mut self) -> &'a [u8] {
+        let rest = scan::trim_start(self.rest);
+        let [b'"', quoted @ ..] = rest else {
+            let (value, rest) = scan::split_around(rest, scan::find(rest, b',').unwrap_or(rest.len()));
+            self.rest = rest;
+            return scan::trim_end(value);
+        };
+        let (value, rest) = scan::split_around(quoted, scan::find_end_quote(quoted).unwrap_or(quoted.len()));
+        let (_, rest) = scan::split_around(rest, scan::find(rest, b',').unwrap_or(rest.len()));
+        self.rest = rest;
+        value
+    }
+}
+
 impl<'a> Iterator for Parameters<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.rest.is_empty() {
-            let (parameter, rest) = scan::split_unquoted(self.rest, b',');
+        loop {
+            let end = scan::find_where(self.rest, |byte| matches!(byte, b'=' | b','))?;
+            let (name, rest) = scan::split(self.rest, end);
+            let (separator, rest) = scan::split(rest, 1);
             self.rest = rest;
-            let Some(equals) = scan::find_where(parameter, |byte| byte == b'=') else {
-                continue;
-            };
-            let (name, value) = scan::split_around(parameter, equals);
-            return Some((scan::trim(name), unquoted(scan::trim(value))));
+            if separator == b"=" {
+                return Some((scan::trim(name), self.take_value()));
+            }
         }
-        None
-    }
-}
-
-/// Takes the quotes off; a missing one is forgiven.
-fn unquoted(value: &[u8]) -> &[u8] {
-    match value {
-        [b'"', inner @ .., b'"'] | [b'"', inner @ ..] => inner,
-        bare => bare,
     }
 }
 
@@ -176,10 +179,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(credentials.username, Some(&b"a\\\"b,c"[..]));
-        assert_eq!(
-            unescaped(credentials.username.unwrap()).collect::<Vec<_>>(),
-            b"a\"b,c"
-        );
+        assert_eq!(unescaped(credentials.username.unwrap()).collect::<Vec<_>>(), b"a\"b,c");
         assert_eq!(credentials.realm, Some(&b"x=y"[..]));
         assert_eq!(credentials.nonce, Some(&b"n1"[..]));
         assert_eq!(credentials.nc, Some(26));
@@ -192,11 +192,7 @@ mod tests {
             Challenge::read(b"Digest realm=\"r\", nonce=\"n\", stale=TRUE, qop=\"auth,auth-int\"").unwrap();
         assert!(challenge.stale);
         assert_eq!(challenge.qop, Some(&b"auth,auth-int"[..]));
-        assert!(
-            !Challenge::read(b"Digest realm=\"stale=true\", nonce=\"n\"")
-                .unwrap()
-                .stale
-        );
+        assert!(!Challenge::read(b"Digest realm=\"stale=true\", nonce=\"n\"").unwrap().stale);
     }
 
     #[test]

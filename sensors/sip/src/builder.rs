@@ -14,10 +14,7 @@ pub struct Request {
 impl Request {
     /// Starts a request.
     pub fn new(method: &str, uri: &str) -> Self {
-        Self {
-            bytes: format!("{method} {uri} SIP/2.0\r\n").into_bytes(),
-            body: Vec::new(),
-        }
+        Self { bytes: format!("{method} {uri} SIP/2.0\r\n").into_bytes(), body: Vec::new() }
     }
 
     /// Adds a header; the value is written as it is.
@@ -76,10 +73,7 @@ impl Response {
                 | HeaderName::Other => {}
             }
         }
-        Self {
-            bytes,
-            body: Vec::new(),
-        }
+        Self { bytes, body: Vec::new() }
     }
 
     /// Adds a header; the value is written as it is.
@@ -121,9 +115,7 @@ fn tag(request: &Message<'_>) -> u32 {
         .call_id()
         .unwrap_or_default()
         .iter()
-        .fold(0x811c_9dc5, |hash, byte| {
-            (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-        })
+        .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]
@@ -165,20 +157,14 @@ mod tests {
         assert_eq!(answer.status(), Some(401));
         assert_eq!(answer.via(), request.via());
         assert_eq!(
-            answer
-                .headers()
-                .filter(|header| HeaderName::read(header.name) == HeaderName::Via)
-                .count(),
+            answer.headers().filter(|header| HeaderName::read(header.name) == HeaderName::Via).count(),
             2
         );
         assert_eq!(answer.cseq(), request.cseq());
         assert_eq!(answer.call_id(), request.call_id());
         assert_eq!(answer.challenge().unwrap().nonce, b"n");
         assert!(answer.to().unwrap().tag().is_some());
-        assert_eq!(
-            answer.to().unwrap().tag(),
-            parse(&again).unwrap().to().unwrap().tag()
-        );
+        assert_eq!(answer.to().unwrap().tag(), parse(&again).unwrap().to().unwrap().tag());
     }
 
     #[test]

@@ -56,10 +56,7 @@ pub fn authorization(challenge: &Challenge<'_>, answer: &Answer<'_>) -> String {
         response(challenge, answer)
     );
     if is_auth_offered(challenge) {
-        value.push_str(&format!(
-            ", qop=auth, nc={:08x}, cnonce=\"{}\"",
-            answer.nc, answer.cnonce
-        ));
+        value.push_str(&format!(", qop=auth, nc={:08x}, cnonce=\"{}\"", answer.nc, answer.cnonce));
     }
     if let Some(opaque) = challenge.opaque {
         value.push_str(&format!(", opaque=\"{}\"", String::from_utf8_lossy(opaque)));
@@ -76,20 +73,10 @@ pub fn is_right(credentials: &Credentials<'_>, password: &str, method: &str) -> 
         qop: credentials.qop,
         ..Challenge::default()
     };
-    let (username, uri, cnonce) = (
-        text(credentials.username),
-        text(credentials.uri),
-        text(credentials.cnonce),
-    );
+    let (username, uri, cnonce) =
+        (text(credentials.username), text(credentials.uri), text(credentials.cnonce));
     let nc = credentials.nc.unwrap_or_default();
-    let answer = Answer {
-        username: &username,
-        password,
-        method,
-        uri: &uri,
-        nc,
-        cnonce: &cnonce,
-    };
+    let answer = Answer { username: &username, password, method, uri: &uri, nc, cnonce: &cnonce };
     credentials
         .response
         .is_some_and(|given| given.eq_ignore_ascii_case(response(&challenge, &answer).as_bytes()))
@@ -97,17 +84,12 @@ pub fn is_right(credentials: &Credentials<'_>, password: &str, method: &str) -> 
 
 fn is_auth_offered(challenge: &Challenge<'_>) -> bool {
     let offers = challenge.qop.unwrap_or_default();
-    offers
-        .split(|byte| *byte == b',')
-        .any(|offer| offer.trim_ascii().eq_ignore_ascii_case(b"auth"))
+    offers.split(|byte| *byte == b',').any(|offer| offer.trim_ascii().eq_ignore_ascii_case(b"auth"))
 }
 
 /// The hexadecimal MD5 of the parts joined by colons.
 fn hash(parts: &[&[u8]]) -> String {
-    Md5::digest(parts.join(&b':'))
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Md5::digest(parts.join(&b':')).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -136,10 +118,7 @@ mod tests {
     fn the_example_of_rfc_2617_comes_out() {
         let with_auth = response(&challenge(Some(b"auth,auth-int")), &RFC_2617);
         assert_eq!(with_auth, "6629fae49393a05397450978507c4ef1");
-        assert_eq!(
-            response(&challenge(None), &RFC_2617),
-            "670fd8c2df070c60b045671b8b24ff02"
-        );
+        assert_eq!(response(&challenge(None), &RFC_2617), "670fd8c2df070c60b045671b8b24ff02");
     }
 
     #[test]

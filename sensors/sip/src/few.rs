@@ -10,10 +10,7 @@ pub struct Few<'a, const N: usize> {
 impl<'a, const N: usize> Few<'a, N> {
     /// An empty list.
     pub(crate) const fn new() -> Self {
-        Self {
-            kept: [&[]; N],
-            seen: 0,
-        }
+        Self { kept: [&[]; N], seen: 0 }
     }
 
     /// Adds one; keeps it if there is room.

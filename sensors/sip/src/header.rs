@@ -43,11 +43,7 @@ impl HeaderName {
             19 => (b"proxy-authorization", Self::ProxyAuthorization),
             _ => return Self::Other,
         };
-        if name.eq_ignore_ascii_case(full) {
-            header
-        } else {
-            Self::Other
-        }
+        if name.eq_ignore_ascii_case(full) { header } else { Self::Other }
     }
 
     fn compact(name: &[u8]) -> Self {
@@ -109,11 +105,7 @@ pub struct Headers<'a> {
 impl<'a> Headers<'a> {
     /// Over what follows the start line.
     pub(crate) const fn new(block: &'a [u8]) -> Self {
-        Self {
-            rest: block,
-            offset: 0,
-            is_finished: false,
-        }
+        Self { rest: block, offset: 0, is_finished: false }
     }
 
     /// Whether the blank line was seen.
@@ -164,21 +156,11 @@ impl<'a> Iterator for Headers<'a> {
         let offset = self.offset;
         let lines = self.take_lines();
         let Some(colon) = scan::find_where(lines, |byte| byte == b':') else {
-            return Some(Header {
-                name: &[],
-                value: scan::trim(lines),
-                offset,
-                is_whole: false,
-            });
+            return Some(Header { name: &[], value: scan::trim(lines), offset, is_whole: false });
         };
         let (name, value) = scan::split_around(lines, colon);
         let name = scan::trim(name);
-        Some(Header {
-            name,
-            value: scan::trim(value),
-            offset,
-            is_whole: !name.is_empty(),
-        })
+        Some(Header { name, value: scan::trim(value), offset, is_whole: !name.is_empty() })
     }
 }
 

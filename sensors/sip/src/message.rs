@@ -53,10 +53,8 @@ pub struct CSeq<'a> {
 pub fn parse(datagram: &[u8]) -> Result<Message<'_>, ParseError> {
     let (scanned, beyond) = scan::split(datagram, MAX_SCANNED);
     // Line ends before the start line are ignored (RFC 3261, 7.5).
-    let blank = scan::find_where(scanned, |byte| !matches!(byte, b'\r' | b'\n')).ok_or(ParseError {
-        kind: ErrorKind::Empty,
-        offset: 0,
-    })?;
+    let blank = scan::find_where(scanned, |byte| !matches!(byte, b'\r' | b'\n'))
+        .ok_or(ParseError { kind: ErrorKind::Empty, offset: 0 })?;
     let (_, text) = scan::split(scanned, blank);
     let line_end = scan::find(text, b'\n').map_or(text.len(), |feed| feed + 1);
     let (line, block) = scan::split(text, line_end);
@@ -102,17 +100,12 @@ impl<'a> Message<'a> {
             if header.is_whole {
                 self.take(header, block_offset);
             } else {
-                self.defects
-                    .note(Defect::HeaderLine, block_offset + header.offset);
+                self.defects.note(Defect::HeaderLine, block_offset + header.offset);
             }
         }
         if !headers.is_finished() {
             let is_more = headers.next().is_some();
-            let defect = if is_more {
-                Defect::TooManyHeaders
-            } else {
-                Defect::Unfinished
-            };
+            let defect = if is_more { Defect::TooManyHeaders } else { Defect::Unfinished };
             if is_more || !headers.is_finished() {
                 self.defects.note(defect, block_offset + headers.offset());
             }
@@ -163,10 +156,7 @@ impl<'a> Message<'a> {
             self.defects.note(Defect::MissingHeader, end);
         }
         let is_short = |length: Option<u32>| length.is_none_or(|length| self.body.len() < length as usize);
-        if self
-            .content_length
-            .is_some_and(|value| is_short(scan::number(value)))
-        {
+        if self.content_length.is_some_and(|value| is_short(scan::number(value))) {
             self.defects.note(Defect::ContentLength, end);
         }
     }
@@ -212,16 +202,12 @@ impl<'a> Message<'a> {
         let value = self.cseq?;
         let end = scan::find_where(value, scan::is_blank).unwrap_or(value.len());
         let (number, method) = scan::split(value, end);
-        Some(CSeq {
-            number: scan::number(number)?,
-            method: scan::trim(method),
-        })
+        Some(CSeq { number: scan::number(number)?, method: scan::trim(method) })
     }
 
     /// The first address at which a client can be reached.
     pub fn contact(&self) -> Option<NameAddr<'a>> {
-        self.contact
-            .map(|value| NameAddr::read(scan::split_unquoted(value, b',').0))
+        self.contact.map(|value| NameAddr::read(scan::split_unquoted(value, b',').0))
     }
 
     /// Seconds, if they are a number.

@@ -23,17 +23,8 @@ fn a_request_in_odd_dress_is_read() {
     assert_eq!(message.from().unwrap().tag(), Some(&b"1"[..]));
     assert_eq!(message.to().unwrap().parts().host, b"pbx.example.net");
     assert_eq!(message.call_id(), Some(&b"call"[..]));
-    assert_eq!(
-        message.cseq(),
-        Some(CSeq {
-            number: 2,
-            method: b"REGISTER"
-        })
-    );
-    assert_eq!(
-        message.user_agents.as_slice(),
-        [&b"Mozilla/5.0"[..], b"friendly-scanner"]
-    );
+    assert_eq!(message.cseq(), Some(CSeq { number: 2, method: b"REGISTER" }));
+    assert_eq!(message.user_agents.as_slice(), [&b"Mozilla/5.0"[..], b"friendly-scanner"]);
     assert_eq!(message.credentials().unwrap().nonce, Some(&b"n"[..]));
     assert_eq!(message.contact().unwrap().uri, b"sip:1001@10.0.0.1");
     assert_eq!((message.expires(), message.content_length()), (Some(60), Some(2)));
@@ -43,31 +34,13 @@ fn a_request_in_odd_dress_is_read() {
 #[test]
 fn defects_do_not_hide_what_can_be_read() {
     for (text, defect) in [
-        (
-            &b"OPTIONS sip:a SIP/7.0\r\nUser-Agent: x\r\n\r\n"[..],
-            Defect::Version,
-        ),
-        (
-            b"OPTIONS sip:a SIP/2.0\r\nno colon\r\nUser-Agent: x\r\n\r\n",
-            Defect::HeaderLine,
-        ),
+        (&b"OPTIONS sip:a SIP/7.0\r\nUser-Agent: x\r\n\r\n"[..], Defect::Version),
+        (b"OPTIONS sip:a SIP/2.0\r\nno colon\r\nUser-Agent: x\r\n\r\n", Defect::HeaderLine),
         (b"OPTIONS sip:a SIP/2.0\r\nUser-Agent: x", Defect::Unfinished),
-        (
-            b"OPTIONS sip:a SIP/2.0\r\nUser-Agent: x\r\nTo: a\r\nt: b\r\n\r\n",
-            Defect::Repeated,
-        ),
-        (
-            b"OPTIONS sip:a SIP/2.0\r\nUser-Agent: x\r\n\r\n",
-            Defect::MissingHeader,
-        ),
-        (
-            b"OPTIONS sip:a SIP/2.0\r\nUser-Agent: x\r\nl: 1\r\n\r\n",
-            Defect::ContentLength,
-        ),
-        (
-            b"OPTIONS sip:a SIP/2.0\r\nUser-Agent: x\r\nl: -1\r\n\r\n",
-            Defect::ContentLength,
-        ),
+        (b"OPTIONS sip:a SIP/2.0\r\nUser-Agent: x\r\nTo: a\r\nt: b\r\n\r\n", Defect::Repeated),
+        (b"OPTIONS sip:a SIP/2.0\r\nUser-Agent: x\r\n\r\n", Defect::MissingHeader),
+        (b"OPTIONS sip:a SIP/2.0\r\nUser-Agent: x\r\nl: 1\r\n\r\n", Defect::ContentLength),
+        (b"OPTIONS sip:a SIP/2.0\r\nUser-Agent: x\r\nl: -1\r\n\r\n", Defect::ContentLength),
     ] {
         let message = parse(text).unwrap();
         assert!(message.defects.has(defect), "{defect:?}: {:?}", message.defects);
@@ -111,11 +84,7 @@ fn errors_tell_kind_and_place() {
     for (bytes, kind, offset) in [
         (&b""[..], ErrorKind::Empty, 0),
         (b"\r\n\r\n", ErrorKind::Empty, 0),
-        (
-            b"\r\nGET / HTTP/1.1\r\nUser-Agent: friendly-scanner\r\n\r\n",
-            ErrorKind::NotSip,
-            2,
-        ),
+        (b"\r\nGET / HTTP/1.1\r\nUser-Agent: friendly-scanner\r\n\r\n", ErrorKind::NotSip, 2),
         (b"SIP/2.0 99 x\r\n\r\n", ErrorKind::StatusCode, 0),
         (b"\xff\xfe SIP/2.0", ErrorKind::NotSip, 0),
         (b"\xff sip:a SIP/2.0", ErrorKind::Method, 0),
@@ -173,14 +142,7 @@ fn the_work_grows_with_the_message_and_no_faster() {
         b"\r\n\t",
         b"User-Agent: a\r\n",
     ] {
-        for prefix in [
-            &b""[..],
-            b"From: \"",
-            b"To: <",
-            b"Authorization: Digest ",
-            b"Via: ",
-            b"Contact: ",
-        ] {
+        for prefix in [&b""[..], b"From: \"", b"To: <", b"Authorization: Digest ", b"Via: ", b"Contact: "] {
             let mut bytes = start.to_vec();
             bytes.extend_from_slice(prefix);
             while bytes.len() < 2 * MAX_SCANNED {

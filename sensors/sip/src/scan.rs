@@ -37,7 +37,7 @@ pub(crate) fn find(haystack: &[u8], needle: u8) -> Option<usize> {
 
 /// The place of the first byte that `wanted` accepts.
 #[inline]
-pub(crate) fn find_where(haystack: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usize> {
+pub(crate) fn find_where(haystack: &[u8], mut wanted: impl FnMut(u8) -> bool) -> Option<usize> {
     let found = haystack.iter().position(|byte| wanted(*byte));
     step(found.map_or(haystack.len(), |place| place + 1));
     found
@@ -57,25 +57,26 @@ pub(crate) fn find_last_where(haystack: &[u8], wanted: impl Fn(u8) -> bool) -> O
 pub(crate) fn find_unquoted(haystack: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usize> {
     let mut is_quoted = false;
     let mut is_escaped = false;
-    let found = haystack.iter().position(|byte| {
+    find_where(haystack, |byte| {
         if is_quoted {
-            if is_escaped {
-                is_escaped = false;
-            } else if *byte == b'\\' {
-                is_escaped = true;
-            } else if *byte == b'"' {
-                is_quoted = false;
-            }
+            is_quoted = byte != b'"' || is_escaped;
+            is_escaped = byte == b'\\' && !is_escaped;
             return false;
         }
-        if *byte == b'"' {
-            is_quoted = true;
-            return false;
-        }
-        wanted(*byte)
-    });
-    step(found.map_or(haystack.len(), |place| place + 1));
-    found
+        is_quoted = byte == b'"';
+        !is_quoted && wanted(byte)
+    })
+}
+
+/// The place of the quotation mark that ends a quoted string, of which the first is already taken.
+#[inline]
+pub(crate) fn find_end_quote(quoted: &[u8]) -> Option<usize> {
+    let mut is_escaped = false;
+    find_where(quoted, |byte| {
+        let is_end = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        is_end
+    })
 }
 
 /// Splits at `at`; an `at` past the end gives everything and nothing.
@@ -158,10 +159,7 @@ mod tests {
 
     #[test]
     fn quoted_separators_do_not_count() {
-        assert_eq!(
-            split_unquoted(br#""a;\";b";c;d"#, b';'),
-            (&br#""a;\";b""#[..], &b"c;d"[..])
-        );
+        assert_eq!(split_unquoted(br#""a;\";b";c;d"#, b';'), (&br#""a;\";b""#[..], &b"c;d"[..]));
         assert_eq!(split_unquoted(b"\"never closed;", b';').1, b"");
     }
 

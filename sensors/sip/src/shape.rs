@@ -20,10 +20,7 @@ const STUN_HEADER: usize = 20;
 
 /// Tells the shape from a handful of bytes.
 pub fn shape(datagram: &[u8]) -> Shape {
-    if datagram.len() <= KEEPALIVE_MAX
-        && datagram
-            .iter()
-            .all(|byte| matches!(byte, 0 | b'\r' | b'\n' | b' '))
+    if datagram.len() <= KEEPALIVE_MAX && datagram.iter().all(|byte| matches!(byte, 0 | b'\r' | b'\n' | b' '))
     {
         return Shape::Keepalive;
     }

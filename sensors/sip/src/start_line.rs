@@ -47,8 +47,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<StartLine<'_>, ErrorKind> {
 }
 
 fn is_version(word: &[u8]) -> bool {
-    word.get(..VERSION_PREFIX.len())
-        .is_some_and(|prefix| prefix.eq_ignore_ascii_case(VERSION_PREFIX))
+    word.get(..VERSION_PREFIX.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(VERSION_PREFIX))
 }
 
 fn response(line: &[u8]) -> Result<StartLine<'_>, ErrorKind> {
@@ -58,11 +57,7 @@ fn response(line: &[u8]) -> Result<StartLine<'_>, ErrorKind> {
         (3, Some(status @ 100..=699)) => u16::try_from(status).map_err(|_| ErrorKind::StatusCode)?,
         _ => return Err(ErrorKind::StatusCode),
     };
-    Ok(StartLine::Response {
-        version,
-        status,
-        reason: scan::trim(reason),
-    })
+    Ok(StartLine::Response { version, status, reason: scan::trim(reason) })
 }
 
 /// The version is the last word and the method the first, so blanks within the URI do no harm.
@@ -90,10 +85,7 @@ fn word(line: &[u8]) -> (&[u8], &[u8]) {
 /// A character of a token (RFC 3261, 25.1).
 const fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
-        )
+        || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
 }
 
 #[cfg(test)]
@@ -104,27 +96,15 @@ mod tests {
     fn requests_and_responses_are_told_apart() {
         assert_eq!(
             parse(b"INVITE sip:a@b  SIP/2.0 "),
-            Ok(StartLine::Request {
-                method: b"INVITE",
-                uri: b"sip:a@b",
-                version: b"SIP/2.0"
-            })
+            Ok(StartLine::Request { method: b"INVITE", uri: b"sip:a@b", version: b"SIP/2.0" })
         );
         assert_eq!(
             parse(b"SIP/2.0 401 Not here"),
-            Ok(StartLine::Response {
-                version: b"SIP/2.0",
-                status: 401,
-                reason: b"Not here"
-            })
+            Ok(StartLine::Response { version: b"SIP/2.0", status: 401, reason: b"Not here" })
         );
         assert_eq!(
             parse(b"SIP/2.0 100"),
-            Ok(StartLine::Response {
-                version: b"SIP/2.0",
-                status: 100,
-                reason: b""
-            })
+            Ok(StartLine::Response { version: b"SIP/2.0", status: 100, reason: b"" })
         );
     }
 

@@ -17,10 +17,7 @@ impl<'a> Via<'a> {
     pub(crate) fn read(value: &'a [u8]) -> Self {
         let (hop, _) = scan::split_unquoted(value, b',');
         let (sent_by, parameters) = scan::split_unquoted(hop, b';');
-        Self {
-            sent_by: scan::trim(sent_by),
-            branch: Parameters::new(parameters).get(b"branch"),
-        }
+        Self { sent_by: scan::trim(sent_by), branch: Parameters::new(parameters).get(b"branch") }
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Attempt {
     pub(crate) realm: u64,
     /// Hash of the address of record and the digest user name: whose password is tried.
     pub(crate) account: u64,
+    /// Hash of what differs between attempts and agrees between retransmissions.
+    pub(crate) fingerprint: u64,
     pub(crate) source_port: u16,
     pub(crate) agent: Agent,
 }
@@ -129,7 +131,15 @@ mod tests {
     use super::*;
 
     fn attempt(kind: AttackKind, credentials: CredentialState) -> Attempt {
-        Attempt { kind, credentials, realm: 1, account: 1, source_port: 5060, agent: Agent::new(b"") }
+        Attempt {
+            kind,
+            credentials,
+            realm: 1,
+            account: 1,
+            fingerprint: 1,
+            source_port: 5060,
+            agent: Agent::new(b""),
+        }
     }
 
     fn judged(kind: AttackKind, credentials: CredentialState, status: u16, is_stale: bool) -> Judgement {

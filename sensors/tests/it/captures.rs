@@ -1,0 +1,108 @@
+//! Recordings: of real tools against a real registrar (`live/`), and of others' (`pcap/`).
+
+use std::collections::BTreeMap;
+
+use log_format::event::{Rule, Sanction};
+use sensors::Verdict;
+
+use crate::playback::{Played, files, line, play, recordings};
+use crate::truth::{Row, rows};
+
+/// Attacks that no rule of today sees, with what they wait for.
+const WAITING: [(&str, &str, &str); 13] = [
+    ("busy-mixed-1.pcap", "TFTP", "the TFTP rule"),
+    ("busy-mixed-1.pcap", "DNS", "the DNS rule"),
+    ("dns-any-flood.pcap", "DNS", "the DNS rule"),
+    ("dns-random-subdomain-flood.pcap", "DNS", "the DNS rule"),
+    ("invite-big-fragmented-scanner.pcap", "INVITE", "putting fragments together"),
+    ("invite-flood.pcap", "INVITE", "the rate rule"),
+    ("register-brute-tcp-oneconn.pcap", "REGISTER", "putting TCP together"),
+    ("register-brute-tcp.pcap", "REGISTER", "putting TCP together"),
+    ("sippts-flood-invite.pcap", "INVITE", "the rate rule"),
+    ("tftp-brute-known-names.pcap", "TFTP", "the TFTP rule"),
+    ("tftp-config-bruteforce.pcap", "TFTP", "the TFTP rule"),
+    ("tftp-write-attempts.pcap", "TFTP", "the TFTP rule"),
+    // Its registrations carry no credentials; its blocked agent is seen, so only the count waits.
+    ("svwar-register-404.pcap", "tenth rejection", "the enumeration rule"),
+];
+
+/// Attacks by the letter that are below the limits, and must stay unblocked.
+const BELOW_THE_LIMITS: [&str; 2] = ["long-slow-brute-6pm.pcap", "udp-flood-5060-spoofed-random.pcap"];
+
+#[test]
+fn the_verdicts_on_live_recordings_agree_with_the_truth() {
+    let Some(folder) = recordings("live") else { return };
+    let mut played: BTreeMap<String, Played> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for row in rows(&folder.join("TRUTH.tsv")) {
+        let played = played.entry(row.file.clone()).or_insert_with(|| play(&folder.join(&row.file)));
+        assert!(played.stopped.is_none(), "{}: {:?}", row.file, played.stopped);
+        let verdicts: Vec<&Verdict> = of_source(played, &row.source);
+        wrong.extend(
+            disagreements(&row, &verdicts).map(|what| format!("{} {}: {what}", row.file, row.source)),
+        );
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    assert!(played.len() > 50, "{} recordings", played.len());
+}
+
+/// What is wrong with the verdicts on one source.
+fn disagreements(row: &Row, verdicts: &[&Verdict]) -> impl Iterator<Item = String> {
+    let must_stay_clear = !row.is_attack || BELOW_THE_LIMITS.contains(&row.file.as_str());
+    let sanctioned = verdicts.iter().find(|verdict| verdict.observed.sanction > Sanction::Observe);
+    let false_alarm =
+        sanctioned.filter(|_| must_stay_clear).map(|verdict| format!("blocked: {}", line(verdict)));
+
+    let is_of_kind = |verdict: &&&Verdict| verdict.observed.attack.name() == row.attack;
+    let first = verdicts.iter().find(is_of_kind);
+    let missed = match (row.must_detect, is_waiting(row, &row.attack), first) {
+        (true, false, None) => Some(format!("missed {}", row.attack)),
+        (true, true, Some(_)) => Some(format!("{} does not wait any more", row.attack)),
+        _ => None,
+    };
+
+    let tipped = verdicts.iter().find(|verdict| verdict.observed.rule == Rule::BadRegistrations);
+    let tipped = tipped.map(|verdict| verdict.packet);
+    let is_counted = row.must_detect && !is_waiting(row, &row.attack) && !is_waiting(row, "tenth rejection");
+    let late = (is_counted && row.attack == "REGISTER" && tipped != row.tenth_rejection)
+        .then(|| format!("tipped at {tipped:?}, the truth says {:?}", row.tenth_rejection));
+
+    let is_blocked_agent =
+        ["friendly-scanner", "sipsak", "Elite"].iter().any(|name| row.agent.starts_with(name));
+    let at_once = first.map(|verdict| verdict.packet);
+    let slow = (row.must_detect && is_blocked_agent && at_once.is_some() && at_once != row.first_offence)
+        .then(|| format!("agent seen at {at_once:?}, the truth says {:?}", row.first_offence));
+    [false_alarm, missed, late, slow].into_iter().flatten()
+}
+
+fn is_waiting(row: &Row, attack: &str) -> bool {
+    WAITING.iter().any(|(file, waiting, _)| *file == row.file && *waiting == attack)
+}
+
+fn of_source<'a>(played: &'a Played, source: &str) -> Vec<&'a Verdict> {
+    played.verdicts.iter().filter(|verdict| verdict.observed.source.to_string() == source).collect()
+}
+
+/// The only sources of others' recordings that are to be blocked, with the frame of the first verdict. `UNfriendly-scanner` is not
+/// `friendly-scanner`: names count at their start.
+const OTHERS: [(&str, &str, u64); 1] = [("acoustic__honeypot-log-2010-derived.pcap", "203.0.113.84", 1)];
+
+#[test]
+fn the_verdicts_on_others_recordings_agree_with_their_description() {
+    let Some(folder) = recordings("pcap") else { return };
+    let files = files(&folder);
+    for path in &files {
+        let file = path.file_name().unwrap().to_string_lossy();
+        let played = play(path);
+        assert!(played.stopped.is_none(), "{file}: {:?}", played.stopped);
+        assert!(played.statistics.packets > 0, "{file}");
+        let mut expected = OTHERS.iter().filter(|(name, ..)| *name == file);
+        for verdict in &played.verdicts {
+            let source = verdict.observed.source.to_string();
+            assert!(expected.clone().any(|(_, blamed, _)| *blamed == source), "{file}: {}", line(verdict));
+        }
+        let first = played.verdicts.first().map(|verdict| verdict.packet);
+        assert_eq!(first, expected.next().map(|(_, _, packet)| *packet), "{file}");
+    }
+    assert!(files.len() > 50, "{} recordings", files.len());
+}
