@@ -122,9 +122,7 @@ impl MemoryDisk {
     #[must_use]
     pub fn fork(&self) -> Self {
         let mut state = self.state().clone();
-        state.locks.clear();
-        state.life += 1;
-        state.inodes.values_mut().for_each(|inode| inode.opens = 0);
+        state.end_life();
         state.forget_unnamed();
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -134,14 +132,16 @@ impl MemoryDisk {
     pub fn crash(&self, seed: u64) {
         let mut random = SplitMix64(seed);
         let mut state = self.state();
-        state.life += 1;
-        state.locks.clear();
-        state.power = None;
-        for inode in state.inodes.values_mut() {
-            inode.crash(&mut random);
-            inode.opens = 0;
-        }
+        state.end_life();
+        state.inodes.values_mut().for_each(|inode| inode.crash(&mut random));
         state.crash_names(&mut random);
+    }
+
+    /// Kills the process: what it wrote stays, synced or not; its open files and locks are dead.
+    pub fn kill(&self) {
+        let mut state = self.state();
+        state.end_life();
+        state.forget_unnamed();
     }
 
     /// Fails one later operation.
@@ -150,7 +150,7 @@ impl MemoryDisk {
     }
 
     /// Lets this many changes (creations, writes, syncs, renames, removals) succeed and fails everything after them,
-    /// until [`MemoryDisk::crash`]: a power cut between any two steps of the caller.
+    /// until [`MemoryDisk::crash`] or [`MemoryDisk::kill`]: a power cut between any two steps of the caller.
     pub fn fail_after_changes(&self, changes: u64) {
         self.state().power = Some(changes);
     }
@@ -233,6 +233,13 @@ impl State {
             }
         }
         due.map(|at| self.faults.remove(at).kind)
+    }
+
+    fn end_life(&mut self) {
+        self.life += 1;
+        self.power = None;
+        self.locks.clear();
+        self.inodes.values_mut().for_each(|inode| inode.opens = 0);
     }
 
     fn used(&self) -> u64 {

@@ -1,3 +1,7 @@
+//! The log on a disk in memory.
+
+mod damage;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
