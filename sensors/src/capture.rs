@@ -1,10 +1,13 @@
 //! Live capture from a network device through libpcap.
 //!
 //! Immediate mode: a packet is handed over when it arrives, because a buffer that waits costs the defence its head start. The
-//! buffer in the kernel is large, because bursts are when detection matters.
+//! buffer in the kernel is large, because bursts are when detection matters. The handle does not block: libpcap's own wait
+//! ignores its time limit in immediate mode, so this module polls.
 
 use log_format::event::PortRange;
 use pcap::{Active, Capture, Precision};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::frame::{Frame, LinkType};
 use crate::pcap_file::frame;
@@ -14,7 +17,7 @@ const BUFFERS_MIB: [i32; 4] = [64, 16, 4, 2];
 /// No SIP message over UDP is longer.
 const SNAP_LENGTH: i32 = 65_535;
 /// How long [`LiveCapture::next`] waits before it lets its caller look around.
-const WAIT_MILLISECONDS: i32 = 50;
+const WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// What can go wrong with a live capture.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,14 @@ pub enum OpenCapture {
         device: String,
         /// Why.
         source: pcap::Error,
+    },
+    /// The system does not tell when packets come.
+    #[error("wait for packets on {device}")]
+    Wait {
+        /// Which.
+        device: String,
+        /// Why.
+        source: Errno,
     },
     /// The device went away.
     #[error("read from {device}")]
@@ -63,6 +74,8 @@ pub struct LiveCapture {
     link: LinkType,
     count: u64,
     buffer_mib: i32,
+    /// Whether the last read found nothing: only then is it worth waiting.
+    is_dry: bool,
 }
 
 impl LiveCapture {
@@ -70,7 +83,8 @@ impl LiveCapture {
     pub fn open(device: &str, ports: &[PortRange]) -> Result<Self, OpenCapture> {
         let (capture, buffer_mib) = activate(device)?;
         let link = LinkType::from_number(capture.get_datalink().0);
-        let mut opened = Self { capture, device: device.to_owned(), link, count: 0, buffer_mib };
+        let mut opened =
+            Self { capture, device: device.to_owned(), link, count: 0, buffer_mib, is_dry: true };
         opened.set_ports(ports)?;
         Ok(opened)
     }
@@ -89,13 +103,28 @@ impl LiveCapture {
         reason = "the frame borrows from the capture, as no Iterator's item can"
     )]
     pub fn next(&mut self) -> Result<Option<Frame<'_>>, OpenCapture> {
+        if self.is_dry {
+            self.wait()?;
+        }
         match self.capture.next_packet() {
             Ok(packet) => {
+                self.is_dry = false;
                 self.count += 1;
                 Ok(Some(frame(&packet, self.link, self.count)))
             }
-            Err(pcap::Error::TimeoutExpired) => Ok(None),
+            Err(pcap::Error::TimeoutExpired) => {
+                self.is_dry = true;
+                Ok(None)
+            }
             Err(source) => Err(OpenCapture::Read { device: self.device.clone(), source }),
+        }
+    }
+
+    /// Waits for a packet, for a moment.
+    fn wait(&self) -> Result<(), OpenCapture> {
+        match poll(&mut [PollFd::new(&self.capture, PollFlags::IN)], Some(&WAIT)) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(source) => Err(OpenCapture::Wait { device: self.device.clone(), source }),
         }
     }
 
@@ -128,8 +157,8 @@ fn activate(device: &str) -> Result<(Capture<Active>, i32), OpenCapture> {
                 .snaplen(SNAP_LENGTH)
                 .promisc(true)
                 .precision(Precision::Nano)
-                .timeout(WAIT_MILLISECONDS)
-                .open()
+                .open()?
+                .setnonblock()
         });
         match opened {
             Ok(capture) => return Ok((capture, mib)),
