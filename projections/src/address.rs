@@ -9,9 +9,10 @@ use log_format::ids::HostId;
 /// Prefix length from which an IPv6 network can lie inside `::ffff:0:0/96`, the IPv4-mapped addresses.
 const MAPPED_PREFIX: u8 = 96;
 
-/// Addresses that have a meaning of their own on every network. A forged packet can carry any of them; dropping them would
-/// cut the host off from itself (loopback), from its neighbours and its gateway (link-local, multicast, broadcast: ARP and
-/// neighbour discovery answer there) or would be meaningless (unspecified).
+/// Addresses that have a meaning of their own on every network. A forged packet can carry any of them;
+/// dropping them would cut the host off from itself (loopback), from its neighbours and its gateway
+/// (link-local, multicast, broadcast: ARP and neighbour discovery answer there) or would be meaningless
+/// (unspecified).
 const SPECIAL: [(IpNet, Untouchable); 9] = [
     (v4([0, 0, 0, 0], 8), Untouchable::Unspecified),
     (v4([127, 0, 0, 0], 8), Untouchable::Loopback),

@@ -1,5 +1,5 @@
-//! The live blocks, by address. Decision model and denylist view fold the same events into the same book, so that what a
-//! person sees is what the rules know.
+//! The live blocks, by address. Decision model and denylist view fold the same events into the same book, so
+//! that what a person sees is what the rules know.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -12,8 +12,9 @@ use sha2::Sha256;
 
 use crate::digest::Canonical;
 
-/// Blocked addresses of the whole cluster at most: what a kernel set of this kind was measured to hold without slowing
-/// down. A million distinct sources at once is a spoofed flood, which soft blocks would follow for ever.
+/// Blocked addresses of the whole cluster at most: what a kernel set of this kind was measured to hold
+/// without slowing down. A million distinct sources at once is a spoofed flood, which soft blocks would
+/// follow for ever.
 pub(crate) const MAX_BLOCKED_ADDRESSES: usize = 1_048_576;
 /// Blocks of one address at most: one of each sanction for the address, and some ports behind it.
 pub(crate) const MAX_BLOCKS_OF_ADDRESS: usize = 8;
@@ -47,8 +48,8 @@ impl<T> Block<T> {
 #[derive(Debug, Clone)]
 pub(crate) struct BlockBook<T> {
     by_address: BTreeMap<IpAddr, Vec<Block<T>>>,
-    /// Both derived from `by_address`: when the last block of each address ends, of those with nothing but soft blocks
-    /// and of the others.
+    /// Both derived from `by_address`: when the last block of each address ends, of those with nothing but
+    /// soft blocks and of the others.
     soft_ends: BTreeSet<(Timestamp, IpAddr)>,
     firm_ends: BTreeSet<(Timestamp, IpAddr)>,
     /// Addresses, or single blocks of one, that made room for others.
@@ -81,8 +82,8 @@ impl<T> BlockBook<T> {
         self.evicted
     }
 
-    /// Whether a block of this sanction finds room: a firm block may take the place of soft ones, and an address that is
-    /// blocked already has its place.
+    /// Whether a block of this sanction finds room: a firm block may take the place of soft ones, and an
+    /// address that is blocked already has its place.
     pub(crate) fn has_room_for(&self, address: IpAddr, sanction: Sanction) -> bool {
         self.by_address.len() < self.limit
             || self.by_address.contains_key(&address)
@@ -136,8 +137,8 @@ impl<T> BlockBook<T> {
         (live(&self.soft_ends), live(&self.firm_ends))
     }
 
-    /// Adds a block at log time `at`. It replaces the blocks that it covers and those that ended; nothing changes if one
-    /// that lives covers it.
+    /// Adds a block at log time `at`. It replaces the blocks that it covers and those that ended; nothing
+    /// changes if one that lives covers it.
     pub(crate) fn insert(&mut self, address: IpAddr, block: Block<T>, at: Timestamp) {
         let mut blocks = self.take(address);
         if blocks.iter().any(|other| other.is_live(at) && other.covers(&block)) {

@@ -1,7 +1,8 @@
 //! Canonical bytes of a state, straight into SHA-256: equal states give equal hashes on every host, for ever.
 //!
-//! Numbers are little-endian, variants carry a number, collections their length first, so no two states share their bytes.
-//! Structs are taken apart field by field: a field that is added does not compile until it is hashed.
+//! Numbers are little-endian, variants carry a number, collections their length first, so no two states share
+//! their bytes. Structs are taken apart field by field: a field that is added does not compile until it is
+//! hashed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;

@@ -1,10 +1,11 @@
 //! Everything derived from the log: decision models ([`decide`]), read models ([`read`]) and plans ([`plan`]).
 //!
-//! It is pure. It deliberately knows no clock, randomness, file, network or thread, and nothing of consensus, sensors or
-//! HTTP: time is an argument, identities come with the command, the world is somebody else's.
+//! It is pure. It deliberately knows no clock, randomness, file, network or thread, and nothing of consensus,
+//! sensors or HTTP: time is an argument, identities come with the command, the world is somebody else's.
 //!
-//! Entry types: [`decide::Model`] with [`decide::decide`] (the leader alone calls it), [`read::ReadModels`] (every host
-//! folds it and answers queries from it), [`plan::firewall::FirewallPlan`] (what the kernel should hold).
+//! Entry types: [`decide::Model`] with [`decide::decide`] (the leader alone calls it), [`read::ReadModels`]
+//! (every host folds it and answers queries from it), [`plan::firewall::FirewallPlan`] (what the kernel
+//! should hold).
 //!
 //! Invariants, each with a test in `tests/`:
 //! - `evolve` is total, infallible and sees no clock; the same log gives the same [`read::state_hash`] on every host;

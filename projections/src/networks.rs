@@ -8,8 +8,8 @@ use sha2::Sha256;
 
 use crate::digest::Canonical;
 
-/// Networks in canonical form, each with something to say. A lookup asks once per prefix length in use, so its cost does
-/// not grow with the number of networks.
+/// Networks in canonical form, each with something to say. A lookup asks once per prefix length in use, so
+/// its cost does not grow with the number of networks.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NetworkList<T> {
     entries: BTreeMap<IpNet, T>,

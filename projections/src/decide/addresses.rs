@@ -16,20 +16,22 @@ use crate::book::{Block, BlockBook};
 use crate::digest::Canonical;
 use crate::networks::NetworkList;
 
-/// Denied networks at most. Most are single addresses that attacked again and again with proof; the kernel holds them all.
+/// Denied networks at most. Most are single addresses that attacked again and again with proof; the kernel
+/// holds them all.
 pub const MAX_DENIED: usize = 262_144;
 /// Allowed networks at most. People enter them; each is asked before every other list.
 pub const MAX_ALLOWED: usize = 65_536;
 /// How long a dynamic block counts towards the permanent one.
 pub const HISTORY: Duration = Duration::from_secs(30 * 86_400);
-/// Addresses whose dynamic blocks are remembered, at most; as many as can be blocked. The one blocked longest ago makes room.
+/// Addresses whose dynamic blocks are remembered, at most; as many as can be blocked. The one blocked longest
+/// ago makes room.
 pub const MAX_HISTORIES: usize = crate::book::MAX_BLOCKED_ADDRESSES;
 
 /// Dynamic blocks remembered of one address: enough for the highest threshold.
 const MAX_BLOCKS_REMEMBERED: usize = MAX_BLOCK_THRESHOLD as usize;
 
-/// Who put a network on the denylist. A person's word is compared with allowances by prefix length; the threshold's yields
-/// to every allowance.
+/// Who put a network on the denylist. A person's word is compared with allowances by prefix length; the
+/// threshold's yields to every allowance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum DeniedBy {
     Threshold,

@@ -27,7 +27,8 @@ pub struct Command {
 pub enum CommandBody {
     /// A sensor's rule was tipped. A fact: never refused.
     ReportAttack(AttackObserved),
-    /// A sensor's strikes of one interval. A fact: never refused; what exceeds [`StrikesCounted::MAX_DELTAS`] is cut off.
+    /// A sensor's strikes of one interval. A fact: never refused; what exceeds [`StrikesCounted::MAX_DELTAS`]
+    /// is cut off.
     CountStrikes(StrikesCounted),
     /// Drop an address for a time.
     BlockAddress {
@@ -116,8 +117,8 @@ impl Command {
         BlockId::new(self.id.get())
     }
 
-    /// The log entry for what was decided. `accepted_at` is what [`super::Model::next_accepted_at`] said when it was decided;
-    /// `salt` is asked once for each erasable event.
+    /// The log entry for what was decided. `accepted_at` is what [`super::Model::next_accepted_at`] said when
+    /// it was decided; `salt` is asked once for each erasable event.
     pub fn envelope(
         &self,
         events: Vec<Event>,

@@ -53,8 +53,8 @@ impl Dedupe {
         self.origins.get(&(host, incarnation)).map_or(OriginSequence::default(), |origin| origin.sequence)
     }
 
-    /// How often the numbers of a host incarnation's observations jumped. A host that starts again may begin at a higher
-    /// number; any other jump means that observations were lost on their way.
+    /// How often the numbers of a host incarnation's observations jumped. A host that starts again may begin
+    /// at a higher number; any other jump means that observations were lost on their way.
     pub(crate) fn gaps(&self, host: HostId, incarnation: Incarnation) -> u64 {
         self.origins.get(&(host, incarnation)).map_or(0, |origin| origin.gaps)
     }

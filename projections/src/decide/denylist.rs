@@ -20,11 +20,13 @@ use super::strikes::{STRIKE_WINDOW, Tally};
 use super::{Model, Rejection, Verdict};
 use crate::address::{Untouchable, canonical, canonical_network, special_within};
 
-/// Shortest prefixes that a person may list: a /8 is the largest block that was ever given to one owner; wider ones are slips.
+/// Shortest prefixes that a person may list: a /8 is the largest block that was ever given to one owner;
+/// wider ones are slips.
 pub const SHORTEST_V4_PREFIX: u8 = 8;
 /// The same for IPv6, where registries themselves hold /12 and owners /20 and longer.
 pub const SHORTEST_V6_PREFIX: u8 = 16;
-/// Releases of one [`super::CommandBody::ExpireBlocks`] at most, so that the entry stays small; the rest waits for the next.
+/// Releases of one [`super::CommandBody::ExpireBlocks`] at most, so that the entry stays small; the rest
+/// waits for the next.
 pub const MAX_RELEASES: usize = 512;
 
 /// What an attack may cost its source; the evidence caps it.
@@ -101,9 +103,9 @@ pub(super) fn count_strikes(
     std::iter::once(fact).chain(tipped).collect()
 }
 
-/// The strikes of a report that count towards the minute's sum, by source. A report that was under way for longer than the
-/// window, such as a spool merged after a network split, is history: an office's harmless strikes of hours, merged within
-/// a second, must not look like an attack.
+/// The strikes of a report that count towards the minute's sum, by source. A report that was under way for
+/// longer than the window, such as a spool merged after a network split, is history: an office's harmless
+/// strikes of hours, merged within a second, must not look like an attack.
 pub(super) fn countable(
     deltas: &[StrikeDelta],
     host: HostId,

@@ -1,7 +1,8 @@
 //! How long a block lasts.
 //!
-//! A flat hour is a metronome: attackers come back after sixty-one minutes. So each further block of an address is longer,
-//! and every end is moved a little, by an amount that follows from the block's identity: all hosts, and every replay, find the same.
+//! A flat hour is a metronome: attackers come back after sixty-one minutes. So each further block of an
+//! address is longer, and every end is moved a little, by an amount that follows from the block's identity:
+//! all hosts, and every replay, find the same.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use sha2::{Digest, Sha256};
 use super::Settings;
 use crate::digest::Canonical;
 
-/// Seconds of a soft block before its jitter; with it, it stays below the five minutes that unproven evidence may cost.
+/// Seconds of a soft block before its jitter; with it, it stays below the five minutes that unproven evidence
+/// may cost.
 pub const SOFT_BLOCK_SECONDS: u64 = 270;
 /// The most that an end is moved, in thousandths of the block's time.
 pub const JITTER_PERMILLE: u64 = 100;

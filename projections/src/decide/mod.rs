@@ -55,7 +55,8 @@ pub(crate) use addresses::{DeniedBy, lasts};
 /// What became of a command that was not refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// It makes these facts happen, in order, all or none. There may be none: then the world already was as it wished.
+    /// It makes these facts happen, in order, all or none. There may be none: then the world already was as
+    /// it wished.
     Events(Vec<Event>),
     /// It took effect before.
     AlreadyApplied {

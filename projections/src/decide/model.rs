@@ -17,8 +17,8 @@ use super::{Settings, denylist};
 use crate::address::{Untouchable, canonical, special};
 use crate::digest::Canonical;
 
-/// The fold of the log that rules are judged against. Every host keeps one of what is committed; the leader keeps another
-/// with everything that it has proposed folded in.
+/// The fold of the log that rules are judged against. Every host keeps one of what is committed; the leader
+/// keeps another with everything that it has proposed folded in.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
     pub(crate) addresses: Addresses,
@@ -178,8 +178,8 @@ impl Model {
         self.dedupe.acknowledged(host, incarnation)
     }
 
-    /// How often the numbers of a host incarnation's observations jumped. A host that starts again may begin at a higher
-    /// number; any other jump means that observations were lost on their way.
+    /// How often the numbers of a host incarnation's observations jumped. A host that starts again may begin
+    /// at a higher number; any other jump means that observations were lost on their way.
     pub fn gaps(&self, host: HostId, incarnation: Incarnation) -> u64 {
         self.dedupe.gaps(host, incarnation)
     }

@@ -1,7 +1,8 @@
 //! Strikes of the last minute by source, summed over all hosts: nine a minute at each of four hosts are thirty-six.
 //!
-//! Only [`StrikesCounted`](log_format::event::StrikesCounted) adds strikes. A sensor that tips the rule by itself reports the same strikes here too, so its
-//! [`AttackObserved`](log_format::event::AttackObserved) must not add them again.
+//! Only [`StrikesCounted`](log_format::event::StrikesCounted) adds strikes. A sensor that tips the rule by
+//! itself reports the same strikes here too, so its [`AttackObserved`](log_format::event::AttackObserved)
+//! must not add them again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -16,8 +17,8 @@ use crate::digest::Canonical;
 
 /// How long a strike counts.
 pub const STRIKE_WINDOW: Duration = Duration::from_secs(60);
-/// Sources at most. Proven sources alone cannot be forged, so this many are real machines; of the others those that were
-/// quiet longest make room.
+/// Sources at most. Proven sources alone cannot be forged, so this many are real machines; of the others
+/// those that were quiet longest make room.
 pub const MAX_STRIKING_SOURCES: usize = 65_536;
 
 const WINDOW_SECONDS: u64 = STRIKE_WINDOW.as_secs();
@@ -66,8 +67,9 @@ impl Tally {
         }
     }
 
-    /// The evidence with which these strikes tip a rule of `limit`, if they do. At least half of them must be proven for
-    /// proven evidence, so that a forger cannot have an address blocked on a lucky echo; a strike without proof weighs half.
+    /// The evidence with which these strikes tip a rule of `limit`, if they do. At least half of them must be
+    /// proven for proven evidence, so that a forger cannot have an address blocked on a lucky echo; a strike
+    /// without proof weighs half.
     pub(crate) fn tips(self, limit: u32) -> Option<Evidence> {
         let weight = u64::from(self.proven) * 2 + u64::from(self.unproven);
         if limit <= self.proven && self.unproven <= self.proven {
@@ -191,7 +193,8 @@ const fn second_of(at: Timestamp) -> u64 {
     at.nanos() / NANOS_PER_SECOND
 }
 
-/// Whether a strike of `second` counts at `now`: the window is never longer than a minute, and up to a second shorter.
+/// Whether a strike of `second` counts at `now`: the window is never longer than a minute, and up to a second
+/// shorter.
 const fn counts(second: u64, now: u64) -> bool {
     now < second.saturating_add(WINDOW_SECONDS)
 }

@@ -1,11 +1,12 @@
 //! What the kernel of every host should hold, and how that changes from entry to entry.
 //!
-//! The plan is plain data; the firewall actuator converges the kernel with it. It holds what lives at a given time: the
-//! kernel ends blocks by itself, so a plan that is a little old drops no address for longer than it should.
+//! The plan is plain data; the firewall actuator converges the kernel with it. It holds what lives at a given
+//! time: the kernel ends blocks by itself, so a plan that is a little old drops no address for longer than it
+//! should.
 //!
-//! The actuator's order of decision is that of [`crate::decide::Verdict`]: never-block first; of allowed and denied networks the
-//! longest prefix, of equals the allowed; then blocks, then soft blocks. Denials by the threshold yield to every allowance,
-//! so the plan leaves those out that an allowance holds.
+//! The actuator's order of decision is that of [`crate::decide::Verdict`]: never-block first; of allowed and
+//! denied networks the longest prefix, of equals the allowed; then blocks, then soft blocks. Denials by the
+//! threshold yield to every allowance, so the plan leaves those out that an allowance holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -262,7 +263,8 @@ fn address_plan(model: &Model, address: IpAddr, now: Timestamp) -> AddressPlan {
     }
 }
 
-/// Whether a denial is not overruled by an allowance regardless of prefix lengths. The threshold denies single addresses.
+/// Whether a denial is not overruled by an allowance regardless of prefix lengths. The threshold denies
+/// single addresses.
 fn is_in_force(model: &Model, network: IpNet, by: DeniedBy, now: Timestamp) -> bool {
     match by {
         DeniedBy::Person => true,

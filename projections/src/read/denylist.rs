@@ -32,8 +32,8 @@ pub struct DenylistRow<'a> {
     pub since: Timestamp,
     /// When it ends; `None`: when a person says so.
     pub until: Option<Timestamp>,
-    /// Which dynamic block of the address it is within the threshold's time, from 1; 0 if it does not count. Of a denial
-    /// by the threshold: how many blocks there were.
+    /// Which dynamic block of the address it is within the threshold's time, from 1; 0 if it does not count.
+    /// Of a denial by the threshold: how many blocks there were.
     pub strikes: u32,
     /// Why.
     pub reason: &'a Reason,
@@ -66,7 +66,8 @@ pub struct AttackReason {
     pub evidence: Evidence,
     /// How often within the rule's window, over all hosts.
     pub count: u32,
-    /// The victim of the packet that tipped it; `None` if the sum over hosts did, so that no single packet was the one.
+    /// The victim of the packet that tipped it; `None` if the sum over hosts did, so that no single packet
+    /// was the one.
     pub victim: Option<IpAddr>,
     /// What the user agent said of itself.
     pub user_agent: Text,

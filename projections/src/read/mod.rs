@@ -1,5 +1,5 @@
-//! Read models: folds of the log that people query. They answer for any `now`, so a row whose time is over is gone before
-//! the log says so.
+//! Read models: folds of the log that people query. They answer for any `now`, so a row whose time is over is
+//! gone before the log says so.
 
 mod attacks;
 mod denylist;

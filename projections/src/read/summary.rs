@@ -147,3 +147,22 @@ impl Canonical for SummaryView {
         latest.put(out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn minutes_and_latest_blocks_are_bounded() {
+        let mut view = SummaryView::default();
+        let start = Timestamp::from_seconds(1_000_000);
+        for minute in 0..3_000 {
+            view.count_attack(AttackKind::Register, start.after(Duration::from_secs(60 * minute)));
+            view.note_block(IpAddr::from([192, 0, 2, 1]), BlockId::default());
+        }
+        assert_eq!(view.minutes.len(), 1_441, "a day and the minute that has begun");
+        assert_eq!(view.latest.len(), MAX_LATEST_BLOCKS);
+    }
+}

@@ -217,7 +217,7 @@ fn check_facts(world: &World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_decision_can_be_written_folded_planned_and_shown(steps in steps()) {

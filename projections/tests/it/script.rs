@@ -11,7 +11,7 @@ use log_format::event::{
 use log_format::ids::HostId;
 use log_format::time::Timestamp;
 use projections::decide::CommandBody;
-use projections::plan::firewall::{FirewallPlan, desired};
+use projections::plan::firewall::{AddressPlan, FirewallChange, FirewallPlan, desired, difference};
 use projections::read::Reason;
 
 use crate::world::{World, administrator, attack, strikes};
@@ -57,6 +57,7 @@ fn obey(world: &mut World, line: &str) -> Vec<String> {
             render(world, &step)
         }
         ["plan"] => plan(&desired(&world.model, world.now), world.now),
+        ["behind"] => behind(&difference(&world.plan, &desired(&world.model, world.now)), world.now),
         ["rows"] => rows(world),
         ["allowed"] => {
             let allowed = world.views.denylist.allowed(world.now);
@@ -213,6 +214,20 @@ fn plan(plan: &FirewallPlan, now: Timestamp) -> Vec<String> {
         .chain(blocked.iter().map(|entry| timed("block", entry)))
         .chain(soft_blocked.iter().map(|entry| timed("soft-block", entry)))
         .collect()
+}
+
+/// What the plan that is kept by changes alone still lacks.
+fn behind(change: &FirewallChange, now: Timestamp) -> Vec<String> {
+    let FirewallChange { addresses, denied, allowed, never_block, sip_ports, mode } = change;
+    assert_eq!((never_block, sip_ports, mode), (&None, &None, &None));
+    let addresses = addresses.iter().map(|(address, plan)| match plan {
+        AddressPlan::Free => format!("{address} free"),
+        AddressPlan::SoftBlocked { until } => format!("{address} soft-block {}", end(Some(*until), now)),
+        AddressPlan::Blocked { until } => format!("{address} block {}", end(Some(*until), now)),
+    });
+    let denied = denied.iter().map(|(network, membership)| format!("deny {network} {membership:?}"));
+    let allowed = allowed.iter().map(|(network, membership)| format!("allow {network} {membership:?}"));
+    addresses.chain(denied).chain(allowed).collect()
 }
 
 fn rows(world: &World) -> Vec<String> {
