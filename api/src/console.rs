@@ -188,3 +188,79 @@ fn media_type(name: &str) -> &'static str {
         Some(_) | None => "application/octet-stream",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Embed)]
+    #[folder = "src/tests/dist"]
+    struct Fixture;
+
+    fn get(path: &str, headers: &[(HeaderName, &'static str)]) -> Response {
+        let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+        serve(&Fixture::get, path, &headers.collect()).unwrap()
+    }
+
+    #[test]
+    fn the_best_accepted_coding_is_sent() {
+        let path = "/assets/app-1a2b3c.js";
+        let mut tags = std::collections::BTreeSet::new();
+        for (accepted, coding) in [
+            ("gzip, deflate, br", Some("br")),
+            ("gzip;q=1.0, br;q=0", Some("gzip")),
+            ("GZIP", Some("gzip")),
+            ("br;q=0.000, zstd", None),
+            ("", None),
+        ] {
+            let response = get(path, &[(ACCEPT_ENCODING, accepted)]);
+            assert_eq!(
+                response.headers().get(CONTENT_ENCODING).map(|value| value.to_str().unwrap()),
+                coding,
+                "{accepted}"
+            );
+            assert_eq!(response.headers()[CACHE_CONTROL], FOR_EVER);
+            assert_eq!(response.headers()[VARY], "accept-encoding");
+            assert_eq!(response.headers()[CONTENT_TYPE], "text/javascript; charset=utf-8");
+            tags.insert(response.headers()[ETAG].clone().to_str().unwrap().to_owned());
+        }
+        assert_eq!(tags.len(), 3, "each coding has its own tag");
+    }
+
+    #[test]
+    fn a_known_file_is_not_sent_again() {
+        let first = get("/theme.js", &[]);
+        assert_eq!(
+            (first.status(), &first.headers()[CACHE_CONTROL]),
+            (StatusCode::OK, &HeaderValue::from_static(ASK_AGAIN))
+        );
+        let tag: &'static str = first.headers()[ETAG].to_str().unwrap().to_owned().leak();
+        let weak: &'static str = format!("\"x\", W/{tag}").leak();
+        for known in [tag, weak] {
+            let again = get("/theme.js", &[(IF_NONE_MATCH, known)]);
+            assert_eq!(
+                (again.status(), &again.headers()[ETAG]),
+                (StatusCode::NOT_MODIFIED, &first.headers()[ETAG])
+            );
+        }
+        assert_eq!(get("/theme.js", &[(IF_NONE_MATCH, "\"other\"")]).status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn only_assets_can_be_missing() {
+        for path in ["/", "/ip/45.143.9.131", "/no/such.js", "/assets", "/theme.js.br"] {
+            assert_eq!(get(path, &[]).headers()[CONTENT_TYPE], "text/html; charset=utf-8", "{path}");
+        }
+        for path in ["/assets/", "/assets/gone.js", "/assets/app-1a2b3c.js.br"] {
+            let error = serve(&Fixture::get, path, &HeaderMap::new()).unwrap_err();
+            assert_eq!(error.code(), "not_found", "{path}");
+        }
+    }
+
+    #[test]
+    fn a_binary_without_console_says_how_to_build_it() {
+        let response = serve(&|_| None, "/blocks", &HeaderMap::new()).unwrap();
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+        assert!(PLACEHOLDER.contains("npm ci"));
+    }
+}

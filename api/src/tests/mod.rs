@@ -1,1 +1,12 @@
-//! x
+//! The API over real connections: real read models, real decisions, real TCP through the accept loop.
+
+mod access;
+mod contract;
+mod files;
+mod hostile;
+mod live;
+mod reads;
+mod world;
+mod writes;
+
+pub(crate) use world::random;
