@@ -6,6 +6,10 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 /** An address that is blocked on every host when the tests begin; without it, the newest one of the dashboard. */
 export const ATTACKER = process.env['PALISADE_ATTACKER'];
 export const HOSTS = Number(process.env['PALISADE_HOSTS'] ?? 3);
+/** How many of them drop packets; the others only watch. */
+export const ENFORCING = Number(process.env['PALISADE_ENFORCING'] ?? HOSTS);
+/** What the console says of a block that is in force everywhere. */
+export const EVERYWHERE = `${ENFORCING} of ${HOSTS}`;
 export const SCREENSHOTS = process.env['PALISADE_SCREENSHOTS'];
 
 /** Where the session of the first sign-in is kept for all tests. */

@@ -1,4 +1,4 @@
-import { ATTACKER, HOSTS } from '../support/environment.ts';
+import { ATTACKER, ENFORCING, EVERYWHERE, HOSTS } from '../support/environment.ts';
 import { expect, picture, test } from '../support/test.ts';
 
 for (const colorScheme of ['light', 'dark'] as const) {
@@ -6,7 +6,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
     const page = await watch.open('/', { colorScheme });
     const blocks = page.getByRole('table', { name: 'Latest blocks' });
     const row = ATTACKER === undefined ? blocks.getByRole('row').last() : blocks.getByRole('row').filter({ hasText: ATTACKER });
-    await expect(row).toContainText(`${HOSTS} of ${HOSTS}`);
+    await expect(row).toContainText(EVERYWHERE);
     await expect(row).toContainText(/REGISTER|OPTIONS|INVITE/);
     await expect(page.getByRole('list', { name: 'Hosts' }).getByRole('listitem')).toHaveCount(HOSTS);
     await expect(page.getByRole('list', { name: 'Hosts' })).toContainText('Leader');
@@ -15,6 +15,12 @@ for (const colorScheme of ['light', 'dark'] as const) {
     await picture(page, `dashboard-${colorScheme}`);
   });
 }
+
+test('hosts that only watch are named, with the reason', async ({ watch }) => {
+  const page = await watch.open('/');
+  await expect(page.getByRole('list', { name: 'Hosts' }).getByText('blocking')).toHaveCount(ENFORCING);
+  await expect(page.getByText(/only watch(es)?:$/)).toHaveCount(ENFORCING < HOSTS ? 1 : 0);
+});
 
 test('the number of blocked addresses leads to their list, and the new heading has the focus', async ({ watch }) => {
   const page = await watch.open('/');

@@ -1,6 +1,6 @@
 /** The client of the public HTTP API: the console has no other way to the host. */
 
-import type { Block, Cluster, Page, Session, Summary } from './dto';
+import type { Block, Blocked, Cluster, Page, PostBlock, Session, Summary, Written } from './dto';
 import { Problem, readProblem } from './problem';
 import { words } from '../words';
 
@@ -89,15 +89,7 @@ export interface BlocksQuery {
 export const blocks = (params: BlocksQuery, signal?: AbortSignal) =>
   send<Page<Block>>('GET', `/blocks${query({ ...params })}`, signal ? { signal } : {});
 
-export interface NewBlock {
-  address: string;
-  seconds: number;
-  note: string;
-  confirm?: true;
-}
+export const block = (wish: PostBlock, key: string) =>
+  send<Blocked>('POST', '/blocks', { body: wish, headers: { 'idempotency-key': key } });
 
-export const block = (wish: NewBlock, key: string) =>
-  send<{ block_id: string; log_index: number }>('POST', '/blocks', { body: wish, headers: { 'idempotency-key': key } });
-
-export const unblock = (address: string) =>
-  send<{ log_index: number }>('DELETE', `/blocks/${encodeURIComponent(address)}`);
+export const unblock = (address: string) => send<Written>('DELETE', `/blocks/${encodeURIComponent(address)}`);

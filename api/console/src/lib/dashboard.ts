@@ -61,7 +61,7 @@ function withAttack(summary: Summary, attack: Attack): Summary {
       total: summary.attacks.total + 1,
     },
     attacks_per_minute: minutes,
-    by_type: { ...summary.by_type, [attack.type]: (summary.by_type[attack.type] ?? 0) + 1 },
+    by_type: { ...summary.by_type, [attack.type]: summary.by_type[attack.type] + 1 },
     latest_attacks: [attack, ...summary.latest_attacks].slice(0, LATEST),
   };
 }

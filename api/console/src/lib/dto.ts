@@ -1,80 +1,28 @@
-/** What the API answers with, as the browser receives it. Times are RFC 3339 text. */
+/** What the API answers with: names for the types that `npm run types` makes from the API's own description. */
 
-export type AttackType = 'REGISTER' | 'OPTIONS' | 'INVITE' | 'TFTP' | 'DNS' | 'OTHER';
+import type { components } from '$openapi';
+
+type Schemas = components['schemas'];
+
+export type Session = Schemas['Session'];
+export type Summary = Schemas['Summary'];
+export type Block = Schemas['Block'];
+export type Attack = Schemas['Attack'];
+export type Cluster = Schemas['Cluster'];
+export type Host = Schemas['Host'];
+export type Written = Schemas['Written'];
+export type Blocked = Schemas['Blocked'];
+export type PostBlock = Schemas['PostBlock'];
+
+export type AttackType = Attack['type'];
+export type Rule = Attack['rule'];
+export type Evidence = Attack['evidence'];
+export type Sanction = Block['sanction'];
+export type Role = Host['role'];
+export type FirewallMode = Host['firewall']['mode'];
+
+/** The order in which people choose from them. */
 export const ATTACK_TYPES: readonly AttackType[] = ['REGISTER', 'OPTIONS', 'INVITE', 'TFTP', 'DNS', 'OTHER'];
-
-export interface Session {
-  name: string;
-  csrf_token: string | null;
-  expires_at: string | null;
-  host: string;
-  version: string;
-}
-
-export interface Block {
-  /** A denied network is written as one: `203.0.113.0/24`. */
-  address: string;
-  /** Null for an entry of the denylist. */
-  block_id: string | null;
-  since: string;
-  /** Null: until a person says otherwise. */
-  until: string | null;
-  sanction: string;
-  scope: string;
-  type: string | null;
-  rule: string | null;
-  evidence: string | null;
-  user_agent: string | null;
-  known_user_agent: boolean;
-  count: number;
-  victim: string | null;
-  strikes: number;
-  threshold: number;
-  by: string | null;
-  note: string | null;
-  log_index: number;
-  /** Ids of the hosts whose kernel holds it. */
-  enforced_on: string[];
-}
-
-export interface Attack {
-  id: string;
-  at: string;
-  accepted_at: string;
-  source: string;
-  source_port: number;
-  victim: string;
-  victim_port: number;
-  type: string;
-  rule: string;
-  evidence: string;
-  sanction: string;
-  user_agent: string | null;
-  known_user_agent: boolean;
-  count: number;
-  host: { id: string; name: string };
-  log_index: number;
-}
-
-export interface BlockedNow {
-  dynamic: number;
-  soft: number;
-  denied: number;
-  provisional: number;
-}
-
-export interface Summary {
-  as_of: number;
-  now: string;
-  mode: string;
-  attacks: { last_hour: number; last_24_hours: number; total: number };
-  blocked_now: BlockedNow;
-  /** Oldest first; the last one is the current minute. */
-  attacks_per_minute: number[];
-  by_type: Record<string, number>;
-  latest_blocks: Block[];
-  latest_attacks: Attack[];
-}
 
 export interface Page<Item> {
   items: Item[];
@@ -83,41 +31,10 @@ export interface Page<Item> {
   now: string;
 }
 
-export type Role = 'leader' | 'follower' | 'candidate' | 'pre-candidate' | 'learner' | 'unknown';
-export type FirewallMode = 'enforcing' | 'watch-only' | 'failing' | 'unknown';
-
-export interface Host {
-  id: string;
-  name: string;
-  address: string | null;
-  role: Role;
-  status: 'active' | 'inactive' | 'unknown';
-  last_heard_ms: number | null;
-  applied: number | null;
-  commit: number | null;
-  lag: number | null;
-  /** Up to which log index its kernel does what the log says. */
-  enforced: number | null;
-  /** The reason is empty while it enforces. */
-  firewall: { mode: FirewallMode; reason: string };
-  sensor: { source: string } | null;
-  version: string;
-  this: boolean;
-}
-
-export interface Cluster {
-  cluster_id: string;
-  leader: string | null;
-  term: number;
-  commit: number;
-  applied: number;
-  as_of: number;
-  hosts: Host[];
-}
-
+/** The description of the API has words, not schemas, for what only the stream says. */
 export interface Release {
   address: string;
-  cause: string;
+  cause: 'expired' | 'manual';
   log_index: number;
 }
 

@@ -1,3 +1,5 @@
+import { words } from '../words';
+
 /** An answer of the API that is an error (RFC 9457), or no answer at all. */
 export class Problem extends Error {
   override readonly name = 'Problem';
@@ -6,7 +8,6 @@ export class Problem extends Error {
     readonly status: number,
     readonly code: string,
     detail: string,
-    readonly requestId: string | null = null,
     readonly retryAfterSeconds: number | null = null,
   ) {
     super(detail);
@@ -17,11 +18,10 @@ export async function readProblem(response: Response): Promise<Problem> {
   const retryAfter = Number(response.headers.get('retry-after'));
   const body = (await response.json().catch(() => ({}))) as Record<string, unknown>;
   const text = (name: string): string | null => (typeof body[name] === 'string' ? body[name] : null);
-  return new Problem(
-    response.status,
-    text('code') ?? `http_${response.status}`,
-    text('detail') ?? text('title') ?? `HTTP ${response.status}`,
-    text('request_id'),
-    retryAfter > 0 ? retryAfter : null,
-  );
+  const code = text('code') ?? `http_${response.status}`;
+  const said = words.failure.byCode[code] ?? text('detail') ?? text('title') ?? `HTTP ${response.status}`;
+  const id = text('request_id');
+  // Our own fault: the id leads to the host's log.
+  const detail = response.status === 500 && id !== null ? `${said} (${words.failure.requestId(id)})` : said;
+  return new Problem(response.status, code, detail, retryAfter > 0 ? retryAfter : null);
 }

@@ -66,6 +66,8 @@ export function sampleHost(change: Partial<Host> = {}): Host {
     firewall: { mode: 'enforcing', reason: '' },
     sensor: null,
     version: '0.1.0',
+    kernel: '6.1.0',
+    clock_offset_ms: 0,
     this: false,
     ...change,
   };
@@ -79,7 +81,7 @@ export function sampleSummary(change: Partial<Summary> = {}): Summary {
     attacks: { last_hour: 1, last_24_hours: 2, total: 3 },
     blocked_now: { dynamic: 1, soft: 0, denied: 0, provisional: 0 },
     attacks_per_minute: Array<number>(60).fill(0),
-    by_type: { REGISTER: 3 },
+    by_type: { REGISTER: 3, OPTIONS: 0, INVITE: 0, TFTP: 0, DNS: 0, OTHER: 0 },
     latest_blocks: [],
     latest_attacks: [],
     ...change,

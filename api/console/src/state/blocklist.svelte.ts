@@ -86,7 +86,8 @@ export class BlocklistPage {
   }
 
   #receive(event: LiveEvent): void {
-    if (event.kind === 'hello' || event.kind === 'resync') void this.catchUp();
+    const isGap = event.kind === 'resync' || (event.kind === 'hello' && event.data.as_of > (this.list?.asOf ?? 0));
+    if (isGap) void this.catchUp();
     if (event.kind === 'block' || event.kind === 'denied') releases.forget(event.data.address);
     if (!live.paused) this.#apply(event);
   }
@@ -121,7 +122,8 @@ export class BlocklistPage {
     try {
       const page = await api.blocks({ ...view, as_of: asOf }, request.signal);
       live.heard(page.as_of);
-      this.list = fromPage(page);
+      // What was new before is still new on another page of the same moment.
+      this.list = { ...fromPage(page), fresh: asOf === undefined ? [] : (this.list?.fresh ?? []) };
       this.#shown = view;
       this.problem = null;
       this.turning = false;

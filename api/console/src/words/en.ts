@@ -1,5 +1,7 @@
 /** Every sentence of the console, in English. Another language is another object of the type {@link Words}. */
 
+import type { Evidence, Rule, Sanction } from '../lib/dto';
+
 const count = new Intl.NumberFormat('en');
 const plural = new Intl.PluralRules('en');
 
@@ -175,7 +177,6 @@ export const en = {
     onHostsTitle: (names: string) => (names === '' ? 'On no host' : `On ${names}`),
     unblocking: (n: number, of: number) => `unblocking… ${count.format(n)}\u00a0of\u00a0${count.format(of)}\u00a0hosts`,
     unblockingFirst: 'unblocking…',
-    by: (name: string) => `by ${name}`,
     byHand: 'by hand',
     notApplicable: 'not applicable',
     page: (page: number, of: number) => `Page ${count.format(page)} of ${count.format(of)}`,
@@ -211,6 +212,8 @@ export const en = {
     busy: 'Blocking…',
     cancel: 'Cancel',
     lockOut: 'Block it all the same',
+    lockOutWarning: (address: string) =>
+      `${address} is the address from which you are connected. Blocking it can cut you off from this console.`,
     durations: [
       { seconds: 600, text: '10 minutes' },
       { seconds: 3600, text: '1 hour' },
@@ -223,27 +226,25 @@ export const en = {
   rules: {
     'bad-registrations': 'rejected registrations',
     'blocked-user-agent': 'blocked user agent',
-  } as Record<string, string>,
+  } satisfies Record<Rule, string>,
 
   evidence: {
     unproven: 'unproven',
     proven: 'proven',
     corroborated: 'corroborated',
-  } as Record<string, string>,
+  } satisfies Record<Evidence, string>,
 
   evidenceTitle: {
     unproven: 'The sender could have been forged',
     proven: 'The sender answered what only its address was sent',
     corroborated: 'Proven, and confirmed by a second victim, host or block',
-  } as Record<string, string>,
+  } satisfies Record<Evidence, string>,
 
   sanctions: {
-    observe: 'only noted',
-    shape: 'rate limited',
     'soft-block': 'soft block',
     block: 'block',
     permanent: 'denied',
-  } as Record<string, string>,
+  } satisfies Record<Sanction, string>,
 
   address: {
     copy: (address: string) => `Copy ${address}`,
@@ -263,7 +264,13 @@ export const en = {
 
   failure: {
     unreachable: 'This host does not answer.',
-    requestId: (id: string) => `Request ${id}`,
+    requestId: (id: string) => `request ${id}`,
+    /** Where the API speaks to programs, the console speaks to people. Any other code has a good sentence of its own. */
+    byCode: {
+      no_leader: 'The cluster has no leader just now. Nothing was changed; try again in a few seconds.',
+      outcome_unknown: 'The host cannot tell whether that took effect. Trying again is safe.',
+      busy: 'This host is busy. Nothing was changed; try again.',
+    } as Record<string, string | undefined>,
   },
 
   time: {
