@@ -1,4 +1,12 @@
-//! Host.
+//! The host process as a library: composition and actuators, no rules.
+//!
+//! `node` is one host as a pure object; `runtime` is the shell that drives it; `actuators` change the world; `cli` is the
+//! command line; `demo` makes the traffic that shows it all. Rules live in `projections` and `sensors`.
 
-pub mod demo;
 pub mod actuators;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod node;
+pub mod provision;
+pub mod runtime;

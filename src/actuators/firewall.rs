@@ -343,6 +343,26 @@ impl Firewall {
     }
 }
 
+/// What a firewall of this process could do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Capability {
+    /// Blocks would reach the kernel.
+    Enforces {
+        /// The version of `nft`.
+        nft: String,
+    },
+    /// Nothing could be dropped.
+    Watches(WatchReason),
+}
+
+/// Looks at what this process could do, and changes nothing.
+pub fn doctor() -> Result<Capability, FirewallError> {
+    if !privilege::may_administer().map_err(FirewallError::Capabilities)? {
+        return Ok(Capability::Watches(WatchReason::NoCapability));
+    }
+    Ok(Capability::Enforces { nft: nft::version()? })
+}
+
 /// Why the SIP ports could not be changed.
 #[derive(Debug, thiserror::Error)]
 pub enum SetPortsError {

@@ -6,7 +6,7 @@ use std::io;
 use netlink_sys::{Socket, SocketAddr};
 
 use super::parse::{Attributes, Body, Malformed, Message, Messages};
-use super::wire::{Answer, ElementStep, Encoder, Place, Verb};
+use super::wire::{Answer, ElementStep, Encoder, Place, Verb, attribute};
 
 /// `NETLINK_NETFILTER`
 const PROTOCOL: isize = 12;
@@ -94,6 +94,7 @@ enum Ending {
 pub(super) struct Netlink {
     socket: Socket,
     sequence: u32,
+    commits: u32,
     request: Encoder,
     answer: Vec<u8>,
 }
@@ -110,6 +111,7 @@ impl Netlink {
         Ok(Self {
             socket,
             sequence: 0,
+            commits: 0,
             request: Encoder::default(),
             answer: Vec::with_capacity(DATAGRAM_BYTES),
         })
@@ -147,6 +149,18 @@ impl Netlink {
             }
             Reply::Overflow => Err(NetlinkError::Silent),
         }
+    }
+
+    /// How often anybody but this socket has changed the rules of the namespace, up to a constant: the same number twice
+    /// says that nobody did in between.
+    pub(super) fn foreign_changes(&mut self) -> Result<u32, NetlinkError> {
+        let mut generation = None;
+        self.ask(
+            |request, sequence| request.get_generation(sequence),
+            &mut |attributes| generation = attributes.number(attribute::GENERATION),
+        )?;
+        let generation = generation.ok_or(NetlinkError::Silent)?;
+        Ok(generation.wrapping_sub(self.commits))
     }
 
     /// Reads one table's attributes.
@@ -285,7 +299,10 @@ where {
         }
         match (reasons.is_empty(), acknowledged) {
             (false, _) => Ok(Reply::Refused(reasons)),
-            (true, true) => Ok(Reply::Committed),
+            (true, true) => {
+                self.commits = self.commits.wrapping_add(1);
+                Ok(Reply::Committed)
+            }
             (true, false) => Err(NetlinkError::Silent),
         }
     }

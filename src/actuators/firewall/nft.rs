@@ -51,10 +51,7 @@ pub enum NftError {
 
 /// Runs a script as one transaction.
 pub(super) fn run(script: &str) -> Result<(), NftError> {
-    let program = PROGRAMS
-        .into_iter()
-        .find(|program| fs::metadata(program).is_ok_and(|file| file.is_file()))
-        .ok_or(NftError::Missing)?;
+    let program = program()?;
     let failed = |source| NftError::Run { program, source };
     let mut child = Command::new(program)
         .args(["-f", "-"])
@@ -75,6 +72,19 @@ pub(super) fn run(script: &str) -> Result<(), NftError> {
         return written.map_err(failed);
     }
     Err(NftError::Refused { program, status, complaint: complaint(child) })
+}
+
+/// What the program says of its version.
+pub(super) fn version() -> Result<String, NftError> {
+    let program = program()?;
+    let said = Command::new(program).arg("--version").env_clear().current_dir("/").output();
+    let said = said.map_err(|source| NftError::Run { program, source })?;
+    Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned())
+}
+
+fn program() -> Result<&'static str, NftError> {
+    let is_there = |program: &&str| fs::metadata(program).is_ok_and(|file| file.is_file());
+    PROGRAMS.into_iter().find(is_there).ok_or(NftError::Missing)
 }
 
 /// Hands the script over and closes the pipe: the program begins when it has read everything.

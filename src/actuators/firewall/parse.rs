@@ -119,7 +119,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// A number of four bytes.
-    fn number(self, kind: u16) -> Option<u32> {
+    pub(super) fn number(self, kind: u16) -> Option<u32> {
         Some(u32::from_be_bytes(*self.value(kind)?.first_chunk()?))
     }
 

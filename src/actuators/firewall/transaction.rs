@@ -1,14 +1,14 @@
 //! Wishes about single elements, brought to the kernel whatever it holds already.
 //!
-//! A transaction holds as a whole or not at all, and the kernel names every step that it refused. So a wish is first
-//! sent in its cheapest form; a refused step changes its form, and the transaction goes again:
+//! A transaction holds as a whole or not at all, and the kernel names every step that it refused. A transaction that
+//! fails costs about 20 ms, for the kernel waits for its readers before it forgets it: a thousand times a success. So
+//! the forms for elements that may be there cannot fail: what is touched first (added, if it is not there) can be
+//! removed. A refusal after all changes the form, and the transaction goes again:
 //!
 //! ```text
-//!   Add ───── exists ────> Replace (remove, then add: the time is set anew)
-//!    ^                        │
-//!    └────── not there ───────┘          (it ran out in between)
-//!   Add, Replace ── full ──> Left
-//!   Remove ── not there ───> Done
+//!   Add  (add)                ── exists ──> Put
+//!   Put  (touch, remove, add) ── full ────> Left
+//!   Gone (touch, remove)      ── full ────> Remove ── not there ──> Done
 //! ```
 
 use std::time::Duration;
@@ -18,8 +18,8 @@ use super::ranges::Range;
 use super::sets::{Holds, SetId};
 use super::wire::{ElementStep, Place, Step};
 
-/// Wishes of one transaction: two steps of the longest form stay below the 208 KiB that a socket sends at once.
-const MAX_WISHES: usize = 800;
+/// Wishes of one transaction: three steps of at most 128 bytes each stay below the 208 KiB that a socket sends at once.
+const MAX_WISHES: usize = 500;
 /// How often a transaction goes again: once per form, and again for elements that run out in between.
 const MAX_ROUNDS: u32 = 6;
 
@@ -37,31 +37,33 @@ pub(super) struct Wish {
 /// What is wanted of an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Want {
-    /// It is there, with this time from now on.
-    Present {
+    /// It is there, and as far as known was not before.
+    Added {
         /// When the kernel forgets it.
         timeout: Option<Duration>,
     },
-    /// It is known to be there and gets this time from now on.
-    Renewed {
+    /// It is there with this time from now on, and may have been before.
+    Put {
         /// When the kernel forgets it.
         timeout: Option<Duration>,
     },
     /// It is not there.
-    Absent,
+    Gone,
 }
 
-/// What became of wishes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    /// Elements that are new.
-    pub(super) added: usize,
-    /// Elements whose time was set anew.
-    pub(super) renewed: usize,
-    /// Elements that are gone.
-    pub(super) removed: usize,
-    /// Wishes for which their set has no room.
-    pub(super) full: Vec<Wish>,
+/// What became of a wish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The element is new.
+    Added,
+    /// The element's time was set anew.
+    Renewed,
+    /// The element is gone.
+    Removed,
+    /// There was nothing to do.
+    Nothing,
+    /// The set has no room.
+    Full,
 }
 
 /// Why wishes could not be brought to the kernel.
@@ -91,37 +93,38 @@ pub enum TransactionError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Add { timeout: Option<Duration> },
-    Replace { timeout: Option<Duration> },
+    Put { timeout: Option<Duration> },
+    Gone,
     Remove,
     Done,
     Left,
 }
 
-/// Brings wishes to the kernel. Several about one element are granted in their order.
+/// Brings wishes to the kernel; returns what became of each, in their order.
 pub(super) fn settle(
     netlink: &mut Netlink,
     place: Place<'_>,
     wishes: &[Wish],
-) -> Result<Tally, TransactionError> {
-    let mut tally = Tally::default();
+) -> Result<Vec<Outcome>, TransactionError> {
+    let mut outcomes = Vec::with_capacity(wishes.len());
     for some in wishes.chunks(MAX_WISHES) {
-        settle_some(netlink, place, some, &mut tally)?;
+        settle_some(netlink, place, some, &mut outcomes)?;
     }
-    Ok(tally)
+    Ok(outcomes)
 }
 
 fn settle_some(
     netlink: &mut Netlink,
     place: Place<'_>,
     wishes: &[Wish],
-    tally: &mut Tally,
+    outcomes: &mut Vec<Outcome>,
 ) -> Result<(), TransactionError> {
     let mut forms: Vec<Form> = wishes.iter().map(|wish| first_form(wish.want)).collect();
     for _ in 0..MAX_ROUNDS {
         let (steps, owners) = steps(wishes, &forms);
         match netlink.transact(place, &steps)? {
             Reply::Committed => {
-                count(wishes, &forms, tally);
+                outcomes.extend(forms.iter().map(|form| outcome(*form)));
                 return Ok(());
             }
             Reply::Refused(reasons) => {
@@ -138,8 +141,8 @@ fn settle_some(
                 if left.is_empty() {
                     return Err(TransactionError::Unsettled);
                 }
-                settle_some(netlink, place, left, tally)?;
-                return settle_some(netlink, place, right, tally);
+                settle_some(netlink, place, left, outcomes)?;
+                return settle_some(netlink, place, right, outcomes);
             }
         }
     }
@@ -148,27 +151,35 @@ fn settle_some(
 
 const fn first_form(want: Want) -> Form {
     match want {
-        Want::Present { timeout } => Form::Add { timeout },
-        Want::Renewed { timeout } => Form::Replace { timeout },
-        Want::Absent => Form::Remove,
+        Want::Added { timeout } => Form::Add { timeout },
+        Want::Put { timeout } => Form::Put { timeout },
+        Want::Gone => Form::Gone,
     }
 }
 
-/// The form after a refusal.
+const fn outcome(form: Form) -> Outcome {
+    match form {
+        Form::Add { .. } => Outcome::Added,
+        Form::Put { .. } => Outcome::Renewed,
+        Form::Gone | Form::Remove => Outcome::Removed,
+        Form::Done => Outcome::Nothing,
+        Form::Left => Outcome::Full,
+    }
+}
+
+/// The form after a refusal. A wish that is decided may be refused again, for its other steps.
 fn next_form(set: SetId, form: Form, number: i32) -> Result<Form, TransactionError> {
     match (form, number) {
         (Form::Add { timeout }, errno::EXISTS) => match set.holds() {
-            Holds::TimedAddresses => Ok(Form::Replace { timeout }),
-            Holds::Addresses => Ok(Form::Done),
+            Holds::TimedAddresses | Holds::Addresses => Ok(Form::Put { timeout }),
             Holds::Ranges => Err(refused(set, number)),
         },
-        (Form::Add { .. }, errno::NOT_FOUND) => Err(TransactionError::NoSet(set.name())),
-        (Form::Replace { timeout }, errno::NOT_FOUND) => Ok(Form::Add { timeout }),
-        (Form::Remove, errno::NOT_FOUND) => Ok(Form::Done),
-        (Form::Add { .. } | Form::Replace { .. } | Form::Left, errno::FULL) => Ok(Form::Left),
-        (Form::Add { .. } | Form::Replace { .. } | Form::Remove | Form::Done | Form::Left, _) => {
-            Err(refused(set, number))
-        }
+        (Form::Add { .. } | Form::Put { .. }, errno::NOT_FOUND) => Err(TransactionError::NoSet(set.name())),
+        (Form::Add { .. } | Form::Put { .. }, errno::FULL) => Ok(Form::Left),
+        (Form::Gone, errno::FULL) => Ok(Form::Remove),
+        (Form::Gone | Form::Remove, errno::NOT_FOUND) => Ok(Form::Done),
+        (Form::Done | Form::Left, _) => Ok(form),
+        (Form::Add { .. } | Form::Put { .. } | Form::Gone | Form::Remove, _) => Err(refused(set, number)),
     }
 }
 
@@ -182,30 +193,28 @@ fn steps(wishes: &[Wish], forms: &[Form]) -> (Vec<ElementStep>, Vec<usize>) {
     let mut owners = Vec::with_capacity(wishes.len());
     for (owner, (wish, form)) in wishes.iter().zip(forms).enumerate() {
         let Wish { set, range, want: _ } = *wish;
-        let step = |step| ElementStep { set, range, step };
-        match *form {
-            Form::Add { timeout } => steps.push(step(Step::Add { timeout })),
-            Form::Replace { timeout } => {
-                steps.push(step(Step::Remove));
-                steps.push(step(Step::Add { timeout }));
-            }
-            Form::Remove => steps.push(step(Step::Remove)),
-            Form::Done | Form::Left => {}
-        }
+        let those = form_steps(set, *form);
+        steps.extend(those.into_iter().flatten().map(|step| ElementStep { set, range, step }));
         owners.resize(steps.len(), owner);
     }
     (steps, owners)
 }
 
-fn count(wishes: &[Wish], forms: &[Form], tally: &mut Tally) {
-    for (wish, form) in wishes.iter().zip(forms) {
-        match form {
-            Form::Add { .. } => tally.added = tally.added.saturating_add(1),
-            Form::Replace { .. } => tally.renewed = tally.renewed.saturating_add(1),
-            Form::Remove => tally.removed = tally.removed.saturating_add(1),
-            Form::Done => {}
-            Form::Left => tally.full.push(*wish),
+/// The steps of one wish. A set of ranges is always known exactly, so nothing in it is touched.
+const fn form_steps(set: SetId, form: Form) -> [Option<Step>; 3] {
+    match (form, set.holds()) {
+        (Form::Put { timeout }, Holds::TimedAddresses) => {
+            [Some(Step::Touch), Some(Step::Remove), Some(Step::Add { timeout })]
         }
+        (Form::Put { .. }, Holds::Addresses) => [Some(Step::Touch), None, None],
+        (Form::Add { timeout }, _) | (Form::Put { timeout }, Holds::Ranges) => {
+            [Some(Step::Add { timeout }), None, None]
+        }
+        (Form::Gone, Holds::TimedAddresses | Holds::Addresses) => {
+            [Some(Step::Touch), Some(Step::Remove), None]
+        }
+        (Form::Gone, Holds::Ranges) | (Form::Remove, _) => [Some(Step::Remove), None, None],
+        (Form::Done | Form::Left, _) => [None, None, None],
     }
 }
 
@@ -216,6 +225,7 @@ mod tests {
 
     const TIMEOUT: Option<Duration> = Some(Duration::from_secs(1));
     const BLOCKED: SetId = SetId::new(List::Blocked, Family::V4);
+    const NETS: SetId = SetId::new(List::DeniedNets, Family::V4);
 
     fn after(form: Form, number: i32) -> Option<Form> {
         next_form(BLOCKED, form, number).ok()
@@ -223,37 +233,43 @@ mod tests {
 
     #[test]
     fn a_refused_step_takes_the_form_that_the_kernel_asks_for() {
-        let (add, replace) = (Form::Add { timeout: TIMEOUT }, Form::Replace { timeout: TIMEOUT });
-        assert_eq!(after(add, errno::EXISTS), Some(replace));
-        assert_eq!(after(replace, errno::NOT_FOUND), Some(add));
-        assert_eq!(after(Form::Remove, errno::NOT_FOUND), Some(Form::Done));
+        let (add, put) = (Form::Add { timeout: TIMEOUT }, Form::Put { timeout: TIMEOUT });
+        assert_eq!(after(add, errno::EXISTS), Some(put));
         assert_eq!(after(add, errno::FULL), Some(Form::Left));
-        assert_eq!(after(replace, errno::FULL), Some(Form::Left));
+        assert_eq!(after(put, errno::FULL), Some(Form::Left));
+        assert_eq!(after(Form::Left, errno::NOT_FOUND), Some(Form::Left));
+        assert_eq!(after(Form::Gone, errno::FULL), Some(Form::Remove));
+        assert_eq!(after(Form::Remove, errno::NOT_FOUND), Some(Form::Done));
         assert_eq!(after(add, errno::NOT_FOUND), None);
+        assert_eq!(after(put, errno::NOT_FOUND), None);
         assert_eq!(after(add, 12), None);
     }
 
     #[test]
-    fn what_stays_for_good_is_not_replaced() {
-        let add = Form::Add { timeout: None };
-        let denied = SetId::new(List::Denied, Family::V6);
-        assert_eq!(next_form(denied, add, errno::EXISTS).ok(), Some(Form::Done));
-        let nets = SetId::new(List::DeniedNets, Family::V4);
-        assert!(next_form(nets, add, errno::EXISTS).is_err());
+    fn a_range_that_meets_another_is_an_error() {
+        assert!(next_form(NETS, Form::Add { timeout: None }, errno::EXISTS).is_err());
     }
 
     #[test]
-    fn both_steps_of_a_replacement_belong_to_one_wish() {
+    fn all_steps_of_a_wish_belong_to_it() {
         let range = Range { first: 1, last: 1 };
         let wish = |want| Wish { set: BLOCKED, range, want };
         let wishes = [
-            wish(Want::Absent),
-            wish(Want::Renewed { timeout: TIMEOUT }),
-            wish(Want::Present { timeout: TIMEOUT }),
+            wish(Want::Gone),
+            wish(Want::Put { timeout: TIMEOUT }),
+            wish(Want::Added { timeout: TIMEOUT }),
         ];
         let forms: Vec<Form> = wishes.iter().map(|wish| first_form(wish.want)).collect();
         let (steps, owners) = steps(&wishes, &forms);
-        assert_eq!(owners, [0, 1, 1, 2]);
-        assert_eq!(steps.len(), 4);
+        assert_eq!(owners, [0, 0, 1, 1, 1, 2]);
+        assert_eq!(steps.len(), owners.len());
+    }
+
+    #[test]
+    fn what_stays_for_good_is_not_taken_out_to_be_put_back() {
+        let put = Form::Put { timeout: None };
+        let denied = SetId::new(List::Denied, Family::V6);
+        assert_eq!(form_steps(denied, put), [Some(Step::Touch), None, None]);
+        assert_eq!(form_steps(NETS, Form::Gone), [Some(Step::Remove), None, None]);
     }
 }

@@ -50,6 +50,8 @@ pub(super) enum Verb {
     GetElement = 13,
     /// `NFT_MSG_DELSETELEM`
     DeleteElement = 14,
+    /// `NFT_MSG_GETGEN`
+    GetGeneration = 16,
     /// `NFT_MSG_GETOBJ`
     GetObject = 19,
 }
@@ -76,6 +78,8 @@ const CREATE: u16 = 0x400;
 pub(super) mod attribute {
     /// `NFTA_TABLE_NAME`, `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE`, `NFTA_SET_TABLE`, `NFTA_SET_ELEM_LIST_TABLE`, `NFTA_OBJ_TABLE`
     pub(crate) const TABLE: u16 = 1;
+    /// `NFTA_GEN_ID`
+    pub(crate) const GENERATION: u16 = 1;
     /// `NFTA_TABLE_USERDATA`
     pub(crate) const TABLE_USERDATA: u16 = 6;
     /// `NFTA_CHAIN_NAME`
@@ -154,6 +158,8 @@ pub(super) enum Step {
         /// When the kernel forgets it again.
         timeout: Option<Duration>,
     },
+    /// Add it without a time, unless it is there.
+    Touch,
     /// Remove it; refused if it is not there.
     Remove,
 }
@@ -217,6 +223,7 @@ impl Encoder {
     pub(super) fn element(&mut self, place: Place<'_>, change: ElementStep, sequence: u32, answer: Answer) {
         let (verb, flags, timeout) = match change.step {
             Step::Add { timeout } => (Verb::NewElement, CREATE | EXCLUSIVE, timeout),
+            Step::Touch => (Verb::NewElement, CREATE, None),
             Step::Remove => (Verb::DeleteElement, 0, None),
         };
         let begun = self.begin(verb.number(), REQUEST | flags | flag(answer), sequence);
@@ -249,6 +256,13 @@ impl Encoder {
         let begun = self.begin(Verb::GetTable.number(), REQUEST | ACK, sequence);
         self.generic(place.family.number(), 0);
         self.text(attribute::TABLE, place.table);
+        self.end_message(begun);
+    }
+
+    /// Asks how often the rules of this namespace were changed.
+    pub(super) fn get_generation(&mut self, sequence: u32) {
+        let begun = self.begin(Verb::GetGeneration.number(), REQUEST | ACK, sequence);
+        self.generic(0, 0);
         self.end_message(begun);
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Each sends at a chosen pace, listens meanwhile, and tells how much was answered: an attacker that is blocked sees
 //! its answers stop. Message layouts, with the marks that survive a change of the agent's name, are in [`layout`];
-//! [`guess`], [`enumerate`] and [`scan`] decide what comes next; [`exchange`] is the socket and the count.
+//! [`guess`], [`enumerate`] and [`scan`] decide what comes next; `exchange` is the socket and the count.
 //!
 //! They exist to be caught: they send to the targets in their options and nowhere else, and find nothing that the
 //! registrar beside them does not hand out.

@@ -1,0 +1,132 @@
+//! `palisade block`, `palisade blocks` and `palisade unblock`.
+
+use std::net::IpAddr;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Failure, Format, Host, ask};
+
+/// Seconds of a block or an allowance at most, so that a slip of the keyboard is caught here.
+const MAX_SECONDS: u64 = 10 * 365 * 86_400;
+
+#[derive(Args)]
+pub(super) struct Block {
+    /// The address, IPv4 or IPv6
+    address: IpAddr,
+    /// How long: 90s, 15m, 1h, 7d [default: the cluster's first block time]
+    #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
+    duration: Option<u64>,
+    /// Why, for whoever looks later
+    #[arg(long, default_value = "")]
+    note: String,
+    #[command(flatten)]
+    host: Host,
+}
+
+#[derive(Args)]
+pub(super) struct Unblock {
+    /// The address, IPv4 or IPv6
+    address: IpAddr,
+    /// Also never block it for this long: 90s, 15m, 1h, 7d
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    allow_for: Option<u64>,
+    #[command(flatten)]
+    host: Host,
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    /// How to print
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    #[command(flatten)]
+    host: Host,
+}
+
+/// Rows asked for: the longest page that the API gives.
+const PAGE: u32 = 100;
+
+pub(super) fn list(arguments: &List) -> Result<(), Failure> {
+    let mut page = 1;
+    let mut shown = 0;
+    loop {
+        let path = format!("/blocks?page={page}&per={PAGE}");
+        let answer = ask(&arguments.host, "GET", &path, None)?;
+        let items = answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+        for block in &items {
+            match arguments.format {
+                Format::Jsonl => println!("{block}"),
+                Format::Text => print_block(block),
+            }
+        }
+        shown += items.len();
+        let total = answer.get("total").and_then(Value::as_u64).unwrap_or_default();
+        if items.is_empty() || total <= u64::try_from(shown).unwrap_or(u64::MAX) {
+            return Ok(());
+        }
+        page += 1;
+    }
+}
+
+fn print_block(block: &Value) {
+    let text = |key: &str| block.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
+    println!(
+        "{:<39} {:<10} {:<8} until {:<27} {}",
+        text("address"),
+        text("sanction"),
+        text("type"),
+        text("until"),
+        text("user_agent"),
+    );
+}
+
+pub(super) fn block(arguments: &Block) -> Result<(), Failure> {
+    let mut body = json!({ "address": arguments.address, "note": arguments.note });
+    if let (Some(seconds), Some(fields)) = (arguments.duration, body.as_object_mut()) {
+        fields.insert("seconds".to_owned(), seconds.into());
+    }
+    let answer = ask(&arguments.host, "POST", "/blocks", Some(&body))?;
+    println!("{} is blocked on every host (log index {})", arguments.address, answer["log_index"]);
+    Ok(())
+}
+
+pub(super) fn unblock(arguments: &Unblock) -> Result<(), Failure> {
+    let allow = arguments.allow_for.map(|seconds| format!("?allow_seconds={seconds}")).unwrap_or_default();
+    let path = format!("/blocks/{}{allow}", arguments.address);
+    let answer = ask(&arguments.host, "DELETE", &path, None)?;
+    println!("{} is free on every host (log index {})", arguments.address, answer["log_index"]);
+    Ok(())
+}
+
+/// Reads `90s`, `15m`, `1h`, `7d` or bare seconds.
+fn seconds(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text.get(digits.len()..).unwrap_or_default() {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        other => return Err(format!("{other:?} is no unit; use s, m, h or d")),
+    };
+    let number: u64 = digits.parse().map_err(|_| "give a number and a unit, such as 15m".to_owned())?;
+    match number.checked_mul(unit) {
+        Some(seconds) if (1..=MAX_SECONDS).contains(&seconds) => Ok(seconds),
+        Some(_) | None => Err("must be between one second and ten years".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        assert_eq!(seconds("90"), Ok(90));
+        assert_eq!(seconds("15m"), Ok(900));
+        assert_eq!(seconds("7d"), Ok(604_800));
+        for wrong in ["", "m", "0s", "5w", "-1h", "99999999999999999999d", "3651d"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The command line as a client of the host's own API: the same doors as the console, opened with the token that the
+//! running host left in its data directory for whoever may read it.
+
+#![expect(clippy::disallowed_methods, reason = "the command line is a shell: it reads files and opens connections")]
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use serde_json::Value;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use crate::config::{Config, ConsoleSecurity};
+use crate::runtime::files::LOCAL_TOKEN;
+
+/// Bytes of an answer that are read at most: a full page of the longest list.
+const MAX_ANSWER: usize = 8 << 20;
+
+/// Where the host's API is, and how to come in.
+pub struct Client {
+    address: SocketAddr,
+    token: String,
+    pinned: Option<CertificateDer<'static>>,
+}
+
+/// An answer of the API.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The body; null if there is none.
+    pub body: Value,
+}
+
+/// Why the API could not be asked.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// The token is not there or may not be read.
+    #[error("read {} (is the host running, and may you read its data?)", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The console's certificate cannot be read.
+    #[error("read certificate {}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls_pki_types::pem::Error,
+    },
+    /// Nobody listens.
+    #[error("connect to {address} (is `palisade serve` running?)")]
+    Connect {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// TLS could not be set up.
+    #[error("set up TLS")]
+    Tls(#[from] rustls::Error),
+    /// The conversation failed.
+    #[error("talk HTTP")]
+    Http(#[from] hyper::Error),
+    /// The request could not be built.
+    #[error("build the request")]
+    Request(#[from] hyper::http::Error),
+    /// The answer is too long or broken off.
+    #[error("read the answer")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Client {
+    /// A client for the host of this configuration.
+    pub fn new(config: &Config) -> Result<Self, ClientError> {
+        let path = config.data.join(LOCAL_TOKEN);
+        let token = std::fs::read_to_string(&path).map_err(|source| ClientError::Token { path, source })?;
+        let certificate = match &config.console.security {
+            ConsoleSecurity::HostCertificate => Some(&config.cluster.certificate),
+            ConsoleSecurity::Files { certificate, .. } => Some(certificate),
+            ConsoleSecurity::PlainOnLoopback => None,
+        };
+        let read = |path: &PathBuf| {
+            CertificateDer::from_pem_file(path)
+                .map_err(|source| ClientError::Certificate { path: path.clone(), source })
+        };
+        let pinned = certificate.map(read).transpose()?;
+        Ok(Self { address: reachable(config.console.listen), token: token.trim().to_owned(), pinned })
+    }
+
+    /// Asks once. `body` is sent as JSON.
+    pub async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, ClientError> {
+        let failed = |source| ClientError::Connect { address: self.address, source };
+        let tcp = TcpStream::connect(self.address).await.map_err(failed)?;
+        let request = self.request(method, path, body)?;
+        match &self.pinned {
+            None => converse(tcp, request).await,
+            Some(certificate) => {
+                let connector = tokio_rustls::TlsConnector::from(Arc::new(pinning(certificate)?));
+                let name = ServerName::from(self.address.ip());
+                converse(connector.connect(name, tcp).await.map_err(failed)?, request).await
+            }
+        }
+    }
+
+    fn request(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Request<Full<Bytes>>, ClientError> {
+        let bytes = body.map(Value::to_string).unwrap_or_default();
+        Ok(Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"))
+            .header("host", self.address.to_string())
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(bytes)))?)
+    }
+}
+
+async fn converse<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, ClientError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let driver = tokio::spawn(connection);
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(ClientError::Body)?;
+    driver.abort();
+    let body = serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null);
+    Ok(Answer { status: StatusCode::as_u16(&status), body })
+}
+
+/// An address on which a listener on `listen` can be reached from this machine.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    match listen.ip() {
+        IpAddr::V4(address) if address.is_unspecified() => (Ipv4Addr::LOCALHOST, listen.port()).into(),
+        IpAddr::V6(address) if address.is_unspecified() => (Ipv6Addr::LOCALHOST, listen.port()).into(),
+        IpAddr::V4(_) | IpAddr::V6(_) => listen,
+    }
+}
+
+fn pinning(certificate: &CertificateDer<'static>) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = Pinned { certificate: certificate.clone(), provider: Arc::clone(&provider) };
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth())
+}
+
+/// Accepts exactly the certificate that the host's configuration names; names and dates do not matter then.
+#[derive(Debug)]
+struct Pinned {
+    certificate: CertificateDer<'static>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if *end_entity == self.certificate {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(rustls::Error::General("the console's certificate is not that of the configuration".to_owned()))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("TLS 1.2 is not spoken".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

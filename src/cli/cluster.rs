@@ -1,0 +1,135 @@
+//! `palisade cluster`: makes a cluster, or looks at one.
+
+#![expect(clippy::disallowed_methods, reason = "the command line is a shell: it draws an identity and reads the clock")]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use log_format::ids::ClusterId;
+use serde_json::Value;
+
+use super::{Failure, Format, Host, ask};
+use crate::provision::{self, FirewallSwitch, NewCluster, NewHost};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Write a new cluster's certificates and one folder per host, to be carried to the hosts
+    Init(Init),
+    /// Show the hosts of the cluster: role, progress, firewall, sensor
+    Status(Status),
+}
+
+#[derive(Args)]
+pub(super) struct Init {
+    /// A host as NAME=ADDRESS:PORT, where its peers reach it; once for each host
+    #[arg(long = "host", value_name = "NAME=ADDRESS", required = true, value_parser = named_address)]
+    hosts: Vec<(String, SocketAddr)>,
+    /// Folder to be made
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Port of each host's console, on the same address
+    #[arg(long, default_value_t = 8443)]
+    console_port: u16,
+    /// Network device that each host watches and drops on; once for each
+    #[arg(long = "device", value_name = "NAME")]
+    devices: Vec<String>,
+}
+
+#[derive(Args)]
+pub(super) struct Status {
+    #[command(flatten)]
+    host: Host,
+    /// How to print
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+pub(super) fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Init(arguments) => init(arguments),
+        Command::Status(arguments) => status(&arguments),
+    }
+}
+
+fn init(arguments: Init) -> Result<(), Failure> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|error| anyhow::anyhow!("draw the cluster's identity: {error}"))?;
+    let host = |(name, address): (String, SocketAddr)| NewHost {
+        name,
+        address,
+        console: SocketAddr::new(address.ip(), arguments.console_port),
+        plain_console: false,
+        devices: arguments.devices.clone(),
+        playback: None,
+        firewall: FirewallSwitch::On,
+    };
+    let hosts = arguments.hosts.into_iter().map(host).collect();
+    let cluster = NewCluster { id: ClusterId::new(id), year: current_year(), hosts };
+    let made = provision::provision(&cluster, &arguments.out).context("make the cluster")?;
+    for host in &made {
+        println!("host {}: {}", host.host, host.configuration.display());
+    }
+    println!("Carry each folder to its host and run `palisade serve --config palisade.toml` there.");
+    println!("Keep {} off-line: it signs hosts into the cluster.", arguments.out.join("ca.key").display());
+    Ok(())
+}
+
+/// The year now, for the validity of certificates; years of 365.2425 days are exact enough for that.
+pub(super) fn current_year() -> i32 {
+    let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    1970 + i32::try_from(seconds / 31_556_952).unwrap_or(0)
+}
+
+fn named_address(text: &str) -> Result<(String, SocketAddr), String> {
+    let (name, address) = text.split_once('=').ok_or("give NAME=ADDRESS:PORT")?;
+    let address = address.parse().map_err(|_| format!("{address:?} is not ADDRESS:PORT, such as 10.0.0.1:7100"))?;
+    Ok((name.to_owned(), address))
+}
+
+fn status(arguments: &Status) -> Result<(), Failure> {
+    let cluster = ask(&arguments.host, "GET", "/cluster", None)?;
+    let hosts = cluster.get("hosts").and_then(Value::as_array).cloned().unwrap_or_default();
+    if arguments.format == Format::Jsonl {
+        println!("{cluster}");
+    } else {
+        print_cluster(&cluster, &hosts);
+    }
+    if cluster.get("leader").is_none_or(Value::is_null) { Err(Failure::NoLeader) } else { Ok(()) }
+}
+
+fn print_cluster(cluster: &Value, hosts: &[Value]) {
+    println!(
+        "cluster {}   term {}   commit {}   state {} at {}",
+        text(&cluster["cluster_id"]),
+        cluster["term"],
+        cluster["commit"],
+        text(&cluster["state_hash"]).get(..16).unwrap_or_default(),
+        cluster["applied"],
+    );
+    println!("{:<16} {:<10} {:<9} {:>9} {:>9}  {:<12} sensor", "host", "role", "status", "applied", "enforced", "firewall");
+    for host in hosts {
+        println!(
+            "{:<16} {:<10} {:<9} {:>9} {:>9}  {:<12} {}",
+            text(&host["name"]),
+            text(&host["role"]),
+            text(&host["status"]),
+            host["applied"],
+            host["enforced"],
+            text(&host["firewall"]["mode"]),
+            text(&host["sensor"]["source"]),
+        );
+    }
+    for host in hosts {
+        let reason = text(&host["firewall"]["reason"]);
+        if !reason.is_empty() {
+            println!("{}: firewall {}: {reason}", text(&host["name"]), text(&host["firewall"]["mode"]));
+        }
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}

@@ -1,0 +1,454 @@
+//! Start-up configuration: one small TOML file per host, read and validated once.
+//!
+//! Everything that the whole cluster shares (ports, thresholds, lists) is a cluster setting instead: an event of the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use log_format::ids::{ClusterId, HostId};
+use serde::Deserialize;
+use thiserror::Error;
+use toml::Spanned;
+
+/// Hosts of one cluster at most: Raft heartbeats and pings are all to all, and no site has more hypervisors in one cluster.
+const MAX_HOSTS: usize = 31;
+/// Length of a host's name: what fits a console chip and a certificate.
+const MAX_NAME_LENGTH: usize = 31;
+
+/// A host's start-up configuration, valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// This host.
+    pub host: HostId,
+    /// Its name, as people see it.
+    pub name: String,
+    /// Where it keeps its data.
+    pub data: PathBuf,
+    /// The cluster.
+    pub cluster: ClusterConfig,
+    /// Where the console and the API listen.
+    pub console: ConsoleConfig,
+    /// Where packets come from.
+    pub sensor: SensorConfig,
+    /// Where packets are dropped.
+    pub firewall: FirewallConfig,
+}
+
+/// The cluster, as this host joins it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterConfig {
+    /// The cluster's identity.
+    pub id: ClusterId,
+    /// Where this host listens for its peers.
+    pub listen: SocketAddr,
+    /// Every host of the cluster, this one too.
+    pub hosts: BTreeMap<HostId, HostConfig>,
+    /// The cluster's certificate authority.
+    pub ca: PathBuf,
+    /// This host's certificate.
+    pub certificate: PathBuf,
+    /// This host's private key.
+    pub key: PathBuf,
+}
+
+/// One host of the cluster, as the others reach it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostConfig {
+    /// Its name.
+    pub name: String,
+    /// Where its peers connect to.
+    pub address: SocketAddr,
+    /// More addresses of its own, which are never blocked.
+    pub own_addresses: Vec<IpAddr>,
+}
+
+/// Where the console and the API listen, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsoleConfig {
+    /// The address.
+    pub listen: SocketAddr,
+    /// TLS, or plain HTTP on a loopback address.
+    pub security: ConsoleSecurity,
+}
+
+/// How the console is protected on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConsoleSecurity {
+    /// TLS with the host's own cluster certificate.
+    HostCertificate,
+    /// TLS with this certificate and key.
+    Files {
+        /// The certificate chain.
+        certificate: PathBuf,
+        /// Its private key.
+        key: PathBuf,
+    },
+    /// Plain HTTP; only ever on a loopback address.
+    PlainOnLoopback,
+}
+
+/// Where the sensor's packets come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SensorConfig {
+    /// Live capture on these devices.
+    Devices(Vec<String>),
+    /// A capture file or a FIFO that somebody writes one to.
+    Playback(PathBuf),
+    /// No sensor on this host.
+    Off,
+}
+
+/// Where the firewall drops packets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirewallConfig {
+    /// Ingress of these devices; none: prerouting, before connection tracking.
+    pub devices: Vec<String>,
+    /// Name of Palisade's own table.
+    pub table: String,
+    /// Whether the kernel is touched at all.
+    pub enabled: bool,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("read configuration {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or has keys that do not exist or lack.
+    #[error("configuration {}, line {line}: {reason}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A value cannot be used.
+    #[error("configuration {}, line {line}: {key}: {reason}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The key.
+        key: &'static str,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    host: HostSection,
+    cluster: ClusterSection,
+    console: ConsoleSection,
+    #[serde(default)]
+    sensor: SensorSection,
+    #[serde(default)]
+    firewall: FirewallSection,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostSection {
+    id: Spanned<u64>,
+    data: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClusterSection {
+    id: Spanned<String>,
+    listen: Option<SocketAddr>,
+    ca: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+    hosts: Spanned<Vec<PeerSection>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PeerSection {
+    id: Spanned<u64>,
+    name: Spanned<String>,
+    address: SocketAddr,
+    #[serde(default)]
+    own_addresses: Vec<IpAddr>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConsoleSection {
+    listen: Spanned<SocketAddr>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    #[serde(default)]
+    plain: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct SensorSection {
+    #[serde(default)]
+    devices: Vec<Spanned<String>>,
+    playback: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct FirewallSection {
+    devices: Vec<Spanned<String>>,
+    table: Spanned<String>,
+    enabled: bool,
+}
+
+impl Default for FirewallSection {
+    fn default() -> Self {
+        Self { devices: Vec::new(), table: Spanned::new(0..0, "palisade".to_owned()), enabled: true }
+    }
+}
+
+/// Reads and validates a configuration file. Paths in it are relative to the file.
+#[expect(clippy::disallowed_methods, reason = "start-up reads its one file here")]
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    parse(path, &text)
+}
+
+/// Validates the text of a configuration file; `path` gives the folder of relative paths and the errors their name.
+pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let context = Context { path, text };
+    let file: File = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+        path: path.to_owned(),
+        line: line_of(text, error.span().unwrap_or_default()),
+        reason: error.message().to_owned(),
+    })?;
+    let host = HostId::new(*file.host.id.get_ref());
+    let cluster = context.cluster(host, &file)?;
+    let name = cluster.hosts.get(&host).map(|own| own.name.clone()).unwrap_or_default();
+    Ok(Config {
+        host,
+        name,
+        data: context.resolve(&file.host.data),
+        cluster,
+        console: context.console(&file.console)?,
+        sensor: context.sensor(&file.sensor)?,
+        firewall: context.firewall(&file.firewall)?,
+    })
+}
+
+struct Context<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Context<'_> {
+    fn refuse(&self, key: &'static str, span: Range<usize>, reason: String) -> ConfigError {
+        let line = line_of(self.text, span);
+        ConfigError::Value { path: self.path.to_owned(), line, key, reason }
+    }
+
+    fn resolve(&self, path: &Path) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    fn cluster(&self, host: HostId, file: &File) -> Result<ClusterConfig, ConfigError> {
+        let section = &file.cluster;
+        let id = ClusterId::parse(section.id.get_ref()).ok_or_else(|| {
+            let reason = "is not 32 hexadecimal digits; take it from another host's configuration".to_owned();
+            self.refuse("cluster.id", section.id.span(), reason)
+        })?;
+        let hosts = self.hosts(&section.hosts)?;
+        let Some(own) = hosts.get(&host) else {
+            let reason = format!("{host} is not among cluster.hosts; add it there or correct it");
+            return Err(self.refuse("host.id", file.host.id.span(), reason));
+        };
+        Ok(ClusterConfig {
+            id,
+            listen: section.listen.unwrap_or(own.address),
+            ca: self.resolve(&section.ca),
+            certificate: self.resolve(&section.certificate),
+            key: self.resolve(&section.key),
+            hosts,
+        })
+    }
+
+    fn hosts(&self, section: &Spanned<Vec<PeerSection>>) -> Result<BTreeMap<HostId, HostConfig>, ConfigError> {
+        let peers = section.get_ref();
+        if peers.is_empty() || MAX_HOSTS < peers.len() {
+            let reason = format!("names {} hosts; a cluster has 1 to {MAX_HOSTS}", peers.len());
+            return Err(self.refuse("cluster.hosts", section.span(), reason));
+        }
+        let mut hosts = BTreeMap::new();
+        let mut names = BTreeSet::new();
+        for peer in peers {
+            let id = *peer.id.get_ref();
+            if id == 0 {
+                let reason = "is 0, which stands for no host; number hosts from 1".to_owned();
+                return Err(self.refuse("cluster.hosts.id", peer.id.span(), reason));
+            }
+            let name = peer.name.get_ref();
+            if !is_name(name) || !names.insert(name.clone()) {
+                let reason = format!(
+                    "{name:?} is taken or is not 1 to {MAX_NAME_LENGTH} small letters, digits and hyphens, a letter or digit first"
+                );
+                return Err(self.refuse("cluster.hosts.name", peer.name.span(), reason));
+            }
+            let own_addresses = peer.own_addresses.clone();
+            let host = HostConfig { name: name.clone(), address: peer.address, own_addresses };
+            if hosts.insert(HostId::new(id), host).is_some() {
+                let reason = format!("{id} is given twice; every host has its own number, for ever");
+                return Err(self.refuse("cluster.hosts.id", peer.id.span(), reason));
+            }
+        }
+        Ok(hosts)
+    }
+
+    fn console(&self, section: &ConsoleSection) -> Result<ConsoleConfig, ConfigError> {
+        let listen = *section.listen.get_ref();
+        let refuse = |reason: &str| self.refuse("console.listen", section.listen.span(), reason.to_owned());
+        let security = match (&section.certificate, &section.key, section.plain) {
+            (None, None, false) => ConsoleSecurity::HostCertificate,
+            (Some(certificate), Some(key), false) => {
+                ConsoleSecurity::Files { certificate: self.resolve(certificate), key: self.resolve(key) }
+            }
+            (None, None, true) if listen.ip().is_loopback() => ConsoleSecurity::PlainOnLoopback,
+            (None, None, true) => {
+                return Err(refuse("only a loopback address may go without TLS; remove console.plain"));
+            }
+            (Some(_), Some(_), true) => {
+                return Err(refuse("has both a certificate and console.plain; remove one"));
+            }
+            (Some(_), None, _) | (None, Some(_), _) => {
+                return Err(refuse("needs console.certificate and console.key together"));
+            }
+        };
+        Ok(ConsoleConfig { listen, security })
+    }
+
+    fn sensor(&self, section: &SensorSection) -> Result<SensorConfig, ConfigError> {
+        let devices = self.devices("sensor.devices", &section.devices)?;
+        match (&section.playback, devices.is_empty()) {
+            (None, true) => Ok(SensorConfig::Off),
+            (None, false) => Ok(SensorConfig::Devices(devices)),
+            (Some(path), true) => Ok(SensorConfig::Playback(self.resolve(path.get_ref()))),
+            (Some(path), false) => {
+                let reason = "cannot stand beside sensor.devices; remove one".to_owned();
+                Err(self.refuse("sensor.playback", path.span(), reason))
+            }
+        }
+    }
+
+    fn firewall(&self, section: &FirewallSection) -> Result<FirewallConfig, ConfigError> {
+        let table = section.table.get_ref();
+        if !is_name(table) {
+            let reason = format!("{table:?} is not 1 to {MAX_NAME_LENGTH} small letters, digits and hyphens");
+            return Err(self.refuse("firewall.table", section.table.span(), reason));
+        }
+        let devices = self.devices("firewall.devices", &section.devices)?;
+        Ok(FirewallConfig { devices, table: table.clone(), enabled: section.enabled })
+    }
+
+    fn devices(&self, key: &'static str, names: &[Spanned<String>]) -> Result<Vec<String>, ConfigError> {
+        for name in names {
+            if !is_device(name.get_ref()) {
+                let reason = format!("{:?} is no device name; `ip link` lists them", name.get_ref());
+                return Err(self.refuse(key, name.span(), reason));
+            }
+        }
+        Ok(names.iter().map(|name| name.get_ref().clone()).collect())
+    }
+}
+
+/// Small letters, digits and hyphens, a letter or digit first (SECURITY: validated at the edge by one rule).
+pub fn is_name(name: &str) -> bool {
+    let usable = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=MAX_NAME_LENGTH).contains(&name.len()) && !name.starts_with('-') && name.bytes().all(usable)
+}
+
+/// A Linux interface name: 1 to 15 bytes without slash, white space or quotes.
+fn is_device(name: &str) -> bool {
+    let usable = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:@".contains(&byte);
+    (1..=15).contains(&name.len()) && !name.starts_with('-') && name.bytes().all(usable)
+}
+
+fn line_of(text: &str, span: Range<usize>) -> usize {
+    1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"[host]
+id = 2
+data = "data"
+
+[cluster]
+id = "000102030405060708090a0b0c0d0e0f"
+ca = "ca.pem"
+certificate = "host.pem"
+key = "host.key"
+hosts = [
+  { id = 1, name = "proc1", address = "10.0.0.1:7100" },
+  { id = 2, name = "proc2", address = "10.0.0.2:7100", own_addresses = ["192.0.2.2"] },
+]
+
+[console]
+listen = "127.0.0.1:8443"
+plain = true
+
+[sensor]
+devices = ["eth0"]
+"#;
+
+    fn refusal(text: &str) -> String {
+        parse(Path::new("/etc/palisade/palisade.toml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_good_file_is_understood() {
+        let config = parse(Path::new("/etc/palisade/palisade.toml"), GOOD).unwrap();
+        assert_eq!(config.name, "proc2");
+        assert_eq!(config.data, Path::new("/etc/palisade/data"));
+        assert_eq!(config.cluster.listen, "10.0.0.2:7100".parse().unwrap());
+        assert_eq!(config.sensor, SensorConfig::Devices(vec!["eth0".to_owned()]));
+        assert_eq!(config.console.security, ConsoleSecurity::PlainOnLoopback);
+        assert_eq!(config.firewall.table, "palisade");
+    }
+
+    #[test]
+    fn errors_name_the_key_the_line_and_what_to_do() {
+        let cases = [
+            (("id = 2\n", "id = 3\n"), "line 2: host.id: 3 is not among cluster.hosts; add it there or correct it"),
+            (("0f\"", "0\""), "line 6: cluster.id: is not 32 hexadecimal digits"),
+            (("127.0.0.1:8443", "0.0.0.0:8443"), "line 16: console.listen: only a loopback address may go without TLS"),
+            (("eth0", "eth 0"), "line 20: sensor.devices: \"eth 0\" is no device name"),
+            (("id = 1,", "id = 0,"), "line 11: cluster.hosts.id: is 0"),
+            (("proc1", "Proc 1"), "line 11: cluster.hosts.name: \"Proc 1\" is taken or is not"),
+            (("plain = true", "plane = true"), "line 17: unknown field `plane`"),
+            (("id = 1, name", "id = 2, name"), "line 12: cluster.hosts.id: 2 is given twice"),
+        ];
+        for ((good, bad), expected) in cases {
+            let text = refusal(&GOOD.replacen(good, bad, 1));
+            assert!(text.contains(expected), "{bad}: {text}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_toml_is_refused_with_its_line() {
+        assert!(refusal("[host\n").contains("line 1"));
+    }
+}

@@ -1,0 +1,439 @@
+//! One host as a pure object: consensus, decision model, read models and outbox, composed without any IO.
+//!
+//! The runtime (or the simulator) hands in what happened, with the time, and carries out what comes back:
+//!
+//! ```text
+//! Input ──> handle ──> Output        submit.rs   a command finds the leader, is decided, becomes an entry
+//!                                    apply.rs    a committed entry is folded, on every host
+//!                                    peers.rs    who answers, and what each host says of itself
+//!                                    wire.rs     how that travels between hosts
+//! ```
+//!
+//! Only the leader proposes; only [`apply`] evolves the committed models. The leader decides against `speculation`: the
+//! committed model with everything folded in that it has proposed but that is not committed yet. It exists exactly while
+//! this host leads and an entry of its own term is committed; losing leadership drops it.
+
+mod apply;
+mod outbox;
+mod peers;
+mod submit;
+#[cfg(test)]
+mod tests;
+pub mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use consensus::core::{Core, CoreError, Effect, Halt, Input as CoreInput, PersistJob, Ticket};
+pub use consensus::rt::transport::PeerMessage;
+use log_format::envelope::EnvelopeError;
+use log_format::ids::{ClusterId, CommandId, HostId, Incarnation, LogIndex, Salt, Term};
+use log_format::time::Timestamp;
+use projections::decide::{CommandBody, Model};
+use projections::plan::firewall::FirewallPlan;
+use projections::read::ReadModels;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+pub use outbox::{Fact, Observation};
+pub use peers::{ClusterPicture, FirewallState, HostPicture, LocalState, Presence};
+use outbox::Outbox;
+use peers::Peers;
+use submit::{Decided, Requester, Speculation};
+
+/// What a host is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The host.
+    pub host: HostId,
+    /// How often its data directory was made anew.
+    pub incarnation: Incarnation,
+    /// How often the process was started on this data directory, from 1: keeps observation numbers rising.
+    pub start: u32,
+    /// The hosts of the cluster, to be enrolled once.
+    pub hosts: Vec<KnownHost>,
+}
+
+/// A host of the start-up configuration.
+#[derive(Debug, Clone)]
+pub struct KnownHost {
+    /// The host.
+    pub host: HostId,
+    /// Its name.
+    pub name: String,
+    /// Its own addresses.
+    pub addresses: Vec<std::net::IpAddr>,
+}
+
+/// The two clocks, read by the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// The wall clock, for what is written down.
+    pub wall: Timestamp,
+    /// Time since the process started, for everything that waits.
+    pub monotonic: Duration,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// One tick went by.
+    Tick,
+    /// A peer said something.
+    Peer {
+        /// The host that the peer's certificate names.
+        from: HostId,
+        /// What.
+        message: PeerMessage,
+    },
+    /// Messages to a peer were lost.
+    Unreachable {
+        /// The peer.
+        host: HostId,
+    },
+    /// A person wants something. Answered by [`Output::Reply`] with the same ticket.
+    Submit {
+        /// The caller's name for it.
+        ticket: Ticket,
+        /// The command's identity; the same one never takes effect twice.
+        id: CommandId,
+        /// What.
+        body: CommandBody,
+    },
+    /// A sensor of this host saw something.
+    Observe(Observation),
+    /// The writer made this job durable.
+    Persisted {
+        /// The job's number.
+        number: u64,
+    },
+    /// What the host's own shells report: sensor, firewall.
+    Local(LocalState),
+    /// Somebody wants the whole plan; answered by [`Output::Plan`].
+    Plan,
+    /// Somebody wants the state hash; answered by [`Output::StateHash`].
+    StateHash {
+        /// The caller's name for it.
+        ticket: Ticket,
+    },
+    /// Hand leadership to another host, before a planned stop.
+    Transfer {
+        /// The next leader.
+        to: HostId,
+    },
+}
+
+/// What is to be done, in order.
+#[derive(Debug)]
+pub enum Output {
+    /// Send; losing it is allowed.
+    Send {
+        /// The receiver.
+        to: HostId,
+        /// What.
+        message: PeerMessage,
+    },
+    /// Give to the writer.
+    Persist(PersistJob),
+    /// Tell the caller what became of its command.
+    Reply {
+        /// The caller's name for it.
+        ticket: Ticket,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// Every host has the same log up to here, and it is folded into this host's views.
+    Applied {
+        /// The last entry folded.
+        index: LogIndex,
+    },
+    /// The desired kernel contents changed by this.
+    Firewall {
+        /// The changes, in log order.
+        changes: projections::plan::firewall::FirewallChange,
+        /// The entry that they come from.
+        upto: LogIndex,
+    },
+    /// The log did not ratify this host's provisional block.
+    LiftProvisional {
+        /// The address.
+        source: std::net::IpAddr,
+    },
+    /// The whole desired kernel contents.
+    Plan {
+        /// What the kernel should hold.
+        plan: FirewallPlan,
+        /// The entry up to which that is so.
+        upto: LogIndex,
+    },
+    /// A picture of the cluster for whoever shows it.
+    Cluster(ClusterPicture),
+    /// The hash of everything that is a fold of the log.
+    StateHash {
+        /// The caller's name for it.
+        ticket: Ticket,
+        /// The entry up to which everything is folded.
+        index: LogIndex,
+        /// The hash.
+        hash: [u8; 32],
+    },
+    /// Going on would break a promise: log it and end the process.
+    Halt(HaltReason),
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is committed, and folded into this host's views if it was submitted here.
+    Committed {
+        /// Where.
+        index: LogIndex,
+    },
+    /// The domain says no.
+    Rejected {
+        /// Stable, for programs.
+        code: String,
+        /// For the person.
+        detail: String,
+    },
+    /// No leader took it in time. It may or may not take effect; asking again with the same id is harmless.
+    Unknown,
+    /// Too much is under way; ask again.
+    Busy,
+}
+
+/// Why a host may not go on.
+#[derive(Debug, Error)]
+pub enum HaltReason {
+    /// A committed record is unreadable: skipping it would fork the state.
+    #[error("decode committed entry {index}: this palisade is older than what wrote it, or the log is damaged")]
+    Undecodable {
+        /// Where.
+        index: LogIndex,
+        /// Why.
+        #[source]
+        source: EnvelopeError,
+    },
+    /// The log cannot be read.
+    #[error("read committed entries from {from}")]
+    Unreadable {
+        /// From where.
+        from: LogIndex,
+        /// Why.
+        #[source]
+        source: CoreError,
+    },
+    /// Consensus says so.
+    #[error("consensus")]
+    Consensus(#[source] Halt),
+}
+
+/// Random bytes for ids and salts, from one secret that the shell drew.
+pub(crate) struct Randomness {
+    secret: [u8; 32],
+    drawn: u64,
+}
+
+impl Randomness {
+    fn draw(&mut self) -> [u8; 16] {
+        self.drawn += 1;
+        let digest = Sha256::new().chain_update(self.secret).chain_update(self.drawn.to_le_bytes()).finalize();
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        bytes
+    }
+
+    fn salt(&mut self) -> Salt {
+        Salt::new(self.draw())
+    }
+
+    fn command_id(&mut self) -> CommandId {
+        CommandId::new(self.draw())
+    }
+}
+
+/// One host.
+pub struct Node {
+    identity: Identity,
+    core: Core,
+    model: Model,
+    views: Arc<RwLock<ReadModels>>,
+    applied: LogIndex,
+    speculation: Option<Speculation>,
+    /// Commands in this leader's log that are not committed yet, with whoever waits for them.
+    waiting: BTreeMap<LogIndex, Vec<(Term, Requester)>>,
+    /// Decided in this turn, handed to consensus at its end.
+    decided: Vec<Decided>,
+    /// Handed to consensus, which has not said where it put them.
+    proposed: BTreeMap<Ticket, (LogIndex, Requester)>,
+    outbox: Outbox,
+    peers: Peers,
+    randomness: Randomness,
+    next_ticket: u64,
+    is_halted: bool,
+}
+
+impl Node {
+    /// Composes a host and folds everything that is already committed. `secret` is random and this host's own.
+    pub fn new(identity: Identity, core: Core, secret: [u8; 32], now: Now) -> Self {
+        let peers = Peers::new(&identity, now);
+        let outbox = Outbox::new(&identity);
+        Self {
+            identity,
+            core,
+            model: Model::default(),
+            views: Arc::default(),
+            applied: LogIndex::new(0),
+            speculation: None,
+            waiting: BTreeMap::new(),
+            decided: Vec::new(),
+            proposed: BTreeMap::new(),
+            outbox,
+            peers,
+            randomness: Randomness { secret, drawn: 0 },
+            next_ticket: 0,
+            is_halted: false,
+        }
+    }
+
+    /// The read models; whoever answers queries holds the lock for one query.
+    pub fn views(&self) -> Arc<RwLock<ReadModels>> {
+        Arc::clone(&self.views)
+    }
+
+    /// The committed decision model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The last entry folded.
+    pub fn applied(&self) -> LogIndex {
+        self.applied
+    }
+
+    /// Consensus's own picture.
+    pub fn consensus(&self) -> consensus::core::Status {
+        self.core.status()
+    }
+
+    /// Folds what was committed before the last stop; to be called once, before the first input.
+    pub fn start(&mut self, outputs: &mut Vec<Output>) {
+        let commit = self.core.status().commit;
+        self.apply_upto(commit, outputs);
+    }
+
+    /// Takes in everything that happened in one turn. Commands decided in one turn are proposed together.
+    pub fn handle_all(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now, outputs: &mut Vec<Output>) {
+        for input in inputs {
+            if self.is_halted {
+                return;
+            }
+            self.handle(input, now, outputs);
+        }
+        self.propose_decided(now, outputs);
+    }
+
+    fn handle(&mut self, input: Input, now: Now, outputs: &mut Vec<Output>) {
+        match input {
+            Input::Tick => self.tick(now, outputs),
+            Input::Peer { from, message } => self.hear(from, message, now, outputs),
+            Input::Unreachable { host } => self.drive(CoreInput::Unreachable { host }, now, outputs),
+            Input::Submit { ticket, id, body } => {
+                self.outbox.submit(ticket, id, body, now);
+                self.dispatch(now, outputs);
+            }
+            Input::Observe(observation) => {
+                self.outbox.observe(observation, &mut self.randomness);
+                self.dispatch(now, outputs);
+            }
+            Input::Persisted { number } => self.drive(CoreInput::Persisted { number }, now, outputs),
+            Input::Local(state) => self.peers.set_local(state),
+            Input::Plan => {
+                let plan = projections::plan::firewall::desired(&self.model, now.wall);
+                outputs.push(Output::Plan { plan, upto: self.applied });
+            }
+            Input::StateHash { ticket } => self.state_hash(ticket, outputs),
+            Input::Transfer { to } => self.drive(CoreInput::Transfer { to }, now, outputs),
+        }
+    }
+
+    fn tick(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        self.drive(CoreInput::Tick, now, outputs);
+        self.ping(now, outputs);
+        self.issue_own_commands(now, outputs);
+        self.outbox.expire(now, outputs);
+        self.dispatch(now, outputs);
+        outputs.push(Output::Cluster(self.picture(now)));
+    }
+
+    fn hear(&mut self, from: HostId, message: PeerMessage, now: Now, outputs: &mut Vec<Output>) {
+        match message {
+            PeerMessage::Raft(message) => self.drive(CoreInput::Peer { from, message }, now, outputs),
+            PeerMessage::Ping { sent_at, status } => {
+                self.peers.heard(from, &status, now);
+                let message =
+                    PeerMessage::Pong { echo_sent_at: sent_at, received_at: now.wall, status: Bytes::new() };
+                outputs.push(Output::Send { to: from, message });
+            }
+            PeerMessage::Pong { echo_sent_at, received_at, status: _ } => {
+                self.peers.answered(from, echo_sent_at, received_at, now);
+            }
+            PeerMessage::Forward { ticket, payload } => {
+                self.take_forwarded((from, Ticket::new(ticket)), &payload, now, outputs);
+            }
+            PeerMessage::Forwarded { ticket, outcome } => {
+                self.take_outcome(Ticket::new(ticket), wire::decode_outcome(&outcome), outputs);
+            }
+        }
+    }
+
+    /// Gives consensus one input and carries out what it says.
+    fn drive(&mut self, input: CoreInput, now: Now, outputs: &mut Vec<Output>) {
+        let mut effects = Vec::new();
+        self.core.handle(input, &mut effects);
+        self.carry_out(effects, now, outputs);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>, now: Now, outputs: &mut Vec<Output>) {
+        for effect in effects {
+            match effect {
+                Effect::Send { to, message } => {
+                    outputs.push(Output::Send { to, message: PeerMessage::Raft(message) });
+                }
+                Effect::Persist(job) => outputs.push(Output::Persist(job)),
+                Effect::Committed { upto } => self.apply_upto(upto, outputs),
+                Effect::Proposed { ticket, at } => self.note_proposed(ticket, at),
+                Effect::Refused { ticket, reason } => self.note_refused(ticket, reason, outputs),
+                Effect::LeaderReady { term } => self.begin_leading(term, now, outputs),
+                Effect::LeaderLost { term } => self.stop_leading(term, outputs),
+                Effect::ReadReady { .. } | Effect::ReadDropped { .. } => {}
+                Effect::Halt(halt) => self.halt(HaltReason::Consensus(halt), outputs),
+            }
+        }
+    }
+
+    fn state_hash(&self, ticket: Ticket, outputs: &mut Vec<Output>) {
+        let views = self.views.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let hash = projections::state_hash(&self.model, &views);
+        outputs.push(Output::StateHash { ticket, index: self.applied, hash });
+    }
+
+    fn halt(&mut self, reason: HaltReason, outputs: &mut Vec<Output>) {
+        self.is_halted = true;
+        outputs.push(Output::Halt(reason));
+    }
+
+    fn fresh_ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket::new(self.next_ticket)
+    }
+}
+
+/// Why a host could not be composed.
+#[derive(Debug, Error)]
+#[error("restore consensus from the log")]
+pub struct NodeError(#[from] CoreError);

@@ -1,0 +1,113 @@
+//! From an entry to what every host knows: committed entries are decoded, folded, and turned into changes of the plan.
+//!
+//! The only place that evolves the committed models. The match on events is in the projections; here they only pass.
+
+use std::net::IpAddr;
+use std::sync::PoisonError;
+
+use log_format::envelope::Envelope;
+use log_format::event::{AttackEvent, Event};
+use log_format::ids::{LogIndex, Term};
+use log_format::wal::EntryKind;
+use projections::decide::Verdict;
+use projections::plan::firewall;
+
+use super::{HaltReason, Node, Outcome, Output};
+
+/// Bytes of entries read and folded at once: bounds memory while a long log is folded at start.
+const READ_BYTES: usize = 4 << 20;
+
+impl Node {
+    /// Folds everything committed up to there.
+    pub(super) fn apply_upto(&mut self, upto: LogIndex, outputs: &mut Vec<Output>) {
+        let from = self.applied;
+        while self.applied < upto && !self.is_halted {
+            if let Err(reason) = self.apply_some(upto, outputs) {
+                return self.halt(reason, outputs);
+            }
+        }
+        if from < self.applied {
+            outputs.push(Output::Applied { index: self.applied });
+            self.settle(outputs);
+        }
+    }
+
+    fn apply_some(&mut self, upto: LogIndex, outputs: &mut Vec<Output>) -> Result<(), HaltReason> {
+        let from = self.applied.next();
+        let entries = self
+            .core
+            .entries(from, upto.next(), READ_BYTES)
+            .map_err(|source| HaltReason::Unreadable { from, source })?;
+        for entry in entries {
+            // Consensus's own entries (a new leader's first, membership) carry no events.
+            if entry.kind == EntryKind::Normal && !entry.data.is_empty() {
+                let index = entry.index;
+                let envelope = Envelope::decode(&entry.data)
+                    .map_err(|source| HaltReason::Undecodable { index, source })?;
+                self.apply_envelope(index, &envelope, outputs);
+            }
+            self.applied = entry.index;
+            self.answer_waiting(entry.index, entry.term, outputs);
+        }
+        Ok(())
+    }
+
+    fn apply_envelope(&mut self, index: LogIndex, envelope: &Envelope, outputs: &mut Vec<Output>) {
+        let span = tracing::debug_span!("apply", host = %self.identity.host, %index, command_id = %envelope.command);
+        let _entered = span.enter();
+        self.model.evolve(index, envelope);
+        self.views.write().unwrap_or_else(PoisonError::into_inner).evolve(index, envelope);
+        for recorded in &envelope.events {
+            log_fact(&recorded.event);
+        }
+        let changes = firewall::changes_of(envelope, &self.model);
+        if !changes.is_empty() {
+            outputs.push(Output::Firewall { changes, upto: index });
+        }
+    }
+
+    /// The entry at this position is committed. Whoever waits for it under another term waits for something else.
+    fn answer_waiting(&mut self, index: LogIndex, term: Term, outputs: &mut Vec<Output>) {
+        for (expected, requester) in self.waiting.remove(&index).unwrap_or_default() {
+            let outcome = if expected == term { Outcome::Committed { index } } else { Outcome::Unknown };
+            self.answer(requester, outcome, outputs);
+        }
+    }
+
+    /// Answers whose command is now folded here; lifts provisional blocks that the log did not ratify.
+    pub(super) fn settle(&mut self, outputs: &mut Vec<Output>) {
+        for source in self.outbox.settle(self.applied, outputs) {
+            if self.is_free(source) {
+                outputs.push(Output::LiftProvisional { source });
+            }
+        }
+    }
+}
+
+impl Node {
+    fn is_free(&self, source: IpAddr) -> bool {
+        match self.model.verdict(source, self.model.last_accepted_at()) {
+            Verdict::Untouchable(_) | Verdict::Allowed { .. } | Verdict::Free => true,
+            Verdict::Denied { .. } | Verdict::Blocked { .. } | Verdict::SoftBlocked { .. } => false,
+        }
+    }
+}
+
+/// One line for the host's own log; the addresses of attackers are the attack record itself.
+fn log_fact(event: &Event) {
+    if let Event::Attack(AttackEvent::Observed(attack)) = event {
+        tracing::info!(
+            source = %attack.source,
+            victim = %attack.victim,
+            attack = attack.attack.name(),
+            rule = attack.rule.name(),
+            evidence = attack.evidence.name(),
+            user_agent = attack.user_agent.visible(),
+            count = attack.count,
+            "attack observed"
+        );
+    }
+    if let Event::Denylist(change) = event {
+        tracing::info!(change = ?change, "address list changed");
+    }
+}

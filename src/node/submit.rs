@@ -1,0 +1,291 @@
+//! From a wish to an entry: a command finds the leader; the leader decides; what was decided is proposed.
+
+use std::mem;
+
+use bytes::Bytes;
+use consensus::core::{Input as CoreInput, Proposal, Refusal, Ticket};
+use log_format::envelope::Envelope;
+use log_format::event::Event;
+use log_format::ids::{HostId, LogIndex, Origin, OriginSequence, Term};
+use log_format::wal::LogPosition;
+use projections::decide::{self, Command, CommandBody, Decision, Model};
+
+use super::outbox::Outbox;
+use super::{Node, Now, Outcome, Output, PeerMessage, wire};
+
+/// Commands in the leader's log that are not committed; more are answered busy. A second's worth at full speed.
+const MAX_IN_FLIGHT: usize = 65_536;
+
+/// Who waits for a command's outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Requester {
+    /// This host's outbox, under this ticket.
+    Own(Ticket),
+    /// A peer's outbox, under its ticket.
+    Peer { host: HostId, ticket: Ticket },
+    /// Nobody: the leader's own housekeeping, issued again while it is due.
+    Nobody,
+}
+
+/// The model that the leader decides against: everything it has proposed is folded in.
+pub(super) struct Speculation {
+    term: Term,
+    model: Model,
+    next: LogIndex,
+}
+
+/// A decided command on its way into the log.
+#[derive(Debug)]
+pub(super) struct Decided {
+    proposal: Proposal,
+    expected: LogIndex,
+    requester: Requester,
+}
+
+impl Node {
+    /// Sends what waits in the outbox to the leader, which may be this host.
+    pub(super) fn dispatch(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        if self.outbox.is_empty() {
+            return;
+        }
+        let leader = self.core.status().leader;
+        self.outbox.recall(leader, now);
+        let Some(leader) = leader else { return };
+        let is_here = leader == self.identity.host;
+        if is_here && self.speculation.is_none() {
+            return;
+        }
+        for (ticket, command) in self.outbox.take_unsent(leader, now) {
+            if is_here {
+                self.decide(&command, Requester::Own(ticket), now, outputs);
+            } else {
+                let payload = Bytes::from(wire::encode_command(&command));
+                let message = PeerMessage::Forward { ticket: ticket.get(), payload };
+                outputs.push(Output::Send { to: leader, message });
+            }
+        }
+    }
+
+    /// A peer's command arrives at this host, which it takes for the leader.
+    pub(super) fn take_forwarded(
+        &mut self,
+        (host, ticket): (HostId, Ticket),
+        command: &[u8],
+        now: Now,
+        outputs: &mut Vec<Output>,
+    ) {
+        let requester = Requester::Peer { host, ticket };
+        match wire::decode_command(command) {
+            Ok(command) if command.origin.host == host => self.decide(&command, requester, now, outputs),
+            Ok(command) => {
+                let detail = format!("host {host} forwards a command of host {}", command.origin.host);
+                self.answer(requester, Outcome::Rejected { code: "forged_origin".to_owned(), detail }, outputs);
+            }
+            Err(error) => {
+                let outcome = Outcome::Rejected { code: "malformed".to_owned(), detail: error.to_string() };
+                self.answer(requester, outcome, outputs);
+            }
+        }
+    }
+
+    /// Decides one command against everything that is in the log or on its way there.
+    pub(super) fn decide(
+        &mut self,
+        command: &Command,
+        requester: Requester,
+        now: Now,
+        outputs: &mut Vec<Output>,
+    ) {
+        let Some(speculation) = &mut self.speculation else {
+            return self.answer(requester, Outcome::Unknown, outputs);
+        };
+        if MAX_IN_FLIGHT <= self.waiting.len() || speculation.has_gap_before(command.origin) {
+            return self.answer(requester, Outcome::Busy, outputs);
+        }
+        match decide::decide(&speculation.model, command, now.wall) {
+            Ok(Decision::Events(events)) if events.is_empty() => {
+                let index = speculation.model.applied();
+                self.answer_once_committed(index, requester, outputs);
+            }
+            Ok(Decision::Events(events)) => self.append(command, events, requester, now, outputs),
+            Ok(Decision::AlreadyApplied { index }) => self.answer_once_committed(index, requester, outputs),
+            Err(rejection) => {
+                let outcome =
+                    Outcome::Rejected { code: rejection.code().to_owned(), detail: rejection.to_string() };
+                self.answer(requester, outcome, outputs);
+            }
+        }
+    }
+
+    /// The command's effect is in the log up to there, which may not be committed yet.
+    fn answer_once_committed(&mut self, index: LogIndex, requester: Requester, outputs: &mut Vec<Output>) {
+        match &self.speculation {
+            Some(speculation) if self.applied < index => {
+                let term = speculation.term;
+                self.waiting.entry(index).or_default().push((term, requester));
+            }
+            Some(_) | None => self.answer(requester, Outcome::Committed { index }, outputs),
+        }
+    }
+
+    fn append(
+        &mut self,
+        command: &Command,
+        events: Vec<Event>,
+        requester: Requester,
+        now: Now,
+        outputs: &mut Vec<Output>,
+    ) {
+        let ticket = self.fresh_ticket();
+        let Some(speculation) = &mut self.speculation else { return };
+        let accepted_at = speculation.model.next_accepted_at(now.wall);
+        let randomness = &mut self.randomness;
+        let envelope = command.envelope(events, accepted_at, &mut || randomness.salt());
+        match envelope.encode() {
+            Ok(bytes) => {
+                let expected = speculation.next;
+                speculation.fold(&envelope);
+                let proposal = Proposal { ticket, data: Bytes::from(bytes) };
+                self.decided.push(Decided { proposal, expected, requester });
+            }
+            Err(error) => {
+                let outcome = Outcome::Rejected { code: "too_large".to_owned(), detail: error.to_string() };
+                self.answer(requester, outcome, outputs);
+            }
+        }
+    }
+
+    /// Hands what this turn decided to consensus, all of it at once.
+    pub(super) fn propose_decided(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        if self.decided.is_empty() {
+            return;
+        }
+        let mut inputs = Vec::with_capacity(self.decided.len());
+        for Decided { proposal, expected, requester } in mem::take(&mut self.decided) {
+            self.proposed.insert(proposal.ticket, (expected, requester));
+            inputs.push(CoreInput::Propose(proposal));
+        }
+        let mut effects = Vec::new();
+        self.core.handle_all(inputs.into_iter(), &mut effects);
+        self.carry_out(effects, now, outputs);
+    }
+
+    /// Consensus put a proposal into this leader's log.
+    pub(super) fn note_proposed(&mut self, ticket: Ticket, at: LogPosition) {
+        let Some((expected, requester)) = self.proposed.remove(&ticket) else { return };
+        self.waiting.entry(at.index).or_default().push((at.term, requester));
+        if at.index != expected {
+            // Something that was decided before did not enter the log: what was decided after it is void for `decide`.
+            self.respeculate();
+        }
+    }
+
+    /// Consensus refused a proposal.
+    pub(super) fn note_refused(&mut self, ticket: Ticket, reason: Refusal, outputs: &mut Vec<Output>) {
+        let Some((_, requester)) = self.proposed.remove(&ticket) else { return };
+        self.respeculate();
+        let outcome = match reason {
+            Refusal::NotLeader { .. } | Refusal::Transferring { .. } => Outcome::Unknown,
+            Refusal::Busy => Outcome::Busy,
+            Refusal::Size { bytes } => {
+                let detail = format!("the command needs {bytes} bytes in the log; make it smaller");
+                Outcome::Rejected { code: "too_large".to_owned(), detail }
+            }
+        };
+        self.answer(requester, outcome, outputs);
+    }
+
+    /// This host leads, and its log holds everything ever acknowledged.
+    pub(super) fn begin_leading(&mut self, term: Term, now: Now, outputs: &mut Vec<Output>) {
+        tracing::info!(%term, "leads the cluster");
+        self.speculation =
+            Some(Speculation { term, model: self.model.clone(), next: self.core.status().last.next() });
+        self.issue_own_commands(now, outputs);
+        self.dispatch(now, outputs);
+    }
+
+    /// This host no longer leads: whether what waits will be committed is another leader's to say.
+    pub(super) fn stop_leading(&mut self, term: Term, outputs: &mut Vec<Output>) {
+        tracing::info!(%term, "no longer leads the cluster");
+        self.speculation = None;
+        let undecided = mem::take(&mut self.decided).into_iter().map(|decided| decided.requester);
+        let proposed = mem::take(&mut self.proposed).into_values().map(|(_, requester)| requester);
+        let waiting = mem::take(&mut self.waiting).into_values().flatten().map(|(_, requester)| requester);
+        for requester in undecided.chain(proposed).chain(waiting).collect::<Vec<_>>() {
+            self.answer(requester, Outcome::Unknown, outputs);
+        }
+    }
+
+    /// Builds the speculative model anew from the committed one and what the log holds beyond it.
+    fn respeculate(&mut self) {
+        let Some(term) = self.speculation.as_ref().map(|speculation| speculation.term) else { return };
+        let last = self.core.status().last;
+        let mut rebuilt = Speculation { term, model: self.model.clone(), next: self.applied.next() };
+        let tail = self.core.entries(self.applied.next(), last.next(), usize::MAX).unwrap_or_default();
+        for entry in &tail {
+            match Envelope::decode(&entry.data) {
+                Ok(envelope) => rebuilt.fold(&envelope),
+                Err(_) => rebuilt.next = rebuilt.next.next(), // An entry of consensus's own.
+            }
+        }
+        self.speculation = Some(rebuilt);
+    }
+
+    /// Tells whoever waits what became of a command.
+    pub(super) fn answer(&mut self, requester: Requester, outcome: Outcome, outputs: &mut Vec<Output>) {
+        match requester {
+            Requester::Own(ticket) => self.take_outcome(ticket, outcome, outputs),
+            Requester::Peer { host, ticket } => {
+                let outcome = Bytes::from(wire::encode_outcome(&outcome));
+                let message = PeerMessage::Forwarded { ticket: ticket.get(), outcome };
+                outputs.push(Output::Send { to: host, message });
+            }
+            Requester::Nobody => {}
+        }
+    }
+
+    /// An outcome reaches this host's outbox.
+    pub(super) fn take_outcome(&mut self, ticket: Ticket, outcome: Outcome, outputs: &mut Vec<Output>) {
+        match outcome {
+            Outcome::Committed { index } => {
+                self.outbox.committed(ticket, index);
+                if index <= self.applied {
+                    self.settle(outputs);
+                }
+            }
+            Outcome::Rejected { .. } => self.outbox.rejected(ticket, outcome, outputs),
+            Outcome::Unknown | Outcome::Busy => self.outbox.not_taken(ticket),
+        }
+    }
+
+    /// What the leader does by itself: enrols configured hosts, notes who answers, ends blocks whose time is over.
+    pub(super) fn issue_own_commands(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        let Some(speculation) = &self.speculation else { return };
+        let mut bodies = self.identity.unenrolled(&speculation.model);
+        bodies.extend(self.peers.transitions(&speculation.model, now));
+        if speculation.model.next_expiry().is_some_and(|expiry| expiry <= now.wall) {
+            bodies.push(CommandBody::ExpireBlocks);
+        }
+        let sequence = OriginSequence::new(0);
+        let origin =
+            Origin { host: self.identity.host, incarnation: self.identity.incarnation, sequence };
+        for body in bodies {
+            let command = Command { id: self.randomness.command_id(), origin, observed_at: now.wall, body };
+            self.decide(&command, Requester::Nobody, now, outputs);
+        }
+    }
+}
+
+impl Speculation {
+    fn fold(&mut self, envelope: &Envelope) {
+        self.model.evolve(self.next, envelope);
+        self.next = self.next.next();
+    }
+
+    /// Whether an earlier observation of the same start has not arrived: taking this one would lose that one.
+    fn has_gap_before(&self, origin: Origin) -> bool {
+        let known = self.model.acknowledged(origin.host, origin.incarnation).get();
+        known + 1 < origin.sequence.get() && !Outbox::is_first_of_a_start(origin.sequence)
+    }
+}
+

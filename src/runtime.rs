@@ -1,0 +1,401 @@
+//! The shell around the node: owns sockets, timers, threads and the disk, and drives `node.rs`.
+//!
+//! ```text
+//!  sensor threads ──provisional──────────────────────────────> firewall thread ──> kernel
+//!        └──observation──> ┌────────┐ ──changes, plans───────────────^
+//!  API (tokio) ──command──>│ driver │ ──jobs──> WAL writer ──> disk
+//!  peers (tokio) ─────────>│ thread │ ──messages──> peers (tokio)
+//!                          └────────┘ ──views, picture, applied──> API (tokio)
+//! ```
+//!
+//! Start: log, node, blocks into the kernel, then peers, API and last the sensors, so that nothing is sensed that could
+//! not be stopped. Any thread that must not die takes the process with it: a supervisor starts it again, and the log has
+//! everything that was acknowledged.
+
+#![expect(clippy::disallowed_methods, reason = "this is the shell: it reads files, draws randomness and starts threads")]
+
+mod actuator;
+mod driver;
+pub mod files;
+mod ports;
+mod sensor;
+
+use std::net::TcpListener;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use api::ports::{NoRandomness, Ports, Random};
+use api::{Limits, LocalToken, Server, Transport as ConsoleTransport};
+use consensus::core::{Core, CoreConfig, Restored};
+use consensus::rt::tls::PeerTls;
+use consensus::rt::transport::{PeerMessage, Transport, TransportConfig};
+use consensus::rt::writer::Writer;
+use log_format::disk::StdDisk;
+use log_format::ids::{HostId, Incarnation};
+use log_format::recover::RecoverError;
+use log_format::wal::{ConfState, FileStamp, TailEnd, Wal, WalIdentity, WalOptions, WalSetup};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use self::driver::{Clocks, Inbox, Outlets, Shared};
+use self::files::DataDirectory;
+use crate::config::{Config, ConsoleSecurity};
+use crate::node::{Identity, Input, KnownHost, LocalState, Node, Output};
+
+/// The incarnation of a data directory that was never replaced.
+const FIRST_INCARNATION: Incarnation = Incarnation::new(1);
+/// How often the host's own state (sensor, firewall) is told to the node.
+const LOCAL_STATE_EVERY: Duration = Duration::from_millis(200);
+/// How long the API may take to end its answers when the process stops.
+const DRAIN: Duration = Duration::from_secs(3);
+/// Addresses that may be bound at start-up by a predecessor that is just ending; tried again for this long.
+const BIND_PATIENCE: Duration = Duration::from_secs(10);
+/// See [`BIND_PATIENCE`].
+const BIND_PAUSE: Duration = Duration::from_millis(100);
+
+/// Runs this host until a signal ends it. `announce` is told the one-time password and the console's address.
+pub fn run(config: Config, announce: impl FnOnce(&str, &str)) -> anyhow::Result<()> {
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let host = Host::start(&config, &tokio)?;
+    announce(&host.one_time_password, &host.console_address(&config));
+    tracing::info!(host = %config.host, name = config.name, "serves");
+    let ended = tokio.block_on(host.wait_for_end());
+    host.stop(tokio)?;
+    ended
+}
+
+struct Host {
+    driver: std::thread::JoinHandle<Result<(), crate::node::HaltReason>>,
+    firewall: std::thread::JoinHandle<()>,
+    inbox: Inbox,
+    orders: actuator::Orders,
+    sensors: Arc<sensor::Shared>,
+    transport: Transport,
+    server: Server,
+    stop: watch::Sender<bool>,
+    data: DataDirectory,
+    one_time_password: String,
+}
+
+impl Host {
+    fn start(config: &Config, tokio: &Runtime) -> anyhow::Result<Self> {
+        let clocks = Clocks::start();
+        let layout = actuator::layout(&config.firewall).context("firewall configuration")?;
+        let (wal, recovered) = open_log(config, clocks).context("open the log")?;
+        let data = DataDirectory::open(&config.data);
+        let log = wal.reader();
+        let mut node = compose(config, &data, recovered, (&wal, clocks))?;
+        let mut outputs = Vec::new();
+        node.start(&mut outputs);
+        refuse_halt(outputs)?;
+
+        let (inbox, messages) = Inbox::new();
+        let shared = Arc::new(Shared::new());
+        shared.applied.send_replace(node.applied());
+        let views = node.views();
+        let (orders, firewall_shared, firewall) =
+            actuator::start(&config.firewall, layout, inbox.clone(), clocks)?;
+        let transport = start_transport(config, tokio, &inbox)?;
+        let writer = start_writer(wal, &transport, &inbox)?;
+        let outlets =
+            Outlets { writer, peers: transport.sender(), actuator: orders.clone(), shared: Arc::clone(&shared) };
+        let driver = driver::start(node, messages, outlets, (clocks, tokio.handle().clone()))?;
+
+        let doors = Arc::new(ports::Doors {
+            cluster: config.cluster.id,
+            host: config.host,
+            inbox: inbox.clone(),
+            shared: Arc::clone(&shared),
+            views: Arc::clone(&views),
+            log,
+            clocks,
+            hosts: config.cluster.hosts.iter().map(|(id, host)| (*id, (host.name.clone(), host.address))).collect(),
+        });
+        let (stop, stopped) = watch::channel(false);
+        let server = start_server(config, tokio, (doors, &data), stopped)?;
+        let one_time_password = server.issue_one_time_password()?;
+
+        let own: Vec<_> = config.cluster.hosts.values().map(|host| host.address.ip()).collect();
+        let policy = policy(&views.read().unwrap_or_else(PoisonError::into_inner), &own);
+        let sensors = Arc::new(sensor::Shared::new(policy));
+        let tools = sensor::Tools {
+            shared: Arc::clone(&sensors),
+            inbox: inbox.clone(),
+            actuator: orders.clone(),
+            clocks,
+            secret: random()?,
+        };
+        sensor::start(&config.sensor, &tools).context("start the sensors")?;
+        tokio.spawn(keep_told(Telling {
+            inbox: inbox.clone(),
+            sensors: Arc::clone(&sensors),
+            firewall: firewall_shared,
+            source: sensor::source(&config.sensor),
+            kernel: kernel_release(),
+            views,
+            own,
+        }));
+        Ok(Self { driver, firewall, inbox, orders, sensors, transport, server, stop, data, one_time_password })
+    }
+
+    fn console_address(&self, config: &Config) -> String {
+        let scheme = match config.console.security {
+            ConsoleSecurity::PlainOnLoopback => "http",
+            ConsoleSecurity::HostCertificate | ConsoleSecurity::Files { .. } => "https",
+        };
+        format!("{scheme}://{}", self.server.address())
+    }
+
+    /// Waits for a signal, or for a thread that must not end.
+    async fn wait_for_end(&self) -> anyhow::Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut look = tokio::time::interval(LOCAL_STATE_EVERY);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                _ = look.tick() => {
+                    if self.driver.is_finished() || self.firewall.is_finished() {
+                        bail!("a thread that must not end has ended");
+                    }
+                }
+            }
+        }
+    }
+
+    fn stop(self, tokio: Runtime) -> anyhow::Result<()> {
+        tracing::info!("stops");
+        self.sensors.stop();
+        self.stop.send_replace(true);
+        self.data.remove(files::LOCAL_TOKEN);
+        let ended = tokio.block_on(async {
+            let _ = tokio::time::timeout(DRAIN, self.server.finished()).await; // What is still open is cut off.
+            self.inbox.stop().await;
+            self.transport.shutdown().await;
+            tokio::task::spawn_blocking(|| self.driver.join()).await
+        });
+        self.orders.stop();
+        tokio.shutdown_timeout(DRAIN);
+        match ended {
+            Ok(Ok(result)) => Ok(result?),
+            Ok(Err(_)) | Err(_) => bail!("the driver's thread panicked"),
+        }
+    }
+}
+
+fn open_log(config: &Config, clocks: Clocks) -> anyhow::Result<(Wal<StdDisk>, Restored)> {
+    let identity = identity(config);
+    let setup = || WalSetup {
+        identity,
+        options: WalOptions::default(),
+        stamps: Box::new(move || FileStamp {
+            nonce: random().map(u64::from_le_bytes).unwrap_or_default(),
+            created_at: clocks.now().wall,
+        }),
+    };
+    let disk = Arc::new(StdDisk);
+    match Wal::open(Arc::clone(&disk), &config.data, setup()) {
+        Ok((wal, found)) => {
+            if let TailEnd::Torn { .. } = found.ended {
+                tracing::warn!(tail = ?found.ended, "the log ended in a batch that nobody was told of; it was zeroed");
+            }
+            let restored = Restored {
+                hard_state: found.hard_state,
+                conf_state: found.conf_state,
+                base: found.base,
+                last: found.last.index,
+            };
+            Ok((wal, restored))
+        }
+        Err(RecoverError::Missing { .. }) => {
+            let voters = ConfState::new(voters(config), learners(config));
+            let wal = Wal::create(disk, &config.data, setup(), voters.clone())?;
+            tracing::info!(voters = ?voters.voters, learners = ?voters.learners, "begins a new log");
+            Ok((wal, Restored::empty(voters)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn identity(config: &Config) -> WalIdentity {
+    WalIdentity { cluster: config.cluster.id, host: config.host, incarnation: FIRST_INCARNATION }
+}
+
+/// The largest odd number of hosts vote, in order of their number; an even one would need a larger majority for nothing.
+fn voters(config: &Config) -> impl Iterator<Item = HostId> + '_ {
+    let hosts = config.cluster.hosts.len();
+    config.cluster.hosts.keys().copied().take(hosts - usize::from(hosts.is_multiple_of(2)))
+}
+
+fn learners(config: &Config) -> impl Iterator<Item = HostId> + '_ {
+    let hosts = config.cluster.hosts.len();
+    config.cluster.hosts.keys().copied().skip(hosts - usize::from(hosts.is_multiple_of(2)))
+}
+
+fn compose(
+    config: &Config,
+    data: &DataDirectory,
+    restored: Restored,
+    (wal, clocks): (&Wal<StdDisk>, Clocks),
+) -> anyhow::Result<Node> {
+    let known = config.cluster.hosts.iter().map(|(id, host)| KnownHost {
+        host: *id,
+        name: host.name.clone(),
+        addresses: host.own_addresses.iter().copied().chain([host.address.ip()]).collect(),
+    });
+    let identity = Identity {
+        cluster: config.cluster.id,
+        host: config.host,
+        incarnation: FIRST_INCARNATION,
+        start: data.count_start().context("count this start")?,
+        hosts: known.collect(),
+    };
+    let seed = u64::from_le_bytes(random()?);
+    let core = Core::new(&CoreConfig::new(config.host), restored, Box::new(wal.reader()), seed)
+        .context("restore consensus from the log")?;
+    Ok(Node::new(identity, core, random()?, clocks.now()))
+}
+
+fn refuse_halt(outputs: Vec<Output>) -> anyhow::Result<()> {
+    for output in outputs {
+        if let Output::Halt(reason) = output {
+            return Err(reason.into());
+        }
+    }
+    Ok(())
+}
+
+fn start_transport(config: &Config, tokio: &Runtime, inbox: &Inbox) -> anyhow::Result<Transport> {
+    let read = |path: &std::path::Path| std::fs::read(path).with_context(|| format!("read {}", path.display()));
+    let tls = PeerTls {
+        ca_pem: read(&config.cluster.ca)?,
+        cert_pem: read(&config.cluster.certificate)?,
+        key_pem: read(&config.cluster.key)?,
+    };
+    let others = config.cluster.hosts.iter().filter(|(id, _)| **id != config.host);
+    let transport = TransportConfig {
+        identity: identity(config),
+        peers: others.map(|(id, host)| (*id, host.address)).collect(),
+        tls,
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let listener = bind(config.cluster.listen).context("listen for peers (cluster.listen)")?;
+    Ok(Transport::start(tokio.handle(), transport, listener, inbox.sender())?)
+}
+
+fn start_writer(wal: Wal<StdDisk>, transport: &Transport, inbox: &Inbox) -> anyhow::Result<Writer> {
+    let (peers, waker) = (transport.sender(), inbox.clone());
+    let output = move |to, message| {
+        let _ = peers.send(to, PeerMessage::Raft(message)); // A lost message is asked for again.
+    };
+    Ok(Writer::start(wal, output, move || waker.wake())?)
+}
+
+fn start_server(
+    config: &Config,
+    tokio: &Runtime,
+    (doors, data): (Arc<ports::Doors>, &DataDirectory),
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<Server> {
+    let read = |path: &std::path::Path| std::fs::read(path).with_context(|| format!("read {}", path.display()));
+    let tls = |certificate, key| -> anyhow::Result<ConsoleTransport> {
+        Ok(ConsoleTransport::Tls { certificates_pem: read(certificate)?, key_pem: read(key)? })
+    };
+    let transport = match &config.console.security {
+        ConsoleSecurity::PlainOnLoopback => ConsoleTransport::PlainOnLoopback,
+        ConsoleSecurity::Files { certificate, key } => tls(certificate, key)?,
+        ConsoleSecurity::HostCertificate => tls(&config.cluster.certificate, &config.cluster.key)?,
+    };
+    let draw: Random = Arc::new(|bytes| getrandom::fill(bytes).map_err(|_| NoRandomness));
+    let (local_token, text) = LocalToken::draw(&draw)?;
+    data.replace(files::LOCAL_TOKEN, &text).context("leave the local token for the command line")?;
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let server = api::Config {
+        transport,
+        host_name: config.name.clone(),
+        build: version.clone(),
+        version,
+        local_token,
+        allowed_hosts: Vec::new(),
+        limits: Limits::default(),
+    };
+    let listener = bind(config.console.listen).context("listen for the console (console.listen)")?;
+    let _inside = tokio.enter();
+    let ports = Ports { submit: doors.clone(), reads: doors, random: draw };
+    Ok(Server::start(listener, server, ports, stop)?)
+}
+
+/// Binds a socket; a predecessor may need a moment to let go of it.
+fn bind(address: std::net::SocketAddr) -> std::io::Result<TcpListener> {
+    let started = std::time::Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && started.elapsed() < BIND_PATIENCE => {
+                std::thread::park_timeout(BIND_PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
+struct Telling {
+    inbox: Inbox,
+    sensors: Arc<sensor::Shared>,
+    firewall: Arc<actuator::Shared>,
+    source: String,
+    kernel: String,
+    views: Arc<std::sync::RwLock<projections::read::ReadModels>>,
+    own: Vec<std::net::IpAddr>,
+}
+
+/// Tells the node what the host's own shells say, and the sensors what the cluster's settings say.
+async fn keep_told(telling: Telling) {
+    let mut every = tokio::time::interval(LOCAL_STATE_EVERY);
+    loop {
+        every.tick().await;
+        let [packets, sip_messages, malformed, dropped] = telling.sensors.counts();
+        let report = telling.firewall.report();
+        let state = LocalState {
+            enforced: telling.firewall.enforced(),
+            firewall: report.state,
+            firewall_detail: report.detail,
+            provisional: report.provisional,
+            sensor_source: telling.source.clone(),
+            packets,
+            sip_messages,
+            malformed,
+            dropped,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: telling.kernel.clone(),
+        };
+        let _ = telling.inbox.offer(Input::Local(state)); // The next one says the same and more.
+        let policy = policy(&telling.views.read().unwrap_or_else(PoisonError::into_inner), &telling.own);
+        telling.sensors.set_policy(policy);
+    }
+}
+
+/// The sensors' policy from the cluster's settings.
+fn policy(views: &projections::read::ReadModels, own: &[std::net::IpAddr]) -> sensors::Policy {
+    let settings = views.settings.current();
+    sensors::Policy {
+        sip_ports: settings.sip_ports.clone(),
+        bad_registrations_per_minute: settings.bad_registrations_per_minute,
+        blocked_user_agents: settings.blocked_user_agents.clone(),
+        block_seconds: settings.seconds_of_block(1),
+        never: own.to_vec(),
+        ..sensors::Policy::default()
+    }
+}
+
+fn kernel_release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+}
+
+fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("draw random bytes: {error}"))?;
+    Ok(bytes)
+}

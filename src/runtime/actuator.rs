@@ -1,0 +1,402 @@
+//! The firewall's thread: takes orders from the sensors (at once, provisional) and from the log (for good), brings them to
+//! the kernel in batches, and converges the kernel with the whole plan on start, every 30 s, and after anything unusual.
+
+#![expect(clippy::disallowed_methods, reason = "this shell owns the firewall's thread")]
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use log_format::event::{EnforcementMode, Sanction};
+use log_format::ids::LogIndex;
+use log_format::time::Timestamp;
+use projections::plan::firewall::{AddressPlan, FirewallChange, FirewallPlan, Membership};
+
+use super::driver::{Clocks, Inbox};
+use crate::actuators::firewall::{
+    Change, Desired, Firewall, FirewallError, FirewallMode, Layout, LayoutError, SetPortsError, TableName, TableState,
+};
+use crate::config::FirewallConfig;
+use crate::node::{FirewallState, Input};
+
+/// How often the kernel is compared with the plan.
+const CONVERGE_EVERY: Duration = Duration::from_secs(30);
+/// After a failure it is tried again sooner.
+const RETRY_EVERY: Duration = Duration::from_secs(2);
+/// A provisional block ends by itself after this time: the log has long judged by then, if there is a quorum.
+const PROVISIONAL: Duration = Duration::from_secs(60);
+/// Provisional blocks at once; a flood of spoofed sources must not fill the kernel before the log could judge.
+const MAX_PROVISIONAL: usize = 65_536;
+/// Orders that wait. When it is full, single orders are dropped and the whole plan is asked for instead.
+const MAX_ORDERS: usize = 16_384;
+/// Orders brought to the kernel in one transaction.
+const BATCH: usize = 4_096;
+
+enum Order {
+    Change { change: FirewallChange, upto: LogIndex },
+    Provisional { source: IpAddr, sanction: Sanction, lasts: Duration },
+    Lift { source: IpAddr },
+    Plan { plan: Box<FirewallPlan>, upto: LogIndex },
+    Stop,
+}
+
+/// The way to the firewall's thread.
+#[derive(Clone)]
+pub(super) struct Orders {
+    sender: SyncSender<Order>,
+    lost: Arc<AtomicBool>,
+}
+
+impl Orders {
+    /// The log changed what the kernel should hold.
+    pub(super) fn change(&self, change: FirewallChange, upto: LogIndex) {
+        self.offer(Order::Change { change, upto });
+    }
+
+    /// A sensor of this host found something: drop it until the log has judged.
+    pub(super) fn provisional(&self, source: IpAddr, sanction: Sanction, lasts: Duration) {
+        self.offer(Order::Provisional { source, sanction, lasts });
+    }
+
+    /// The log judged, and did not block.
+    pub(super) fn lift(&self, source: IpAddr) {
+        self.offer(Order::Lift { source });
+    }
+
+    /// The whole of what the kernel should hold.
+    pub(super) fn plan(&self, plan: FirewallPlan, upto: LogIndex) {
+        self.offer(Order::Plan { plan: Box::new(plan), upto });
+    }
+
+    /// Ends the thread once it has done what was ordered before.
+    pub(super) fn stop(&self) {
+        let _ = self.sender.send(Order::Stop); // A thread that is gone has stopped.
+    }
+
+    fn offer(&self, order: Order) {
+        if self.sender.try_send(order).is_err() {
+            self.lost.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What the firewall says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Report {
+    pub(super) state: FirewallState,
+    pub(super) detail: String,
+    pub(super) provisional: u64,
+}
+
+/// What other threads read of the firewall's.
+#[derive(Default)]
+pub(super) struct Shared {
+    report: Mutex<Report>,
+    enforced: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn report(&self) -> Report {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn enforced(&self) -> LogIndex {
+        LogIndex::new(self.enforced.load(Ordering::Acquire))
+    }
+}
+
+struct Provisional {
+    until: Timestamp,
+    sanction: Sanction,
+}
+
+struct Actuator {
+    orders: Receiver<Order>,
+    lost: Arc<AtomicBool>,
+    inbox: Inbox,
+    shared: Arc<Shared>,
+    clocks: Clocks,
+    layout: Layout,
+    /// `None`: switched off, or it could not be opened yet.
+    firewall: Option<Firewall>,
+    is_enabled: bool,
+    failure: Option<String>,
+    mode: EnforcementMode,
+    provisional: BTreeMap<IpAddr, Provisional>,
+    /// The entry that the orders taken so far come from.
+    upto: LogIndex,
+    next_converge: Duration,
+    is_plan_asked: bool,
+}
+
+/// Checks a firewall configuration and makes the layout from it; SIP ports come with the first plan.
+pub(super) fn layout(config: &FirewallConfig) -> Result<Layout, LayoutError> {
+    let devices: Vec<&str> = config.devices.iter().map(String::as_str).collect();
+    let ports = projections::decide::Settings::default().sip_ports;
+    Layout::try_new(&devices, TableName::try_new(&config.table)?, &ports)
+}
+
+/// Starts the thread.
+pub(super) fn start(
+    config: &FirewallConfig,
+    layout: Layout,
+    inbox: Inbox,
+    clocks: Clocks,
+) -> std::io::Result<(Orders, Arc<Shared>, JoinHandle<()>)> {
+    let (sender, orders) = sync_channel(MAX_ORDERS);
+    let (lost, shared) = (Arc::new(AtomicBool::new(false)), Arc::new(Shared::default()));
+    let actuator = Actuator {
+        orders,
+        lost: Arc::clone(&lost),
+        inbox,
+        shared: Arc::clone(&shared),
+        clocks,
+        layout,
+        firewall: None,
+        is_enabled: config.enabled,
+        failure: None,
+        mode: EnforcementMode::Block,
+        provisional: BTreeMap::new(),
+        upto: LogIndex::new(0),
+        next_converge: Duration::ZERO,
+        is_plan_asked: false,
+    };
+    let thread = std::thread::Builder::new().name("firewall".to_owned()).spawn(move || actuator.run())?;
+    Ok((Orders { sender, lost }, shared, thread))
+}
+
+impl Actuator {
+    fn run(mut self) {
+        self.open();
+        loop {
+            self.publish();
+            let wait = self.next_converge.saturating_sub(self.clocks.now().monotonic);
+            let first = match self.orders.recv_timeout(wait) {
+                Ok(order) => Some(order),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let batch: Vec<Order> = first.into_iter().chain(self.orders.try_iter().take(BATCH)).collect();
+            if self.carry_out(batch) {
+                return self.publish();
+            }
+            self.ask_for_plan_if_due();
+        }
+    }
+
+    fn open(&mut self) {
+        if !self.is_enabled {
+            return;
+        }
+        match Firewall::open(self.layout.clone()) {
+            Ok(firewall) => {
+                match firewall.mode() {
+                    mode @ FirewallMode::Enforcing { .. } => tracing::info!(%mode, "firewall"),
+                    mode @ (FirewallMode::Partial { .. } | FirewallMode::WatchOnly { .. }) => {
+                        tracing::warn!(%mode, "firewall");
+                    }
+                }
+                self.firewall = Some(firewall);
+            }
+            Err(error) => self.fail(&error.into()),
+        }
+    }
+
+    /// Brings a batch of orders to the kernel, in order. Says whether the thread shall end.
+    fn carry_out(&mut self, batch: Vec<Order>) -> bool {
+        let now = self.clocks.now().wall;
+        let mut changes = Vec::new();
+        let mut is_over = false;
+        for order in batch {
+            match order {
+                Order::Change { change, upto } => {
+                    self.note_change(&change, now, &mut changes);
+                    self.upto = upto;
+                }
+                Order::Provisional { source, sanction, lasts } => {
+                    changes.extend(self.note_provisional(source, sanction, lasts, now));
+                }
+                Order::Lift { source } => {
+                    if self.provisional.remove(&source).is_some() {
+                        changes.push(Change::Unblock { address: source });
+                    }
+                }
+                Order::Plan { plan, upto } => {
+                    changes.clear(); // The plan holds what they ask for.
+                    self.converge(&plan, upto, now);
+                }
+                Order::Stop => is_over = true,
+            }
+        }
+        self.apply(&changes, now);
+        is_over
+    }
+
+    fn note_change(&mut self, change: &FirewallChange, now: Timestamp, changes: &mut Vec<Change>) {
+        for (&address, plan) in &change.addresses {
+            // The log has judged: what was provisional is now decided, or over.
+            self.provisional.remove(&address);
+            changes.push(Change::Unblock { address });
+            match plan {
+                AddressPlan::Free => {}
+                AddressPlan::SoftBlocked { until } => {
+                    changes.push(Change::SoftBlock { address, lasts: until.since(now) });
+                }
+                AddressPlan::Blocked { until } => changes.push(Change::Block { address, lasts: until.since(now) }),
+            }
+        }
+        changes.extend(change.denied.iter().map(|(&network, membership)| match membership {
+            Membership::Listed => Change::Deny(network),
+            Membership::Absent => Change::Undeny(network),
+        }));
+        changes.extend(change.allowed.iter().map(|(&network, membership)| match membership {
+            Membership::Listed => Change::Allow(network),
+            Membership::Absent => Change::Disallow(network),
+        }));
+        // Rare, and about everything at once: the whole plan says it better.
+        if change.never_block.is_some() || change.sip_ports.is_some() || change.mode.is_some() {
+            self.ask_for_plan();
+        }
+    }
+
+    fn note_provisional(
+        &mut self,
+        source: IpAddr,
+        sanction: Sanction,
+        lasts: Duration,
+        now: Timestamp,
+    ) -> Option<Change> {
+        self.provisional.retain(|_, held| now < held.until);
+        let is_known = self.provisional.get(&source).is_some_and(|held| sanction <= held.sanction);
+        if self.mode == EnforcementMode::Watch || is_known || MAX_PROVISIONAL <= self.provisional.len() {
+            return None;
+        }
+        let lasts = lasts.min(PROVISIONAL);
+        self.provisional.insert(source, Provisional { until: now.after(lasts), sanction });
+        // What anybody could have forged closes the SIP ports only (DETECTION: evidence caps the sanction).
+        Some(match sanction {
+            Sanction::Observe | Sanction::Shape | Sanction::SoftBlock => {
+                Change::SoftBlock { address: source, lasts }
+            }
+            Sanction::Block | Sanction::Permanent => Change::Provisional { address: source, lasts },
+        })
+    }
+
+    fn apply(&mut self, changes: &[Change], now: Timestamp) {
+        let is_watching = self.mode == EnforcementMode::Watch;
+        if let (Some(firewall), false, false) = (&mut self.firewall, changes.is_empty(), is_watching) {
+            match firewall.apply(changes, now) {
+                Ok(applied) if applied.table == TableState::Rebuilt => self.ask_for_plan(),
+                Ok(_) => {}
+                Err(error) => return self.fail(&error.into()),
+            }
+        }
+        self.note_enforced();
+    }
+
+    fn converge(&mut self, plan: &FirewallPlan, upto: LogIndex, now: Timestamp) {
+        self.is_plan_asked = false;
+        self.next_converge = self.clocks.now().monotonic + CONVERGE_EVERY;
+        self.mode = plan.mode;
+        self.upto = upto;
+        if self.firewall.is_none() {
+            self.open();
+        }
+        if let Err(error) = self.try_converge(plan, now) {
+            return self.fail(&error);
+        }
+        self.failure = None;
+        self.note_enforced();
+    }
+
+    fn try_converge(&mut self, plan: &FirewallPlan, now: Timestamp) -> anyhow::Result<()> {
+        let desired = self.desired(plan, now);
+        let Some(firewall) = &mut self.firewall else { return Ok(()) };
+        if self.layout.sip_ports() != plan.sip_ports {
+            self.layout = self.layout.with_sip_ports(&plan.sip_ports).map_err(SetPortsError::from)?;
+            firewall.set_sip_ports(&plan.sip_ports)?;
+        }
+        let drift = firewall.converge(&desired, now).map_err(FirewallError::from)?;
+        if !drift.is_none() {
+            tracing::info!(?drift, "firewall converged");
+        }
+        Ok(())
+    }
+
+    fn desired(&mut self, plan: &FirewallPlan, now: Timestamp) -> Desired {
+        if plan.mode == EnforcementMode::Watch {
+            self.provisional.clear();
+            return Desired::default();
+        }
+        self.provisional.retain(|_, held| now < held.until);
+        let mut desired = Desired {
+            blocked: plan.blocked.clone(),
+            soft_blocked: plan.soft_blocked.clone(),
+            provisional: BTreeMap::new(),
+            denied: plan.denied.clone(),
+            allowed: plan.allowed.clone(),
+            never_block: plan.never_block.clone(),
+        };
+        for (&source, held) in &self.provisional {
+            let set = if Sanction::Block <= held.sanction { &mut desired.provisional } else { &mut desired.soft_blocked };
+            set.entry(source).or_insert(held.until);
+        }
+        desired
+    }
+
+    fn note_enforced(&self) {
+        if self.failure.is_none() {
+            self.shared.enforced.fetch_max(self.upto.get(), Ordering::Release);
+        }
+    }
+
+    fn fail(&mut self, error: &anyhow::Error) {
+        tracing::error!(error = format!("{error:#}"), "firewall");
+        self.failure = Some(format!("{error:#}"));
+        self.firewall = None; // A new socket and a new look at the table.
+        self.next_converge = self.clocks.now().monotonic + RETRY_EVERY;
+        self.is_plan_asked = false;
+    }
+
+    fn ask_for_plan_if_due(&mut self) {
+        let is_due = self.next_converge <= self.clocks.now().monotonic;
+        if self.lost.swap(false, Ordering::Relaxed) || is_due {
+            self.ask_for_plan();
+        }
+    }
+
+    fn ask_for_plan(&mut self) {
+        if !self.is_plan_asked && self.inbox.offer(Input::Plan).is_ok() {
+            self.is_plan_asked = true;
+        }
+        self.next_converge = self.clocks.now().monotonic + RETRY_EVERY;
+    }
+
+    fn publish(&self) {
+        let (state, detail) = match (&self.failure, &self.firewall) {
+            (Some(failure), _) => (FirewallState::Failing, failure.clone()),
+            (None, None) if !self.is_enabled => {
+                (FirewallState::Off, "switched off in this host's configuration (firewall.enabled)".to_owned())
+            }
+            (None, None) => (FirewallState::Failing, "not opened yet".to_owned()),
+            (None, Some(firewall)) => state_of(&firewall.mode(), self.mode),
+        };
+        let provisional = u64::try_from(self.provisional.len()).unwrap_or(u64::MAX);
+        *self.shared.report.lock().unwrap_or_else(PoisonError::into_inner) = Report { state, detail, provisional };
+    }
+}
+
+fn state_of(mode: &FirewallMode, setting: EnforcementMode) -> (FirewallState, String) {
+    match (mode, setting) {
+        (FirewallMode::WatchOnly { reason }, _) => (FirewallState::WatchOnly, reason.to_string()),
+        (_, EnforcementMode::Watch) => {
+            (FirewallState::WatchOnly, "the cluster's setting is to watch and not to block".to_owned())
+        }
+        (FirewallMode::Enforcing { .. }, EnforcementMode::Block) => (FirewallState::Enforcing, String::new()),
+        (FirewallMode::Partial { .. }, EnforcementMode::Block) => (FirewallState::Failing, mode.to_string()),
+    }
+}

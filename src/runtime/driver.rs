@@ -1,0 +1,304 @@
+//! The driver: one thread that owns the node, feeds it what happened, and hands out what is to be done. It does no IO of its
+//! own; it waits only for its inbox and for the next tick.
+
+#![expect(clippy::disallowed_methods, reason = "this shell owns the driver's thread and its clocks")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use consensus::core::Ticket;
+use consensus::rt::transport::{Delivery, PeerEvent, PeerInput, PeerSender};
+use consensus::rt::writer::Writer;
+use log_format::ids::{HostId, LogIndex};
+use log_format::time::Timestamp;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{oneshot, watch};
+
+use super::actuator;
+use crate::node::{ClusterPicture, HaltReason, Input, Node, Now, Outcome, Output, PeerMessage};
+
+/// Inputs that may wait for the driver. Beyond it a sensor's observations are dropped and counted, a peer's messages are
+/// lost as on a wire, and people are told to try again.
+const INBOX: usize = 16_384;
+/// Inputs taken in one turn: bounds how long a turn holds the log.
+const TURN: usize = 4_096;
+/// Raft's tick: elections after 1 s to 2 s of silence, heartbeats every 200 ms (`consensus::core::CoreConfig`).
+const TICK: Duration = Duration::from_millis(100);
+/// Ticks made up for after a pause; the rest of a long pause did not happen.
+const CATCH_UP_TICKS: u32 = 2;
+
+/// What can reach the driver.
+pub(super) enum Message {
+    /// Something happened.
+    Input(Input),
+    /// Something came from a peer.
+    Peer(PeerEvent),
+    /// The writer made something durable.
+    Wake,
+    /// The process ends.
+    Stop,
+}
+
+/// Why an input did not reach the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotTaken {
+    /// The inbox is full.
+    Full,
+    /// The driver is gone.
+    Gone,
+}
+
+/// Both clocks of the process.
+#[derive(Debug, Clone, Copy)]
+pub struct Clocks {
+    started: Instant,
+}
+
+impl Clocks {
+    /// Starts the monotonic one.
+    pub fn start() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    /// Reads both.
+    pub fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let wall = Timestamp::from_nanos(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX));
+        Now { wall, monotonic: self.started.elapsed() }
+    }
+}
+
+/// The way to the driver, for everybody.
+#[derive(Clone)]
+pub(super) struct Inbox(Sender<Message>);
+
+impl Inbox {
+    pub(super) fn new() -> (Self, Receiver<Message>) {
+        let (sender, receiver) = channel(INBOX);
+        (Self(sender), receiver)
+    }
+
+    /// Hands something over without waiting.
+    pub(super) fn offer(&self, input: Input) -> Result<(), NotTaken> {
+        self.0.try_send(Message::Input(input)).map_err(|error| match error {
+            TrySendError::Full(_) => NotTaken::Full,
+            TrySendError::Closed(_) => NotTaken::Gone,
+        })
+    }
+
+    /// Tells the driver to look at the writer. A full inbox wakes it anyway.
+    pub(super) fn wake(&self) {
+        let _ = self.0.try_send(Message::Wake);
+    }
+
+    /// Ends the driver once it has taken what came before.
+    pub(super) async fn stop(&self) {
+        let _ = self.0.send(Message::Stop).await; // A driver that is gone has stopped.
+    }
+
+    /// The channel itself, for the transport.
+    pub(super) fn sender(&self) -> Sender<Message> {
+        self.0.clone()
+    }
+}
+
+/// Where the node's outputs go.
+pub(super) struct Outlets {
+    pub(super) writer: Writer,
+    pub(super) peers: PeerSender,
+    pub(super) actuator: actuator::Orders,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What other threads read of the driver's.
+pub(super) struct Shared {
+    /// The last entry folded into the views.
+    pub(super) applied: watch::Sender<LogIndex>,
+    /// The cluster as last seen; `None` before the first tick.
+    pub(super) cluster: RwLock<Option<ClusterPicture>>,
+    replies: Mutex<BTreeMap<Ticket, oneshot::Sender<Outcome>>>,
+    hashes: Mutex<BTreeMap<Ticket, oneshot::Sender<(LogIndex, [u8; 32])>>>,
+    next_ticket: Mutex<u64>,
+}
+
+impl Shared {
+    pub(super) fn new() -> Self {
+        Self {
+            applied: watch::Sender::new(LogIndex::new(0)),
+            cluster: RwLock::new(None),
+            replies: Mutex::default(),
+            hashes: Mutex::default(),
+            next_ticket: Mutex::default(),
+        }
+    }
+
+    /// A ticket whose outcome arrives at the receiver.
+    pub(super) fn expect_reply(&self) -> (Ticket, oneshot::Receiver<Outcome>) {
+        self.expect(&self.replies)
+    }
+
+    /// A ticket whose state hash arrives at the receiver.
+    pub(super) fn expect_hash(&self) -> (Ticket, oneshot::Receiver<(LogIndex, [u8; 32])>) {
+        self.expect(&self.hashes)
+    }
+
+    /// Nothing will come for this ticket.
+    pub(super) fn forget(&self, ticket: Ticket) {
+        self.replies.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
+        self.hashes.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
+    }
+
+    fn expect<T>(&self, table: &Mutex<BTreeMap<Ticket, oneshot::Sender<T>>>) -> (Ticket, oneshot::Receiver<T>) {
+        let (sender, receiver) = oneshot::channel();
+        let mut next = self.next_ticket.lock().unwrap_or_else(PoisonError::into_inner);
+        *next += 1;
+        let ticket = Ticket::new(*next);
+        table.lock().unwrap_or_else(PoisonError::into_inner).insert(ticket, sender);
+        (ticket, receiver)
+    }
+
+    fn deliver<T>(table: &Mutex<BTreeMap<Ticket, oneshot::Sender<T>>>, ticket: Ticket, value: T) {
+        let waiting = table.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
+        if let Some(waiting) = waiting {
+            let _ = waiting.send(value); // Whoever asked may have left.
+        }
+    }
+}
+
+impl From<PeerEvent> for Message {
+    fn from(event: PeerEvent) -> Self {
+        Self::Peer(event)
+    }
+}
+
+struct Driver {
+    node: Node,
+    timers: Handle,
+    inbox: Receiver<Message>,
+    outlets: Outlets,
+    clocks: Clocks,
+    tick: Duration,
+    next_tick: Duration,
+    persisted: u64,
+    /// Peers that Raft messages were lost to in the last turn.
+    unreachable: BTreeSet<HostId>,
+}
+
+/// Starts the driver's thread. It ends with the reason why the host may not go on, if there is one.
+pub(super) fn start(
+    node: Node,
+    inbox: Receiver<Message>,
+    outlets: Outlets,
+    (clocks, timers): (Clocks, Handle),
+) -> std::io::Result<JoinHandle<Result<(), HaltReason>>> {
+    let tick = TICK;
+    let next_tick = clocks.now().monotonic + tick;
+    let driver = Driver { node, timers, inbox, outlets, clocks, tick, next_tick, persisted: 0, unreachable: BTreeSet::new() };
+    std::thread::Builder::new().name("driver".to_owned()).spawn(move || driver.run())
+}
+
+impl Driver {
+    fn run(mut self) -> Result<(), HaltReason> {
+        loop {
+            let (mut inputs, stop) = self.wait();
+            // The writer's progress comes before whatever peers answered to it (consensus::rt).
+            let persisted = self.outlets.writer.persisted();
+            if self.persisted < persisted {
+                self.persisted = persisted;
+                inputs.insert(0, Input::Persisted { number: persisted });
+            }
+            let now = self.clocks.now();
+            let mut outputs = Vec::new();
+            inputs.extend(std::mem::take(&mut self.unreachable).into_iter().map(|host| Input::Unreachable { host }));
+            self.add_ticks(now, &mut inputs);
+            self.node.handle_all(inputs, now, &mut outputs);
+            for output in outputs {
+                self.carry_out(output)?;
+            }
+            if stop {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for one message or the next tick, then takes what else is there.
+    fn wait(&mut self) -> (Vec<Input>, bool) {
+        let until_tick = self.next_tick.saturating_sub(self.clocks.now().monotonic);
+        let inbox = &mut self.inbox;
+        let waited = self.timers.block_on(async { tokio::time::timeout(until_tick, inbox.recv()).await });
+        let mut next = match waited {
+            Ok(message) => Some(message.unwrap_or(Message::Stop)),
+            Err(_) => None,
+        };
+        let mut inputs = Vec::new();
+        while let Some(message) = next {
+            match message {
+                Message::Input(input) => inputs.push(input),
+                Message::Peer(event) => inputs.extend(from_peer(event)),
+                Message::Wake => {}
+                Message::Stop => return (inputs, true),
+            }
+            next = if inputs.len() < TURN { self.inbox.try_recv().ok() } else { None };
+        }
+        (inputs, false)
+    }
+
+    fn add_ticks(&mut self, now: Now, inputs: &mut Vec<Input>) {
+        for _ in 0..CATCH_UP_TICKS {
+            if now.monotonic < self.next_tick {
+                return;
+            }
+            self.next_tick += self.tick;
+            inputs.push(Input::Tick);
+        }
+        if self.next_tick <= now.monotonic {
+            self.next_tick = now.monotonic + self.tick;
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) -> Result<(), HaltReason> {
+        let shared = &self.outlets.shared;
+        match output {
+            Output::Send { to, message } => self.send(to, message),
+            Output::Persist(job) => self.outlets.writer.submit(job),
+            Output::Reply { ticket, outcome } => Shared::deliver(&shared.replies, ticket, outcome),
+            Output::Applied { index } => drop(shared.applied.send_replace(index)),
+            Output::Firewall { changes, upto } => self.outlets.actuator.change(changes, upto),
+            Output::LiftProvisional { source } => self.outlets.actuator.lift(source),
+            Output::Plan { plan, upto } => self.outlets.actuator.plan(plan, upto),
+            Output::Cluster(picture) => {
+                *shared.cluster.write().unwrap_or_else(PoisonError::into_inner) = Some(picture);
+            }
+            Output::StateHash { ticket, index, hash } => Shared::deliver(&shared.hashes, ticket, (index, hash)),
+            Output::Halt(reason) => return Err(reason),
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, to: HostId, message: PeerMessage) {
+        let is_raft = matches!(message, PeerMessage::Raft(_));
+        let delivery = self.outlets.peers.send(to, message);
+        if is_raft && delivery != Delivery::Queued {
+            self.unreachable.insert(to);
+        }
+    }
+}
+
+fn from_peer(event: PeerEvent) -> Option<Input> {
+    let from = event.from;
+    match event.input {
+        PeerInput::Message(message) => Some(Input::Peer { from, message }),
+        PeerInput::Connected { incarnation, build } => {
+            tracing::info!(%from, %incarnation, build = build.escape_debug().to_string(), "peer connected");
+            None
+        }
+        PeerInput::Disconnected => {
+            tracing::info!(%from, "peer disconnected");
+            Some(Input::Unreachable { host: from })
+        }
+    }
+}

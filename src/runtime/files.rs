@@ -1,0 +1,125 @@
+//! The host's own small files beside the log: the count of starts, the local token. The log holds the directory's lock.
+
+#![expect(clippy::disallowed_methods, reason = "this shell keeps the host's own files")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use log_format::disk::{Disk, StdDisk};
+use thiserror::Error;
+
+/// The token with which the command line of this machine comes in.
+pub const LOCAL_TOKEN: &str = "local-token";
+/// How often the process was started on this data directory.
+const STARTS: &str = "starts";
+
+/// What went wrong with a file of the host's own.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// A file holds something else.
+    #[error("{} does not hold a number; restore it or remove it with the whole data directory", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file cannot be read or written.
+    #[error("{doing} {}", path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    let path = path.to_owned();
+    move |source| FileError::Io { doing, path, source }
+}
+
+/// The data directory of a host whose log is open.
+pub struct DataDirectory {
+    path: PathBuf,
+}
+
+impl DataDirectory {
+    /// The directory, which the log has made.
+    pub fn open(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Counts this start, durably, and says which it is, from 1.
+    pub fn count_start(&self) -> Result<u32, FileError> {
+        let path = self.path.join(STARTS);
+        let before = match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().map_err(|_| FileError::Damaged { path: path.clone() })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0_u32,
+            Err(error) => return Err(io("read", &path)(error)),
+        };
+        let now = before.saturating_add(1);
+        self.replace(STARTS, &format!("{now}\n"))?;
+        Ok(now)
+    }
+
+    /// Writes a small file anew: whole or not at all, also when the power fails.
+    pub fn replace(&self, name: &str, text: &str) -> Result<(), FileError> {
+        let (path, new) = (self.path.join(name), self.path.join(format!("{name}.new")));
+        let write = || {
+            let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&new, &path)?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(io("write", &path))
+    }
+
+    /// Removes a small file; one that is not there is no error.
+    pub fn remove(&self, name: &str) {
+        if let Err(error) = fs::remove_file(self.path.join(name))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, name, "remove file");
+        }
+    }
+}
+
+/// Bytes free for this process at a path.
+pub fn free_space(path: &Path) -> Result<u64, log_format::disk::DiskError> {
+    StdDisk.free_space(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("palisade-files-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn starts_are_counted_across_processes() {
+        let path = scratch("starts");
+        let held = DataDirectory::open(&path);
+        assert_eq!((held.count_start().unwrap(), held.count_start().unwrap()), (1, 2));
+        assert_eq!(DataDirectory::open(&path).count_start().unwrap(), 3);
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_count_is_refused_by_name() {
+        let path = scratch("damaged");
+        let held = DataDirectory::open(&path);
+        held.replace(STARTS, "many").unwrap();
+        let error = held.count_start().unwrap_err();
+        fs::remove_dir_all(&path).unwrap();
+        assert!(error.to_string().contains("starts does not hold a number"), "{error}");
+    }
+}

@@ -1,0 +1,207 @@
+//! The API's doors, implemented: wishes go to the driver, everything shown comes from the views, the picture of the cluster
+//! and the log's tail.
+
+#![expect(clippy::disallowed_methods, reason = "this shell draws identities and waits for outcomes")]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use api::ports::{
+    Accepted, ClusterView, FirewallMode, FirewallView, HostStatus, HostView, Reads, Role, SensorView, StateHash,
+    Submit, SubmitError, Tail,
+};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use log_format::disk::StdDisk;
+use log_format::envelope::Envelope;
+use log_format::ids::{ClusterId, CommandId, HostId, LogIndex, Term};
+use log_format::time::Timestamp;
+use log_format::wal::{EntryKind, WalReader};
+use projections::decide::CommandBody;
+use projections::read::ReadModels;
+use tokio::sync::watch;
+
+use super::driver::{Clocks, Inbox, Shared};
+use crate::node::{ClusterPicture, FirewallState, HostPicture, Input, LocalState, Outcome, Presence};
+
+/// A stream that is further behind than this loads its lists anew.
+const TAIL: u64 = 10_000;
+/// Bytes of log read for one piece of a stream.
+const TAIL_BYTES: u64 = 1 << 20;
+/// How long the driver may take to hash the state.
+const HASH_WITHIN: Duration = Duration::from_secs(5);
+
+/// Both doors.
+pub(super) struct Doors {
+    pub(super) cluster: ClusterId,
+    pub(super) host: HostId,
+    pub(super) inbox: Inbox,
+    pub(super) shared: Arc<Shared>,
+    pub(super) views: Arc<RwLock<ReadModels>>,
+    pub(super) log: WalReader<StdDisk>,
+    pub(super) clocks: Clocks,
+    /// Name and address of each configured host.
+    pub(super) hosts: BTreeMap<HostId, (String, SocketAddr)>,
+}
+
+impl Submit for Doors {
+    fn submit(&self, id: CommandId, body: CommandBody) -> BoxFuture<'_, Result<Accepted, SubmitError>> {
+        async move {
+            let (ticket, outcome) = self.shared.expect_reply();
+            if self.inbox.offer(Input::Submit { ticket, id, body }).is_err() {
+                self.shared.forget(ticket);
+                return Err(SubmitError::Busy);
+            }
+            match outcome.await {
+                Ok(Outcome::Committed { index }) => Ok(Accepted { index }),
+                Ok(Outcome::Rejected { .. }) => Err(SubmitError::Busy), // TEMPORARY
+                Ok(Outcome::Busy) => Err(SubmitError::Busy),
+                Ok(Outcome::Unknown) if self.leader().is_none() => Err(SubmitError::NoLeader { hint: None }),
+                Ok(Outcome::Unknown) | Err(_) => Err(SubmitError::Unknown),
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Reads for Doors {
+    fn with_views(&self, read: &mut dyn FnMut(&ReadModels)) {
+        read(&self.views.read().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn cluster(&self) -> ClusterView {
+        let picture = self.shared.cluster.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match picture {
+            Some(picture) => self.cluster_view(&picture),
+            None => ClusterView {
+                cluster: self.cluster,
+                this: self.host,
+                leader: None,
+                term: Term::new(0),
+                commit: LogIndex::new(0),
+                applied: LogIndex::new(0),
+                provisional_blocks: 0,
+                hosts: Vec::new(),
+            },
+        }
+    }
+
+    fn subscribe(&self) -> watch::Receiver<LogIndex> {
+        self.shared.applied.subscribe()
+    }
+
+    fn events_after(&self, after: LogIndex, max: usize) -> Tail {
+        let applied = *self.shared.applied.borrow();
+        if after.get() + TAIL < applied.get() {
+            return Tail::TooOld;
+        }
+        let Ok(read) = self.log.entries(after.next(), applied.next(), TAIL_BYTES) else { return Tail::TooOld };
+        let mut upto = after;
+        let mut entries = Vec::new();
+        for entry in read.into_iter().take(max) {
+            upto = entry.index;
+            if entry.kind == EntryKind::Normal
+                && let Ok(envelope) = Envelope::decode(&entry.data)
+            {
+                entries.push((entry.index, Arc::new(envelope)));
+            }
+        }
+        Tail::Entries { entries, upto }
+    }
+
+    fn state_hash(&self) -> StateHash {
+        let fut = async move {
+            let (ticket, hash) = self.shared.expect_hash();
+            if self.inbox.offer(Input::StateHash { ticket }).is_err() {
+                self.shared.forget(ticket);
+                return None;
+            }
+            let (index, hash) = tokio::time::timeout(HASH_WITHIN, hash).await.ok()?.ok()?;
+            Some(StateHash { index, hash })
+        };
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(fut)).unwrap_or(StateHash { index: LogIndex::new(0), hash: [0; 32] })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clocks.now().wall
+    }
+}
+
+impl Doors {
+    fn leader(&self) -> Option<HostId> {
+        self.shared.cluster.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(|picture| picture.leader)
+    }
+
+    fn cluster_view(&self, picture: &ClusterPicture) -> ClusterView {
+        let own = picture.hosts.iter().find(|host| host.host == picture.host);
+        let provisional = own.map_or(0, |own| own.state.provisional);
+        ClusterView {
+            cluster: picture.cluster,
+            this: picture.host,
+            leader: picture.leader,
+            term: picture.term,
+            commit: picture.commit,
+            applied: picture.applied,
+            provisional_blocks: u32::try_from(provisional).unwrap_or(u32::MAX),
+            hosts: picture.hosts.iter().map(|host| self.host_view(host)).collect(),
+        }
+    }
+
+    fn host_view(&self, picture: &HostPicture) -> HostView {
+        let known = self.hosts.get(&picture.host);
+        let has_reported = !picture.state.version.is_empty();
+        let reported = |index: LogIndex| has_reported.then_some(index);
+        HostView {
+            id: picture.host,
+            name: known.map_or_else(|| picture.host.to_string(), |(name, _)| name.clone()),
+            address: known.map(|(_, address)| *address),
+            role: picture.role.map_or(Role::Unknown, role),
+            status: match picture.presence {
+                Presence::Active => HostStatus::Active,
+                Presence::Inactive => HostStatus::Inactive,
+                Presence::Unknown => HostStatus::Unknown,
+            },
+            last_heard: picture.last_heard,
+            applied: reported(picture.applied),
+            commit: reported(picture.commit),
+            enforced: reported(picture.state.enforced),
+            firewall: firewall(&picture.state, has_reported),
+            sensor: has_reported.then(|| SensorView {
+                source: picture.state.sensor_source.clone(),
+                packets: picture.state.packets,
+                sip_messages: picture.state.sip_messages,
+                malformed: picture.state.malformed,
+                dropped: picture.state.dropped,
+            }),
+            version: picture.state.version.clone(),
+            kernel: picture.state.kernel.clone(),
+            clock_offset_ms: has_reported.then_some(picture.clock_offset_ms),
+        }
+    }
+}
+
+fn role(role: consensus::core::Role) -> Role {
+    match role {
+        consensus::core::Role::Leader => Role::Leader,
+        consensus::core::Role::Follower => Role::Follower,
+        consensus::core::Role::Candidate => Role::Candidate,
+        consensus::core::Role::PreCandidate => Role::PreCandidate,
+        consensus::core::Role::Learner => Role::Learner,
+    }
+}
+
+fn firewall(state: &LocalState, has_reported: bool) -> FirewallView {
+    let mode = match state.firewall {
+        FirewallState::Off | FirewallState::Enforcing | FirewallState::WatchOnly | FirewallState::Failing
+            if !has_reported =>
+        {
+            FirewallMode::Unknown
+        }
+        FirewallState::Enforcing => FirewallMode::Enforcing,
+        FirewallState::Off | FirewallState::WatchOnly => FirewallMode::WatchOnly,
+        FirewallState::Failing => FirewallMode::Failing,
+    };
+    FirewallView { mode, reason: state.firewall_detail.clone() }
+}
