@@ -21,6 +21,10 @@
 )]
 
 mod frame;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 pub mod transport;
 pub mod writer;

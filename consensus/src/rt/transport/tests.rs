@@ -3,10 +3,6 @@
 use std::net::Ipv4Addr;
 
 use log_format::ids::ClusterId;
-use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
-};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
@@ -18,11 +14,11 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 use super::*;
 use crate::rt::frame::{self, Channel, Frame, Hello, PROTOCOL};
+use crate::rt::testing::{Authority, CLUSTER};
 use crate::rt::tls::host_uri;
 
 /// Far longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(30);
-const CLUSTER: ClusterId = ClusterId::new([7; 16]);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hosts_tell_each_other_everything() {
@@ -341,45 +337,6 @@ impl Node {
     fn has_heard_nothing(mut self) {
         assert_eq!(self.inbox.try_recv().ok(), None);
         assert!(self.transport.sender().connected().is_empty());
-    }
-}
-
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { issuer: Issuer::new(params, key), pem }
-    }
-
-    fn ca_pem(&self) -> Vec<u8> {
-        self.pem.clone().into_bytes()
-    }
-
-    fn tls(&self, id: u64) -> PeerTls {
-        self.tls_named(&[host_uri(CLUSTER, host(id))])
-    }
-
-    fn tls_named(&self, uris: &[String]) -> PeerTls {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        let name = |uri: &String| SanType::URI(uri.as_str().try_into().unwrap());
-        params.subject_alt_names = uris.iter().map(name).collect();
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        PeerTls {
-            ca_pem: self.ca_pem(),
-            cert_pem: certificate.pem().into_bytes(),
-            key_pem: key.serialize_pem().into_bytes(),
-        }
     }
 }
 
