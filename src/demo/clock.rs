@@ -1,8 +1,5 @@
 //! The traffic programs' clock, and their sockets.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "this is the shell that reads the clock and draws randomness"
-)]
+#![expect(clippy::disallowed_methods, reason = "this is the shell that reads the clock and draws randomness")]
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -22,9 +19,7 @@ const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
 /// Wall-clock time, to compare what several processes of one machine saw.
 pub(super) fn now() -> Timestamp {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     Timestamp::ZERO.after(since_epoch)
 }
 
@@ -53,13 +48,6 @@ pub(super) fn passes(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionRefused, HostUnreachable, Interrupted, NetworkUnreachable, TimedOut, WouldBlock,
     };
-    [
-        ConnectionRefused,
-        HostUnreachable,
-        Interrupted,
-        NetworkUnreachable,
-        TimedOut,
-        WouldBlock,
-    ]
-    .contains(&error.kind())
+    [ConnectionRefused, HostUnreachable, Interrupted, NetworkUnreachable, TimedOut, WouldBlock]
+        .contains(&error.kind())
 }

@@ -95,14 +95,8 @@ pub enum Place {
 
 impl Place {
     /// All of them, in the order of creation.
-    pub const ALL: [Self; 6] = [
-        Self::Wire,
-        Self::Host1,
-        Self::Host2,
-        Self::Host3,
-        Self::Attacker,
-        Self::Office,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Wire, Self::Host1, Self::Host2, Self::Host3, Self::Attacker, Self::Office];
     /// The three hosts.
     pub const HOSTS: [Self; 3] = [Self::Host1, Self::Host2, Self::Host3];
 
@@ -227,10 +221,7 @@ impl Namespaces {
     pub fn remove(&mut self) -> Result<(), NamespaceError> {
         let mut result = Ok(());
         while let Some(place) = self.created.pop() {
-            let removed = run(
-                Command::new(&self.ip).args(["netns", "del", &self.name(place)]),
-                "",
-            );
+            let removed = run(Command::new(&self.ip).args(["netns", "del", &self.name(place)]), "");
             result = result.and(removed);
         }
         result
@@ -261,10 +252,7 @@ impl Namespaces {
     }
 
     fn batch_in(&self, place: Place, lines: &str) -> Result<(), NamespaceError> {
-        run(
-            Command::new(&self.ip).args(["-n", &self.name(place), "-batch", "-"]),
-            lines,
-        )
+        run(Command::new(&self.ip).args(["-n", &self.name(place), "-batch", "-"]), lines)
     }
 }
 
@@ -282,12 +270,8 @@ impl Door {
     /// # Errors
     /// When the thread may not enter.
     pub fn enter(&self) -> Result<(), NamespaceError> {
-        move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Network)).map_err(|error| {
-            NamespaceError::Enter {
-                name: self.name.clone(),
-                source: error.into(),
-            }
-        })
+        move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(|error| NamespaceError::Enter { name: self.name.clone(), source: error.into() })
     }
 }
 
@@ -311,30 +295,20 @@ impl Leftovers {
     /// # Errors
     /// When the list of names or the process table cannot be read.
     pub fn find() -> Result<Self, NamespaceError> {
-        Ok(Self {
-            names: left_behind(names()?, |pid| Path::new("/proc").join(pid.to_string()).exists()),
-        })
+        Ok(Self { names: left_behind(names()?, |pid| Path::new("/proc").join(pid.to_string()).exists()) })
     }
 }
 
 impl fmt::Display for Leftovers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "a demo that was killed left {} namespaces behind; remove them with:",
-            self.names.len()
-        )?;
-        self.names
-            .iter()
-            .try_for_each(|name| writeln!(f, "  ip netns del {name}"))
+        writeln!(f, "a demo that was killed left {} namespaces behind; remove them with:", self.names.len())?;
+        self.names.iter().try_for_each(|name| writeln!(f, "  ip netns del {name}"))
     }
 }
 
 fn left_behind(names: Vec<String>, alive: impl Fn(u32) -> bool) -> Vec<String> {
-    let mut dead: Vec<String> = names
-        .into_iter()
-        .filter(|name| maker(name).is_some_and(|pid| !alive(pid)))
-        .collect();
+    let mut dead: Vec<String> =
+        names.into_iter().filter(|name| maker(name).is_some_and(|pid| !alive(pid))).collect();
     dead.sort();
     dead
 }
@@ -365,11 +339,7 @@ fn names() -> Result<Vec<String>, NamespaceError> {
 }
 
 fn find_ip() -> Result<PathBuf, NamespaceError> {
-    IP_PATHS
-        .iter()
-        .map(PathBuf::from)
-        .find(|path| path.exists())
-        .ok_or(NamespaceError::NoIp)
+    IP_PATHS.iter().map(PathBuf::from).find(|path| path.exists()).ok_or(NamespaceError::NoIp)
 }
 
 fn address_line(address: IpAddr) -> String {
@@ -383,21 +353,11 @@ fn address_line(address: IpAddr) -> String {
 /// Runs to the end with `input` as standard input.
 fn run(command: &mut Command, input: &str) -> Result<(), NamespaceError> {
     let text = format!("{command:?}").replace('"', "");
-    let ran = |source| NamespaceError::Run {
-        command: text.clone(),
-        source,
-    };
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(ran)?;
+    let ran = |source| NamespaceError::Run { command: text.clone(), source };
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(ran)?;
     // A program that refuses the first line does not read the rest; its words say why.
-    let written = child
-        .stdin
-        .take()
-        .map_or(Ok(()), |mut pipe| pipe.write_all(input.as_bytes()));
+    let written = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(input.as_bytes()));
     let output = child.wait_with_output().map_err(ran)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
@@ -415,24 +375,14 @@ mod tests {
         assert_eq!(stem(42, 0) + Place::Host1.name(), "palisade-demo-42-host1");
         assert_eq!(maker("palisade-demo-42-host1"), Some(42));
         assert_eq!(maker(&(stem(42, 3) + "wire")), Some(42));
-        for stranger in [
-            "palisade-demo-42-kitchen",
-            "palisade-demo-x-host1",
-            "docker",
-            "palisade-demo-42",
-        ] {
+        for stranger in ["palisade-demo-42-kitchen", "palisade-demo-x-host1", "docker", "palisade-demo-42"] {
             assert_eq!(maker(stranger), None, "{stranger}");
         }
     }
 
     #[test]
     fn only_namespaces_of_dead_demos_are_left_behind() {
-        let names = [
-            "palisade-demo-7-wire",
-            "palisade-demo-8-wire",
-            "other",
-            "palisade-demo-7-host1",
-        ];
+        let names = ["palisade-demo-7-wire", "palisade-demo-8-wire", "other", "palisade-demo-7-host1"];
         let dead = left_behind(names.map(str::to_owned).to_vec(), |pid| pid == 8);
         assert_eq!(dead, ["palisade-demo-7-host1", "palisade-demo-7-wire"]);
         let text = Leftovers { names: dead }.to_string();
@@ -448,16 +398,9 @@ mod tests {
 
     #[test]
     fn a_refusal_repeats_the_words_of_the_program() {
-        let refused = run(
-            Command::new(find_ip().unwrap()).args(["netns", "del", "palisade-demo-0-none"]),
-            "",
-        );
-        let Err(NamespaceError::Refused { command, said }) = refused else {
-            panic!("{refused:?}")
-        };
-        assert!(
-            command.contains("netns del") && !said.is_empty(),
-            "{command}: {said}"
-        );
+        let refused =
+            run(Command::new(find_ip().unwrap()).args(["netns", "del", "palisade-demo-0-none"]), "");
+        let Err(NamespaceError::Refused { command, said }) = refused else { panic!("{refused:?}") };
+        assert!(command.contains("netns del") && !said.is_empty(), "{command}: {said}");
     }
 }

@@ -51,11 +51,7 @@ pub enum RelayError {
 pub fn outer(listener: &TcpListener, path: &Path, stop: &Stop) -> Result<(), RelayError> {
     listener.set_nonblocking(true).map_err(RelayError::Poll)?;
     let path = path.to_owned();
-    serve(
-        || listener.accept().map(|(stream, _peer)| stream),
-        move || UnixStream::connect(&path),
-        stop,
-    )
+    serve(|| listener.accept().map(|(stream, _peer)| stream), move || UnixStream::connect(&path), stop)
 }
 
 /// Listens on the unix socket at `path` and carries each connection to `target`, until stopped. Removes the path.
@@ -64,16 +60,13 @@ pub fn outer(listener: &TcpListener, path: &Path, stop: &Stop) -> Result<(), Rel
 /// When the socket cannot be bound (a path that exists is not replaced) or breaks.
 pub fn inner(path: &Path, target: SocketAddr, stop: &Stop) -> Result<(), RelayError> {
     let listener = UnixListener::bind(path).map_err(|error| RelayError::Listen(path.to_owned(), error))?;
-    let served = listener
-        .set_nonblocking(true)
-        .map_err(RelayError::Poll)
-        .and_then(|()| {
-            serve(
-                || listener.accept().map(|(stream, _peer)| stream),
-                move || TcpStream::connect_timeout(&target, CONNECT),
-                stop,
-            )
-        });
+    let served = listener.set_nonblocking(true).map_err(RelayError::Poll).and_then(|()| {
+        serve(
+            || listener.accept().map(|(stream, _peer)| stream),
+            move || TcpStream::connect_timeout(&target, CONNECT),
+            stop,
+        )
+    });
     // The socket is of no use any more; a path that somebody else removed is no failure.
     let _removed = std::fs::remove_file(path);
     served
@@ -152,11 +145,7 @@ fn carry(near: &impl Side, far: &impl Side, stop: &Stop) -> io::Result<()> {
 fn copy(from: &mut impl Side, to: &mut impl Side, stop: &Stop) -> io::Result<()> {
     let moved = pump(from, to, stop);
     // The other direction may go on after a clean end, and has nobody to talk to after an error.
-    let how = if moved.is_ok() && !stop.ended() {
-        Shutdown::Write
-    } else {
-        Shutdown::Both
-    };
+    let how = if moved.is_ok() && !stop.ended() { Shutdown::Write } else { Shutdown::Both };
     let _closed = to.close(how);
     if how == Shutdown::Both {
         let _closed = from.close(how);

@@ -48,10 +48,7 @@ impl Stop {
     /// Waits for the end, at most this long, and tells whether it has come.
     pub fn wait(&self, at_most: Duration) -> bool {
         let held = self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self
-            .shared
-            .changed
-            .wait_timeout_while(held, at_most, |()| !self.ended());
+        let waited = self.shared.changed.wait_timeout_while(held, at_most, |()| !self.ended());
         drop(waited.unwrap_or_else(PoisonError::into_inner));
         self.ended()
     }
@@ -78,9 +75,7 @@ impl Stop {
     /// # Errors
     /// When the process cannot watch signals.
     pub fn follow_signals(&self) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let (mut terminate, mut interrupt) = {
             let _inside = runtime.enter();
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)

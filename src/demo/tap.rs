@@ -106,18 +106,9 @@ impl Tap {
     /// # Errors
     /// When a writer thread does not start.
     pub fn open(map: AddressMap, paths: &[PathBuf]) -> Result<Self, TapError> {
-        let outputs = paths
-            .iter()
-            .map(|path| Output::open(path))
-            .collect::<Result<_, _>>()?;
-        let shared = Shared {
-            map,
-            outputs: Mutex::new(outputs),
-            dropped: AtomicU64::new(0),
-        };
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
+        let outputs = paths.iter().map(|path| Output::open(path)).collect::<Result<_, _>>()?;
+        let shared = Shared { map, outputs: Mutex::new(outputs), dropped: AtomicU64::new(0) };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Records one datagram.
@@ -179,11 +170,7 @@ impl Output {
 }
 
 fn write_all(path: &Path, queue: &Receiver<Arc<[u8]>>) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
     file.write_all(&file_header())?;
     for record in queue {
         // One write per packet: a reader of a FIFO sees it at once, and whole.
@@ -229,9 +216,7 @@ fn packet((source, target): (SocketAddr, SocketAddr), payload: &[u8]) -> Result<
     };
     let builder = builder.udp(source.port(), target.port());
     let mut packet = Vec::with_capacity(builder.size(payload.len()));
-    builder
-        .write(&mut packet, payload)
-        .map_err(|_too_long| TapError::TooLong(payload.len()))?;
+    builder.write(&mut packet, payload).map_err(|_too_long| TapError::TooLong(payload.len()))?;
     Ok(packet)
 }
 
@@ -263,9 +248,7 @@ mod tests {
         ] {
             let bytes = packet(ends, b"OPTIONS").unwrap();
             let sliced = SlicedPacket::from_ip(&bytes).unwrap();
-            let Some(TransportSlice::Udp(udp)) = sliced.transport else {
-                panic!("no UDP")
-            };
+            let Some(TransportSlice::Udp(udp)) = sliced.transport else { panic!("no UDP") };
             assert_eq!(
                 (udp.source_port(), udp.destination_port(), udp.payload()),
                 (5071, 5060, &b"OPTIONS"[..])
@@ -277,9 +260,9 @@ mod tests {
                     assert_eq!(ip.header_checksum, ip.calc_header_checksum());
                     header.calc_checksum_ipv4(&ip, udp.payload()).unwrap()
                 }
-                NetSlice::Ipv6(ip) => header
-                    .calc_checksum_ipv6(&ip.header().to_header(), udp.payload())
-                    .unwrap(),
+                NetSlice::Ipv6(ip) => {
+                    header.calc_checksum_ipv6(&ip.header().to_header(), udp.payload()).unwrap()
+                }
                 NetSlice::Arp(_) => panic!("not an IP packet"),
             };
             assert_eq!(header.checksum, expected);
@@ -297,11 +280,8 @@ mod tests {
     #[test]
     fn a_record_states_time_and_length() {
         let bytes = record(Timestamp::from_nanos(7_000_005_999), &[9; 3]);
-        let fields: Vec<u32> = bytes
-            .chunks(4)
-            .take(4)
-            .map(|word| u32::from_ne_bytes(word.try_into().unwrap()))
-            .collect();
+        let fields: Vec<u32> =
+            bytes.chunks(4).take(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap())).collect();
         assert_eq!(fields, [7, 5, 3, 3]);
         assert_eq!(bytes[16..], [9; 3]);
     }

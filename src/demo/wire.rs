@@ -19,9 +19,7 @@ pub(super) fn validity(message: &Message<'_>) -> Duration {
         .headers()
         .filter(|header| [&b"contact"[..], b"m"].contains(&&*header.name.to_ascii_lowercase()))
         .find_map(|header| expires_parameter(&text(Some(header.value))));
-    parameter
-        .or(message.expires())
-        .map_or(VALIDITY, |seconds| Duration::from_secs(seconds.into()))
+    parameter.or(message.expires()).map_or(VALIDITY, |seconds| Duration::from_secs(seconds.into()))
 }
 
 fn expires_parameter(contact: &str) -> Option<u32> {
@@ -47,11 +45,7 @@ fn end_of_open_rport(answer: &[u8]) -> Option<usize> {
     const ASKED: &[u8] = b";rport";
     let mut line_start = 0;
     for line in answer.split_inclusive(|byte| *byte == b'\n') {
-        let name = line
-            .split(|byte| *byte == b':')
-            .next()
-            .unwrap_or_default()
-            .trim_ascii();
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default().trim_ascii();
         if name.eq_ignore_ascii_case(b"via") || name.eq_ignore_ascii_case(b"v") {
             let hop = line.split(|byte| *byte == b',').next().unwrap_or_default();
             let end = hop.windows(ASKED.len()).position(|window| window == ASKED)? + ASKED.len();
@@ -75,23 +69,10 @@ mod tests {
                 "SIP/2.0 200 OK\r\nv: SIP/2.0/UDP 127.0.0.1:5060{via}\r\nTo: <sip:a;rport@b>\r\n\r\n"
             );
             let filled = String::from_utf8(with_return_path(answer.into_bytes(), source)).unwrap();
-            filled
-                .lines()
-                .nth(1)
-                .unwrap()
-                .split_once(":5060")
-                .unwrap()
-                .1
-                .to_owned()
+            filled.lines().nth(1).unwrap().split_once(":5060").unwrap().1.to_owned()
         };
-        assert_eq!(
-            fill(";branch=z9hG4bK1;rport"),
-            ";branch=z9hG4bK1;rport=40001;received=192.0.2.66"
-        );
-        assert_eq!(
-            fill(";rport;branch=z9hG4bK1"),
-            ";rport=40001;received=192.0.2.66;branch=z9hG4bK1"
-        );
+        assert_eq!(fill(";branch=z9hG4bK1;rport"), ";branch=z9hG4bK1;rport=40001;received=192.0.2.66");
+        assert_eq!(fill(";rport;branch=z9hG4bK1"), ";rport=40001;received=192.0.2.66;branch=z9hG4bK1");
         assert_eq!(fill(";branch=z9hG4bK1"), ";branch=z9hG4bK1");
         assert_eq!(fill(";rport=5"), ";rport=5");
         assert_eq!(with_return_path(b"SIP".to_vec(), source), b"SIP");
@@ -103,10 +84,7 @@ mod tests {
             let text = format!("REGISTER sip:a SIP/2.0\r\n{headers}\r\n");
             validity(&sip::parse(text.as_bytes()).unwrap()).as_secs()
         };
-        assert_eq!(
-            validity_of("Contact: <sip:a@b;expires=9>;q=1;expires=60\r\nExpires: 30\r\n"),
-            60
-        );
+        assert_eq!(validity_of("Contact: <sip:a@b;expires=9>;q=1;expires=60\r\nExpires: 30\r\n"), 60);
         assert_eq!(validity_of("Contact: <sip:a@b>\r\nExpires: 30\r\n"), 30);
         assert_eq!(validity_of("m: <sip:a@b>\r\n"), 3_600);
     }

@@ -1,6 +1,8 @@
 //! The project's one integration-test binary.
 
 mod architecture;
+mod firewall;
+mod sensed;
 mod support;
 mod tidy;
 mod tools;

@@ -1,9 +1,6 @@
 //! What several integration tests share.
 #![cfg(test)]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "tests are shells: they start programs and read their files"
-)]
+#![expect(clippy::disallowed_methods, reason = "tests are shells: they start programs and read their files")]
 
 use std::fmt;
 use std::fs;
@@ -35,10 +32,7 @@ pub(crate) fn wait_until(what: &str, mut reached: impl FnMut() -> bool) {
 pub(crate) fn may_make_namespaces(test: &str) -> bool {
     const NET_ADMIN_AND_SYS_ADMIN: u64 = (1 << 12) | (1 << 21);
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let effective = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .unwrap();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
     let capabilities = u64::from_str_radix(effective.trim(), 16).unwrap();
     let may = capabilities & NET_ADMIN_AND_SYS_ADMIN == NET_ADMIN_AND_SYS_ADMIN;
     if !may {
@@ -54,18 +48,9 @@ pub(crate) fn not_run(test: &str, why: impl fmt::Display) {
 
 /// Runs to the end and gives its standard output; fails the test if it fails.
 pub(crate) fn output_of(command: &mut Command) -> String {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(
-        status.success(),
-        "{command:?}: {status}: {}",
-        String::from_utf8_lossy(&stderr)
-    );
+    let Output { status, stdout, stderr } =
+        command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(status.success(), "{command:?}: {status}: {}", String::from_utf8_lossy(&stderr));
     String::from_utf8(stdout).unwrap()
 }
 

@@ -4,10 +4,7 @@
 //! leaves the namespace in which they run. Both tools are found, not bundled: Kamailio through apt, SIPVicious through
 //! pip (see [`Sipvicious::find`]).
 #![cfg(test)]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "tests are shells: they start programs and read their files"
-)]
+#![expect(clippy::disallowed_methods, reason = "tests are shells: they start programs and read their files")]
 
 use std::fs::{self, File};
 use std::net::{IpAddr, SocketAddr};
@@ -62,15 +59,10 @@ impl Kamailio {
     pub(crate) fn start(network: &Namespaces, place: Place, policy: Policy) -> Self {
         let run = Scratch::new("kamailio");
         let log = File::create(run.path().join("log")).unwrap();
-        let addresses = [
-            IpAddr::from(place.ipv4().unwrap()),
-            IpAddr::from(place.ipv6().unwrap()),
-        ]
-        .map(|address| SocketAddr::new(address, 5060));
+        let addresses = [IpAddr::from(place.ipv4().unwrap()), IpAddr::from(place.ipv6().unwrap())]
+            .map(|address| SocketAddr::new(address, 5060));
         let mut command = network.run_in(place, KAMAILIO);
-        command
-            .args(["-f", CONFIGURATION, "-DD", "-E", "-m", "32", "-M", "4", "-w"])
-            .arg(run.path());
+        command.args(["-f", CONFIGURATION, "-DD", "-E", "-m", "32", "-M", "4", "-w"]).arg(run.path());
         // Control sockets go into the scratch directory too.
         command.arg("-Y").arg(run.path());
         for address in addresses {
@@ -81,21 +73,12 @@ impl Kamailio {
             Policy::NotFound => drop(command.args(["-A", "WITH_404"])),
             Policy::Forbid => drop(command.args(["-A", "WITH_403"])),
         }
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let child =
+            command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         let mut kamailio = Self { child, run };
         for address in addresses {
             wait_until("kamailio answers", || {
-                assert_eq!(
-                    kamailio.child.try_wait().unwrap(),
-                    None,
-                    "kamailio ended: {}",
-                    kamailio.log()
-                );
+                assert_eq!(kamailio.child.try_wait().unwrap(), None, "kamailio ended: {}", kamailio.log());
                 answers(network, place, address)
             });
         }
@@ -111,9 +94,7 @@ impl Kamailio {
 impl Drop for Kamailio {
     fn drop(&mut self) {
         // Its children end with the first process, which ends on SIGTERM; SIGKILL would leave them.
-        let _asked = Command::new("/usr/bin/kill")
-            .arg(self.child.id().to_string())
-            .status();
+        let _asked = Command::new("/usr/bin/kill").arg(self.child.id().to_string()).status();
         let _ended = self.child.wait();
     }
 }
@@ -126,11 +107,7 @@ fn answers(network: &Namespaces, place: Place, server: SocketAddr) -> bool {
         requests: 1,
         give_up: Duration::from_secs(1),
     };
-    let options = ScanOptions {
-        attack,
-        targets: vec![server],
-        rounds: 1,
-    };
+    let options = ScanOptions { attack, targets: vec![server], rounds: 1 };
     let asked = thread_in(network, place, move || scan::run(&options, &Stop::new()).unwrap());
     asked.join().unwrap().answered == 1
 }
@@ -160,15 +137,9 @@ impl Sipvicious {
         let mut folders = named.into_iter().chain([PathBuf::from(VIRTUAL_ENVIRONMENT)]);
         let folder = folders.find(|folder| folder.join("sipvicious_svcrack").exists());
         if folder.is_none() {
-            not_run(
-                test,
-                format!("SIPVicious is not installed at {VIRTUAL_ENVIRONMENT}"),
-            );
+            not_run(test, format!("SIPVicious is not installed at {VIRTUAL_ENVIRONMENT}"));
         }
-        folder.map(|folder| Self {
-            folder,
-            home: Scratch::new("sipvicious"),
-        })
+        folder.map(|folder| Self { folder, home: Scratch::new("sipvicious") })
     }
 
     /// `svmap TARGETS`: an address, or a range such as `10.77.0.11-13`. Takes three seconds, mostly waiting.
@@ -198,12 +169,7 @@ impl Sipvicious {
         let list = self.home.path().join("words");
         fs::write(&list, words.join("\n") + "\n").unwrap();
         let list = list.to_str().unwrap();
-        self.run(
-            network,
-            "svcrack",
-            &target.to_string(),
-            &["-u", account, "-d", list],
-        )
+        self.run(network, "svcrack", &target.to_string(), &["-u", account, "-d", list])
     }
 
     /// The command of a tool, from the attacker's namespace. `svcrack -u 1002 -r 100000-999999` never runs out.
@@ -220,10 +186,7 @@ impl Sipvicious {
             command.arg("-6");
         }
         // Sessions would be kept at home; names are not looked up because there is nobody to ask.
-        command
-            .arg(target)
-            .env("HOME", self.home.path())
-            .stdin(Stdio::null());
+        command.arg(target).env("HOME", self.home.path()).stdin(Stdio::null());
         command
     }
 
@@ -232,10 +195,7 @@ impl Sipvicious {
         let Output { stdout, stderr, .. } = self.command(network, tool, target, options).output().unwrap();
         // The exit code tells what was found, not whether it ran.
         let text = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
-        Run {
-            text,
-            took: start.elapsed(),
-        }
+        Run { text, took: start.elapsed() }
     }
 }
 
@@ -264,12 +224,7 @@ fn sipvicious_finds_what_kamailio_gives_away() {
     words.push(password_of("1002"));
 
     let silent = Kamailio::start(&network, Place::Host1, Policy::Challenge);
-    assert!(
-        tools
-            .svmap(&network, "10.77.0.11-13")
-            .text
-            .contains("10.77.0.11:5060")
-    );
+    assert!(tools.svmap(&network, "10.77.0.11-13").text.contains("10.77.0.11:5060"));
     let hopeless = tools.svwar(&network, host, "1000-1012", Force::StopIfHopeless);
     assert!(hopeless.text.contains("Set --force"), "{}", hopeless.text);
     let forced = tools.svwar(&network, host, "1000-1012", Force::GoOn);
@@ -277,38 +232,22 @@ fn sipvicious_finds_what_kamailio_gives_away() {
     for address in [host, IpAddr::from(Place::Host1.ipv6().unwrap())] {
         let cracked = tools.svcrack(&network, address, "1002", &words);
         assert!(cracked.text.contains(right.trim_end()), "{}", cracked.text);
-        println!(
-            "svcrack at {address}: {} guesses in {:?}",
-            words.len(),
-            cracked.took
-        );
+        println!("svcrack at {address}: {} guesses in {:?}", words.len(), cracked.took);
     }
     drop(silent);
 
     let telling = Kamailio::start(&network, Place::Host1, Policy::NotFound);
     let found = tools.svwar(&network, host, "995-1012", Force::StopIfHopeless);
-    assert!(
-        found.text.contains("1010") && !found.text.contains("1011"),
-        "{}",
-        found.text
-    );
+    assert!(found.text.contains("1010") && !found.text.contains("1011"), "{}", found.text);
     drop(telling);
 
     let forbidding = Kamailio::start(&network, Place::Host1, Policy::Forbid);
     assert!(!forbidding.log().contains("ERROR"), "{}", forbidding.log());
     let cracked = tools.svcrack(&network, host, "1002", &words);
     assert!(cracked.text.contains(right.trim_end()), "{}", cracked.text);
-    let inside = output_of(
-        network
-            .run_in(Place::Host1, "/usr/bin/ss")
-            .args(["-H", "-l", "-n", "-u", "-p"]),
-    );
+    let inside = output_of(network.run_in(Place::Host1, "/usr/bin/ss").args(["-H", "-l", "-n", "-u", "-p"]));
     assert!(inside.contains("kamailio"), "{inside}");
     drop(forbidding);
-    let after = output_of(
-        network
-            .run_in(Place::Host1, "/usr/bin/ss")
-            .args(["-H", "-l", "-n", "-u", "-p"]),
-    );
+    let after = output_of(network.run_in(Place::Host1, "/usr/bin/ss").args(["-H", "-l", "-n", "-u", "-p"]));
     assert!(!after.contains("kamailio"), "its children end with it: {after}");
 }

@@ -44,10 +44,7 @@ fn a_hundred_phones_register_renew_and_answer() {
     });
     assert_eq!(registrar.server.bound(), 100);
     let figures = office.close();
-    assert_eq!(
-        (figures.registered, figures.sum.refusals, figures.sum.silences),
-        (100, 0, 0)
-    );
+    assert_eq!((figures.registered, figures.sum.refusals, figures.sum.silences), (100, 0, 0));
     // Each phone was challenged once and then answered with the same nonce again.
     assert_eq!((figures.sum.challenges, figures.sum.stale), (100, 0));
     assert_eq!(registrar.end().0.rejected, 0);
@@ -55,21 +52,14 @@ fn a_hundred_phones_register_renew_and_answer() {
 
 #[test]
 fn phones_with_old_nonces_are_told_so_and_stay() {
-    let options = RegistrarOptions {
-        nonce_lifetime: Duration::from_millis(1),
-        ..with_accounts(5)
-    };
+    let options = RegistrarOptions { nonce_lifetime: Duration::from_millis(1), ..with_accounts(5) };
     let registrar = Registrar::start(options, None);
     let office = Office::open(office_at(registrar.address, 5));
     wait_until("nonces have grown old", || 20 <= office.figures().sum.stale);
     assert_eq!(office.close().sum.refusals, 0);
     let (figures, incidents) = registrar.end();
     assert!(20 <= figures.stale);
-    assert!(
-        incidents
-            .iter()
-            .all(|incident| matches!(incident, Incident::Registered { .. }))
-    );
+    assert!(incidents.iter().all(|incident| matches!(incident, Incident::Registered { .. })));
 }
 
 #[test]
@@ -79,13 +69,7 @@ fn guesses_are_rejected_one_by_one_and_the_right_password_is_found() {
         (Manner::SvcrackOneNonce, WrongPassword::Challenge, 401),
         (Manner::Fpbx, WrongPassword::Forbid, 403),
     ] {
-        let registrar = Registrar::start(
-            RegistrarOptions {
-                wrong_password,
-                ..with_accounts(1)
-            },
-            None,
-        );
+        let registrar = Registrar::start(RegistrarOptions { wrong_password, ..with_accounts(1) }, None);
         let mut words: Vec<String> = (0..20).map(|number| format!("secret{number}")).collect();
         words.push(password_of("1001"));
         let figures = guess_at(registrar.address, manner, words);
@@ -101,21 +85,14 @@ fn guesses_are_rejected_one_by_one_and_the_right_password_is_found() {
                 Incident::Registered { .. } => None,
             })
             .collect();
-        assert_eq!(
-            counts,
-            (1..=20).map(|count| (count, status)).collect::<Vec<_>>(),
-            "{manner:?}"
-        );
+        assert_eq!(counts, (1..=20).map(|count| (count, status)).collect::<Vec<_>>(), "{manner:?}");
     }
 }
 
 #[test]
 fn an_attacker_without_answers_goes_on_and_then_gives_up() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let attack = AttackOptions {
-        give_up: Duration::from_millis(200),
-        ..attack()
-    };
+    let attack = AttackOptions { give_up: Duration::from_millis(200), ..attack() };
     let options = GuessOptions {
         attack,
         target: silent.local_addr().unwrap(),
@@ -125,27 +102,15 @@ fn an_attacker_without_answers_goes_on_and_then_gives_up() {
     };
     let figures = guess::run(&options, &Stop::new()).unwrap();
     assert_eq!((figures.ended, figures.answered), (Ended::Silence, 0));
-    assert!(
-        1 < figures.sent && figures.unanswered == figures.sent,
-        "{figures:?}"
-    );
+    assert!(1 < figures.sent && figures.unanswered == figures.sent, "{figures:?}");
 }
 
 #[test]
 fn enumeration_pays_only_where_unknown_users_are_told_apart() {
     let enumerate = |unknown_user| {
-        let registrar = Registrar::start(
-            RegistrarOptions {
-                unknown_user,
-                ..with_accounts(3)
-            },
-            None,
-        );
+        let registrar = Registrar::start(RegistrarOptions { unknown_user, ..with_accounts(3) }, None);
         let options = EnumerateOptions {
-            attack: AttackOptions {
-                requests: 30,
-                ..attack()
-            },
+            attack: AttackOptions { requests: 30, ..attack() },
             target: registrar.address,
             first: 990,
             persistence: Persistence::Stop,
@@ -153,10 +118,7 @@ fn enumeration_pays_only_where_unknown_users_are_told_apart() {
         enumerate::run(&options, &Stop::new()).unwrap()
     };
     let telling = enumerate(UnknownUser::NotFound);
-    assert_eq!(
-        (telling.ended, telling.sent, telling.answered),
-        (Ended::Done, 30, 30)
-    );
+    assert_eq!((telling.ended, telling.sent, telling.answered), (Ended::Done, 30, 30));
     assert_eq!(telling.found, ["1001", "1002", "1003"]);
     let silent = enumerate(UnknownUser::AsWrongPassword);
     assert_eq!((silent.ended, silent.sent), (Ended::Hopeless, 1));
@@ -192,11 +154,7 @@ fn the_tap_records_both_directions_under_documentation_addresses() {
         .address(address.ip(), "203.0.113.66".parse().unwrap());
     let tap = Tap::open(map, &files).unwrap();
     let registrar = Registrar::start_at(address, with_accounts(1), Some(tap.clone()));
-    let figures = guess_at(
-        registrar.address,
-        Manner::Svcrack,
-        vec!["a".to_owned(), "b".to_owned()],
-    );
+    let figures = guess_at(registrar.address, Manner::Svcrack, vec!["a".to_owned(), "b".to_owned()]);
     registrar.end();
 
     let bytes = fs::read(&files[0]).unwrap();
@@ -230,9 +188,7 @@ fn probes_arrive_at_the_registrar_and_are_reported_on_request() {
     let whole = vec![(ProbeNumber(0), ProbeNumber(499))];
     wait_until("all numbers are reported", || {
         registrar.stop.ask_for_report();
-        registrar
-            .arrived()
-            .is_some_and(|arrived| arrived.stretches == whole)
+        registrar.arrived().is_some_and(|arrived| arrived.stretches == whole)
     });
     let arrived = registrar.arrived().unwrap();
     assert_eq!(first_drop_after(&sent[0], &arrived, sent[0].at[0]), None);
@@ -244,10 +200,8 @@ fn probes_arrive_at_the_registrar_and_are_reported_on_request() {
 fn the_relay_carries_both_directions_and_ends_with_its_stop() {
     let scratch = Scratch::new("relay");
     let path = scratch.path().join("console");
-    let (console, outside) = (
-        TcpListener::bind("127.0.0.1:0").unwrap(),
-        TcpListener::bind("127.0.0.1:0").unwrap(),
-    );
+    let (console, outside) =
+        (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
     let (target, entrance) = (console.local_addr().unwrap(), outside.local_addr().unwrap());
     let stop = Stop::new();
     let inner = thread::spawn({
@@ -309,13 +263,7 @@ impl Registrar {
             move || server.run(&stop, |line| told.lock().unwrap().push(line)).unwrap()
         });
         let address = server.addresses().next().unwrap();
-        Self {
-            address,
-            stop,
-            server,
-            told,
-            thread: Some(thread),
-        }
+        Self { address, stop, server, told, thread: Some(thread) }
     }
 
     pub(crate) fn arrived(&self) -> Option<Arrived> {
@@ -352,14 +300,14 @@ impl Drop for Registrar {
 }
 
 /// An office, working in a thread of its own.
-struct Office {
+pub(crate) struct Office {
     stop: Stop,
     latest: Arc<Mutex<OfficeFigures>>,
     thread: JoinHandle<OfficeFigures>,
 }
 
 impl Office {
-    fn open(options: OfficeOptions) -> Self {
+    pub(crate) fn open(options: OfficeOptions) -> Self {
         let (stop, latest) = (Stop::new(), Arc::new(Mutex::new(OfficeFigures::default())));
         let thread = thread::spawn({
             let (stop, latest) = (stop.clone(), Arc::clone(&latest));
@@ -368,12 +316,12 @@ impl Office {
         Self { stop, latest, thread }
     }
 
-    fn figures(&self) -> OfficeFigures {
+    pub(crate) fn figures(&self) -> OfficeFigures {
         self.stop.ask_for_report();
         *self.latest.lock().unwrap()
     }
 
-    fn close(self) -> OfficeFigures {
+    pub(crate) fn close(self) -> OfficeFigures {
         self.stop.end();
         self.thread.join().unwrap()
     }
@@ -387,7 +335,7 @@ pub(crate) fn with_accounts(count: u32) -> RegistrarOptions {
     }
 }
 
-fn office_at(registrar: SocketAddr, phones: u32) -> OfficeOptions {
+pub(crate) fn office_at(registrar: SocketAddr, phones: u32) -> OfficeOptions {
     OfficeOptions {
         address: registrar.ip(),
         first_port: 0,
@@ -411,24 +359,15 @@ pub(crate) fn attack() -> AttackOptions {
 }
 
 pub(crate) fn guessing(target: SocketAddr, manner: Manner, words: Vec<String>) -> GuessOptions {
-    GuessOptions {
-        attack: attack(),
-        target,
-        account: "1001".to_owned(),
-        words: Words::List(words),
-        manner,
-    }
+    GuessOptions { attack: attack(), target, account: "1001".to_owned(), words: Words::List(words), manner }
 }
 
 fn guess_at(target: SocketAddr, manner: Manner, words: Vec<String>) -> AttackFigures {
     guess::run(&guessing(target, manner, words), &Stop::new()).unwrap()
 }
 
-fn free_address() -> SocketAddr {
-    std::net::UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+pub(crate) fn free_address() -> SocketAddr {
+    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// The packets of a capture in this machine's byte order, with what its header promises checked.

@@ -1,9 +1,6 @@
 //! The demo's own network: it comes, carries real packets, and goes; and the probe that measures a block on it.
 #![cfg(test)]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "tests are shells: they start programs and read the clock"
-)]
+#![expect(clippy::disallowed_methods, reason = "tests are shells: they start programs and read the clock")]
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -37,19 +34,14 @@ fn namespaces_carry_an_attack_and_leave_nothing_behind() {
     let before = root_links();
     let mut network = Namespaces::create().unwrap();
     let other = Namespaces::create().unwrap();
-    let names: BTreeSet<String> = Place::ALL
-        .iter()
-        .flat_map(|place| [network.name(*place), other.name(*place)])
-        .collect();
+    let names: BTreeSet<String> =
+        Place::ALL.iter().flat_map(|place| [network.name(*place), other.name(*place)]).collect();
     assert_eq!(names.len(), 2 * Place::ALL.len(), "two at a time");
     assert!(names.is_subset(&namespaces()));
     assert_eq!(root_links(), before, "no link is ever seen outside");
     let extra: IpAddr = "10.77.0.101".parse().unwrap();
     network.add_addresses(Place::Attacker, [extra]).unwrap();
-    assert!(
-        network.add_addresses(Place::Attacker, [extra]).is_err(),
-        "the words of `ip` are not lost"
-    );
+    assert!(network.add_addresses(Place::Attacker, [extra]).is_err(), "the words of `ip` are not lost");
 
     let v6 = IpAddr::from(Place::Attacker.ipv6().unwrap());
     for (host, address, attacker) in [
@@ -63,22 +55,15 @@ fn namespaces_carry_an_attack_and_leave_nothing_behind() {
             attack: AttackOptions { source, ..attack() },
             ..guessing(registrar.address, Manner::Svcrack, words)
         };
-        let guesses = thread_in(&network, Place::Attacker, move || {
-            guess::run(&options, &Stop::new()).unwrap()
-        });
+        let guesses =
+            thread_in(&network, Place::Attacker, move || guess::run(&options, &Stop::new()).unwrap());
         let figures = guesses.join().unwrap();
         assert_eq!((figures.rejected, figures.unanswered), (10, 0), "{address}");
         let tenth = registrar.end().1.into_iter().find_map(|incident| match incident {
-            Incident::Rejected {
-                count: 10, source, ..
-            } => Some(source),
+            Incident::Rejected { count: 10, source, .. } => Some(source),
             Incident::Rejected { .. } | Incident::Registered { .. } => None,
         });
-        assert_eq!(
-            tenth,
-            Some(attacker),
-            "the registrar sees the attacker's own address"
-        );
+        assert_eq!(tenth, Some(attacker), "the registrar sees the attacker's own address");
     }
     network.remove().unwrap();
     drop((network, other));
@@ -125,9 +110,7 @@ fn the_probe_finds_the_number_at_which_a_kernel_began_to_drop() {
         nft(&network, place, BLOCK);
     }
     let blocked = now();
-    wait_until("the kernel of the second host drops", || {
-        100 < dropped(&network, Place::Host2)
-    });
+    wait_until("the kernel of the second host drops", || 100 < dropped(&network, Place::Host2));
     prober_stop.end();
     let sent = prober.join().unwrap();
     stop.end();
@@ -142,78 +125,42 @@ fn the_probe_finds_the_number_at_which_a_kernel_began_to_drop() {
         assert!(tip <= at && at <= *next_after_block, "{drop:?}");
         assert_eq!((drop.arrived_later, drop.lost_before_tip), (0, 0), "{drop:?}");
     }
-    assert_eq!(
-        first_drop_after(&sent[2], &third, tip),
-        None,
-        "the third host has no block"
-    );
+    assert_eq!(first_drop_after(&sent[2], &third, tip), None, "the third host has no block");
     let took = sent[0].at.last().unwrap().since(sent[0].at[0]);
-    println!(
-        "probes: {} numbers to each of 3 hosts in {took:?}",
-        sent[0].at.len()
-    );
+    println!("probes: {} numbers to each of 3 hosts in {took:?}", sent[0].at.len());
 }
 
 fn registrar_at(network: &Namespaces, place: Place, address: IpAddr) -> Registrar {
     let listen = SocketAddr::new(address, 5060);
-    thread_in(network, place, move || {
-        Registrar::start_at(listen, with_accounts(1), None)
-    })
-    .join()
-    .unwrap()
+    thread_in(network, place, move || Registrar::start_at(listen, with_accounts(1), None)).join().unwrap()
 }
 
 /// Wall-clock time, as the prober notes it.
 fn now() -> Timestamp {
-    Timestamp::ZERO.after(
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO),
-    )
+    Timestamp::ZERO.after(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO))
 }
 
 fn nft(network: &Namespaces, place: Place, rules: &str) {
-    let mut nft = network
-        .run_in(place, "/usr/sbin/nft")
-        .args(["-f", "-"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut nft =
+        network.run_in(place, "/usr/sbin/nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
     nft.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
     assert!(nft.wait().unwrap().success());
 }
 
 fn dropped(network: &Namespaces, place: Place) -> u64 {
-    let rules = output_of(
-        network
-            .run_in(place, "/usr/sbin/nft")
-            .args(["list", "table", "netdev", "measured"]),
-    );
-    rules
-        .split("counter packets ")
-        .nth(1)
-        .unwrap()
-        .split(' ')
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap()
+    let rules =
+        output_of(network.run_in(place, "/usr/sbin/nft").args(["list", "table", "netdev", "measured"]));
+    rules.split("counter packets ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
 }
 
 /// The names that `ip netns list` knows. Other tests come and go: only one's own names say anything.
 fn namespaces() -> BTreeSet<String> {
     let list = output_of(Command::new("/usr/sbin/ip").args(["netns", "list"]));
-    list.lines()
-        .filter_map(|line| line.split(' ').next())
-        .map(str::to_owned)
-        .collect()
+    list.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
 }
 
 /// The network interfaces outside all namespaces.
 fn root_links() -> BTreeSet<String> {
     let list = output_of(Command::new("/usr/sbin/ip").args(["-o", "link"]));
-    list.lines()
-        .filter_map(|line| line.split(": ").nth(1))
-        .map(str::to_owned)
-        .collect()
+    list.lines().filter_map(|line| line.split(": ").nth(1)).map(str::to_owned).collect()
 }

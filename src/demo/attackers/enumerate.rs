@@ -42,10 +42,7 @@ pub struct EnumerateOptions {
 /// When the source cannot be used or the socket breaks.
 pub fn run(options: &EnumerateOptions, stop: &Stop) -> Result<AttackFigures, AttackError> {
     let mut exchange = Exchange::start(&options.attack, stop)?;
-    let ends = Ends {
-        source: exchange.source,
-        target: options.target,
-    };
+    let ends = Ends { source: exchange.source, target: options.target };
     let mut search = Search::default();
     let stranger = exchange.dice.roll_32().to_string();
     let ended = search.run(&mut exchange, ends, options, stranger)?;

@@ -1,8 +1,5 @@
 //! The socket of an attacker: sends at a pace, listens in between, counts what is answered.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "this shell reads the clock that paces the attack"
-)]
+#![expect(clippy::disallowed_methods, reason = "this shell reads the clock that paces the attack")]
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{SocketAddr, UdpSocket};
@@ -158,12 +155,8 @@ impl Exchange {
         hear: &mut impl FnMut(&mut Self, &Message<'_>, SocketAddr),
     ) -> Result<(), AttackError> {
         let mut buffer = [0; DATAGRAM_BYTES];
-        let wait = until
-            .saturating_duration_since(Instant::now())
-            .clamp(SHORTEST_WAIT, clock::LOOK_UP);
-        self.socket
-            .set_read_timeout(Some(wait))
-            .map_err(AttackError::Receive)?;
+        let wait = until.saturating_duration_since(Instant::now()).clamp(SHORTEST_WAIT, clock::LOOK_UP);
+        self.socket.set_read_timeout(Some(wait)).map_err(AttackError::Receive)?;
         let (length, from) = match self.socket.recv_from(&mut buffer) {
             Ok(received) => received,
             Err(error) if clock::passes(&error) => return Ok(()),
@@ -178,10 +171,7 @@ impl Exchange {
 
     fn hear(&mut self, message: &Message<'_>) {
         self.last_heard = Instant::now();
-        let branch = message
-            .via()
-            .and_then(|via| via.branch)
-            .map(String::from_utf8_lossy);
+        let branch = message.via().and_then(|via| via.branch).map(String::from_utf8_lossy);
         if branch.is_some_and(|branch| self.open.remove(&*branch)) {
             self.answered += 1;
         }

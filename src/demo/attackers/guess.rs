@@ -38,9 +38,9 @@ impl Words {
     fn word(&self, index: u32) -> Option<String> {
         match self {
             Self::List(words) => words.get(index as usize).cloned(),
-            Self::Numbers { first, digits } => first
-                .checked_add(index)
-                .map(|number| format!("{number:0width$}", width = *digits)),
+            Self::Numbers { first, digits } => {
+                first.checked_add(index).map(|number| format!("{number:0width$}", width = *digits))
+            }
         }
     }
 }
@@ -67,19 +67,8 @@ pub struct GuessOptions {
 pub fn run(options: &GuessOptions, stop: &Stop) -> Result<AttackFigures, AttackError> {
     let mut exchange = Exchange::start(&options.attack, stop)?;
     let call_id = exchange.dice.roll_32().to_string();
-    let ends = Ends {
-        source: exchange.source,
-        target: options.target,
-    };
-    let mut guesser = Guesser {
-        options,
-        ends,
-        call_id,
-        guesses: 0,
-        serial: 0,
-        kept: None,
-        found: None,
-    };
+    let ends = Ends { source: exchange.source, target: options.target };
+    let mut guesser = Guesser { options, ends, call_id, guesses: 0, serial: 0, kept: None, found: None };
     let ended = loop {
         if guesser.found.is_some() {
             break Ended::Found;
@@ -95,10 +84,7 @@ pub fn run(options: &GuessOptions, stop: &Stop) -> Result<AttackFigures, AttackE
     };
     let figures = exchange.finish(ended, |exchange, answer, _| guesser.hear(exchange, answer))?;
     let found_late = guesser.found.is_some() && figures.ended == Ended::Done;
-    Ok(AttackFigures {
-        ended: if found_late { Ended::Found } else { figures.ended },
-        ..figures
-    })
+    Ok(AttackFigures { ended: if found_late { Ended::Found } else { figures.ended }, ..figures })
 }
 
 struct Guesser<'a> {
@@ -133,11 +119,7 @@ impl Guesser<'_> {
         };
         let password = self.options.words.word(self.guesses)?;
         self.guesses += 1;
-        let guess = Guess {
-            kept: &kept,
-            password: &password,
-            count: self.guesses,
-        };
+        let guess = Guess { kept: &kept, password: &password, count: self.guesses };
         Some(match self.options.manner {
             Manner::Svcrack | Manner::SvcrackOneNonce => {
                 layout::svcrack_guess(self.ends, account, &self.call_id, guess, dice)

@@ -31,12 +31,7 @@ impl Kept {
     }
 
     fn challenge(&self) -> Challenge<'_> {
-        Challenge {
-            realm: &self.realm,
-            nonce: &self.nonce,
-            qop: self.qop.as_deref(),
-            ..Challenge::default()
-        }
+        Challenge { realm: &self.realm, nonce: &self.nonce, qop: self.qop.as_deref(), ..Challenge::default() }
     }
 }
 
@@ -169,12 +164,7 @@ pub(super) fn fpbx(
         .header("Max-Forwards", "70")
         .header("User-Agent", "FPBX")
         .header("Expires", "60");
-    if let Some(Guess {
-        kept,
-        password,
-        count: _,
-    }) = guess
-    {
+    if let Some(Guess { kept, password, count: _ }) = guess {
         let cnonce = format!("{:08x}", dice.roll_32());
         let answer = digest::Answer {
             username: account,
@@ -186,21 +176,14 @@ pub(super) fn fpbx(
         };
         request = request.header("Authorization", digest::authorization(&kept.challenge(), &answer));
     }
-    Attempt {
-        datagram: request.build(),
-        branch,
-    }
+    Attempt { datagram: request.build(), branch }
 }
 
 /// What all requests of SIPVicious share: a Via that names loopback, a decimal branch, Content-Length before the
 /// credentials.
 fn sipvicious(ends: Ends, method: &str, dice: &mut Dice, headers: &[(&str, String)]) -> Attempt {
     let host = host(ends.target.ip());
-    let uri = if method == "REGISTER" {
-        format!("sip:{host}")
-    } else {
-        format!("sip:100@{host}")
-    };
+    let uri = if method == "REGISTER" { format!("sip:{host}") } else { format!("sip:100@{host}") };
     let branch = format!("z9hG4bK-{}", dice.roll_32());
     let port = ends.source.port();
     let mut text = format!(
@@ -208,18 +191,11 @@ fn sipvicious(ends: Ends, method: &str, dice: &mut Dice, headers: &[(&str, Strin
     );
     let (credentials, plain): (Vec<_>, Vec<_>) =
         headers.iter().partition(|(name, _)| *name == "Authorization");
-    for (name, value) in plain
-        .into_iter()
-        .chain([&("Content-Length", "0".to_owned())])
-        .chain(credentials)
-    {
+    for (name, value) in plain.into_iter().chain([&("Content-Length", "0".to_owned())]).chain(credentials) {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
     text.push_str("\r\n");
-    Attempt {
-        datagram: text.into_bytes(),
-        branch,
-    }
+    Attempt { datagram: text.into_bytes(), branch }
 }
 
 fn svcrack_credentials(ends: Ends, account: &str, guess: Guess<'_>, dice: &mut Dice) -> String {
@@ -238,9 +214,7 @@ fn svcrack_credentials(ends: Ends, account: &str, guess: Guess<'_>, dice: &mut D
         cnonce: &cnonce,
     };
     let response = digest::response(&challenge, &answer);
-    let counted = challenge
-        .qop
-        .map_or(String::new(), |_| format!(",cnonce=\"{cnonce}\",nc={nc:08x}"));
+    let counted = challenge.qop.map_or(String::new(), |_| format!(",cnonce=\"{cnonce}\",nc={nc:08x}"));
     format!(
         "Digest username=\"{account}\",realm=\"{realm}\",nonce=\"{nonce}\",uri=\"{uri}\"{counted},\
          algorithm=MD5,qop=auth,response=\"{response}\""

@@ -2,48 +2,29 @@ use super::super::super::wire::text;
 use super::*;
 
 fn ends() -> Ends {
-    Ends {
-        source: "192.0.2.66:5071".parse().unwrap(),
-        target: "198.51.100.10:5060".parse().unwrap(),
-    }
+    Ends { source: "192.0.2.66:5071".parse().unwrap(), target: "198.51.100.10:5060".parse().unwrap() }
 }
 
 fn kept() -> Kept {
-    Kept {
-        realm: b"pbx.example.net".to_vec(),
-        nonce: b"n1".to_vec(),
-        qop: Some(b"auth".to_vec()),
-    }
+    Kept { realm: b"pbx.example.net".to_vec(), nonce: b"n1".to_vec(), qop: Some(b"auth".to_vec()) }
 }
 
 fn lines(attempt: &Attempt) -> Vec<String> {
-    text(Some(&attempt.datagram))
-        .split("\r\n")
-        .map(str::to_owned)
-        .collect()
+    text(Some(&attempt.datagram)).split("\r\n").map(str::to_owned).collect()
 }
 
 fn line(attempt: &Attempt, name: &str) -> String {
-    lines(attempt)
-        .into_iter()
-        .find(|line| line.starts_with(name))
-        .unwrap_or_default()
+    lines(attempt).into_iter().find(|line| line.starts_with(name)).unwrap_or_default()
 }
 
 fn unhex(attempt: &Attempt) -> String {
     let from = line(attempt, "From: ");
     let digits = from.split("tag=").nth(1).unwrap().as_bytes().chunks(2);
-    digits
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap() as char)
-        .collect()
+    digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap() as char).collect()
 }
 
 fn guess<'a>(kept: &'a Kept, password: &'a str, count: u32) -> Guess<'a> {
-    Guess {
-        kept,
-        password,
-        count,
-    }
+    Guess { kept, password, count }
 }
 
 #[test]
@@ -51,17 +32,8 @@ fn svcrack_keeps_its_call_id_and_counts_in_decimal_across_nonces() {
     let kept = kept();
     let first = svcrack_first(ends(), "1002", "585362028", &mut Dice::new(1));
     assert_eq!(line(&first, "CSeq"), "CSeq: 1 REGISTER");
-    assert_eq!(
-        line(&first, "From"),
-        "From: \"1002\" <sip:1002@198.51.100.10>;tag=3206210844"
-    );
-    let twelfth = svcrack_guess(
-        ends(),
-        "1002",
-        "585362028",
-        guess(&kept, "123456", 12),
-        &mut Dice::new(2),
-    );
+    assert_eq!(line(&first, "From"), "From: \"1002\" <sip:1002@198.51.100.10>;tag=3206210844");
+    let twelfth = svcrack_guess(ends(), "1002", "585362028", guess(&kept, "123456", 12), &mut Dice::new(2));
     assert_eq!(line(&twelfth, "CSeq"), "CSeq: 2 REGISTER");
     assert_eq!(line(&first, "Call-ID"), line(&twelfth, "Call-ID"));
     assert!(unhex(&twelfth).starts_with("1002:123456\u{1}"));
@@ -99,13 +71,7 @@ fn every_guess_is_right_if_its_password_is() {
     for count in [1, 9, 10, 118] {
         let attempts = [
             svcrack_guess(ends(), "1002", "5", guess(&kept, "x7", count), &mut Dice::new(2)),
-            fpbx(
-                ends(),
-                "1002",
-                count,
-                Some(guess(&kept, "x7", count)),
-                &mut Dice::new(2),
-            ),
+            fpbx(ends(), "1002", count, Some(guess(&kept, "x7", count)), &mut Dice::new(2)),
         ];
         for attempt in attempts {
             let message = sip::parse(&attempt.datagram).unwrap();
@@ -133,11 +99,7 @@ fn svmaps_tag_is_the_targets_address() {
     let attempt = svmap(ends(), &mut Dice::new(1));
     assert_eq!(lines(&attempt)[0], "OPTIONS sip:100@198.51.100.10 SIP/2.0");
     assert_eq!(line(&attempt, "User-Agent"), "User-Agent: friendly-scanner");
-    assert!(
-        unhex(&attempt).starts_with("c633640a13c4\u{1}"),
-        "{}",
-        unhex(&attempt)
-    );
+    assert!(unhex(&attempt).starts_with("c633640a13c4\u{1}"), "{}", unhex(&attempt));
     let call_id = line(&attempt, "Call-ID: ")["Call-ID: ".len()..].to_owned();
     assert!(call_id.len() <= 25 && call_id.bytes().all(|byte| byte.is_ascii_digit()));
     let six = Ends {
@@ -146,11 +108,7 @@ fn svmaps_tag_is_the_targets_address() {
     };
     let attempt = svmap(six, &mut Dice::new(1));
     assert_eq!(lines(&attempt)[0], "OPTIONS sip:100@[2001:db8::10] SIP/2.0");
-    assert!(
-        unhex(&attempt).starts_with("2001db81013c4\u{1}"),
-        "{}",
-        unhex(&attempt)
-    );
+    assert!(unhex(&attempt).starts_with("2001db81013c4\u{1}"), "{}", unhex(&attempt));
 }
 
 #[test]

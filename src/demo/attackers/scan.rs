@@ -36,10 +36,7 @@ pub fn run(options: &ScanOptions, stop: &Stop) -> Result<AttackFigures, AttackEr
             }
             Some(Ended::Silence) | None => {}
         }
-        let ends = Ends {
-            source: exchange.source,
-            target,
-        };
+        let ends = Ends { source: exchange.source, target };
         let attempt = layout::svmap(ends, &mut exchange.dice);
         exchange.send(attempt, target);
         exchange.listen(hear)?;

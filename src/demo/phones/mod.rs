@@ -179,11 +179,7 @@ impl Phone {
         match message.method() {
             Some(b"OPTIONS") => {
                 self.figures.options += 1;
-                Some(
-                    Response::to(&message, 200, "OK")
-                        .header("User-Agent", USER_AGENT)
-                        .build(),
-                )
+                Some(Response::to(&message, 200, "OK").header("User-Agent", USER_AGENT).build())
             }
             Some(_) => Some(Response::to(&message, 405, "Method Not Allowed").build()),
             None => self.take_answer(&message, now),
@@ -222,20 +218,12 @@ impl Phone {
 
     fn rest(&mut self, registered: bool, now: Timestamp) {
         self.registered = registered;
-        self.state = State::Waiting {
-            until: now.after(self.options.interval),
-        };
+        self.state = State::Waiting { until: now.after(self.options.interval) };
     }
 
     fn ask(&mut self, proof: Proof, now: Timestamp) -> Vec<u8> {
         self.cseq += 1;
-        let PhoneOptions {
-            account,
-            domain,
-            contact,
-            interval,
-            ..
-        } = &self.options;
+        let PhoneOptions { account, domain, contact, interval, .. } = &self.options;
         let branch = format!("z9hG4bK{:08x}", self.dice.roll_32());
         let uri = format!("sip:{domain}");
         let aor = format!("<sip:{account}@{domain}>");
@@ -255,13 +243,7 @@ impl Phone {
         }
         let datagram = request.build();
         let again_at = now.after(FIRST_WAIT);
-        self.state = State::Asking(Question {
-            datagram: datagram.clone(),
-            branch,
-            proof,
-            sent: 1,
-            again_at,
-        });
+        self.state = State::Asking(Question { datagram: datagram.clone(), branch, proof, sent: 1, again_at });
         datagram
     }
 }
@@ -299,15 +281,7 @@ impl Nonce {
 impl PhoneFigures {
     /// Adds another's figures.
     pub(super) fn add(&mut self, other: Self) {
-        let Self {
-            successes,
-            refusals,
-            silences,
-            challenges,
-            stale,
-            options,
-            keep_alives,
-        } = other;
+        let Self { successes, refusals, silences, challenges, stale, options, keep_alives } = other;
         self.successes += successes;
         self.refusals += refusals;
         self.silences += silences;
@@ -341,14 +315,7 @@ mod tests {
 
     fn registrar(nonce_lifetime: Duration) -> Registrar {
         let accounts = numbered_accounts(1001, 1);
-        Registrar::new(
-            RegistrarOptions {
-                accounts,
-                nonce_lifetime,
-                ..Default::default()
-            },
-            Dice::new(4),
-        )
+        Registrar::new(RegistrarOptions { accounts, nonce_lifetime, ..Default::default() }, Dice::new(4))
     }
 
     /// Lets both talk until the phone has nothing to say, and gives the answers' first lines.

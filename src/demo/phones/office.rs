@@ -93,9 +93,7 @@ pub fn run(
             .iter()
             .map(|seat| {
                 let sit = || seat.sit(options.registrar, stop).inspect_err(|_| stop.end());
-                thread::Builder::new()
-                    .stack_size(STACK_BYTES)
-                    .spawn_scoped(scope, sit)
+                thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, sit)
             })
             .collect();
         let threads = started.inspect_err(|_| stop.end()).map_err(OfficeError::Start)?;
@@ -104,9 +102,7 @@ pub fn run(
                 report(figures(&seats));
             }
         }
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().unwrap_or(Ok(())))
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or(Ok(())))
     });
     let figures = figures(&seats);
     report(figures);
@@ -126,11 +122,7 @@ fn open(options: &OfficeOptions) -> Result<Vec<Seat>, OfficeError> {
     }
     let (mut dice, now) = (clock::dice().map_err(OfficeError::Seed)?, clock::now());
     let seat = |index: u32| {
-        let port = if options.first_port == 0 {
-            0
-        } else {
-            options.first_port.saturating_add(index as u16)
-        };
+        let port = if options.first_port == 0 { 0 } else { options.first_port.saturating_add(index as u16) };
         let asked = SocketAddr::new(options.address, port);
         let bind = |error| OfficeError::Bind(asked, error);
         let socket = UdpSocket::bind(asked).map_err(bind)?;
@@ -144,25 +136,14 @@ fn open(options: &OfficeOptions) -> Result<Vec<Seat>, OfficeError> {
             interval: options.interval,
             keep_alive: options.keep_alive,
         };
-        let first = now.after(
-            options
-                .spread
-                .mul_f64(f64::from(index) / f64::from(options.phones)),
-        );
-        Ok(Seat {
-            local,
-            socket,
-            phone: Mutex::new(Phone::new(settings, dice.fork(), first)),
-        })
+        let first = now.after(options.spread.mul_f64(f64::from(index) / f64::from(options.phones)));
+        Ok(Seat { local, socket, phone: Mutex::new(Phone::new(settings, dice.fork(), first)) })
     };
     (0..options.phones).map(seat).collect()
 }
 
 fn figures(seats: &[Seat]) -> OfficeFigures {
-    let mut figures = OfficeFigures {
-        phones: seats.len() as u32,
-        ..OfficeFigures::default()
-    };
+    let mut figures = OfficeFigures { phones: seats.len() as u32, ..OfficeFigures::default() };
     for seat in seats {
         seat.with_phone(|phone| {
             figures.registered += u32::from(phone.is_registered());
@@ -180,9 +161,7 @@ impl Seat {
             let now = clock::now();
             let (out, wake) = self.with_phone(|phone| (phone.poll(now), phone.next_wake()));
             out.iter().for_each(|datagram| self.send(datagram, registrar));
-            self.socket
-                .set_read_timeout(Some(patience(now, wake)))
-                .map_err(broken)?;
+            self.socket.set_read_timeout(Some(patience(now, wake))).map_err(broken)?;
             let received = match self.socket.recv_from(&mut buffer) {
                 Ok((length, from)) if from == registrar => buffer.get(..length).unwrap_or_default(),
                 Ok(_stranger) => continue,

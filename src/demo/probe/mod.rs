@@ -57,9 +57,7 @@ pub(super) fn identify(datagram: &[u8]) -> Option<(RunId, ProbeNumber)> {
     if !datagram.starts_with(OPENING) {
         return None;
     }
-    let at = datagram
-        .windows(IDENTITY.len())
-        .position(|window| window == IDENTITY)?;
+    let at = datagram.windows(IDENTITY.len()).position(|window| window == IDENTITY)?;
     let rest = datagram.get(at + IDENTITY.len()..)?;
     let identity = rest.split(|byte| *byte == b'@').next()?;
     let (run, number) = std::str::from_utf8(identity).ok()?.split_once('-')?;
@@ -72,21 +70,14 @@ mod tests {
 
     #[test]
     fn a_probe_carries_its_run_and_number_and_nothing_else_does() {
-        for ends in [
-            ("192.0.2.66:5999", "198.51.100.11:5060"),
-            ("[2001:db8::66]:5999", "[2001:db8::11]:5060"),
-        ] {
-            let text = datagram(
-                RunId(7),
-                ProbeNumber(4_000),
-                (ends.0.parse().unwrap(), ends.1.parse().unwrap()),
-            );
+        for ends in
+            [("192.0.2.66:5999", "198.51.100.11:5060"), ("[2001:db8::66]:5999", "[2001:db8::11]:5060")]
+        {
+            let text =
+                datagram(RunId(7), ProbeNumber(4_000), (ends.0.parse().unwrap(), ends.1.parse().unwrap()));
             assert_eq!(identify(text.as_bytes()), Some((RunId(7), ProbeNumber(4_000))));
         }
-        assert_eq!(
-            identify(b"OPTIONS sip:100@192.0.2.1 SIP/2.0\r\nCall-ID: 7-1@x\r\n\r\n"),
-            None
-        );
+        assert_eq!(identify(b"OPTIONS sip:100@192.0.2.1 SIP/2.0\r\nCall-ID: 7-1@x\r\n\r\n"), None);
         assert_eq!(identify(OPENING), None);
     }
 }

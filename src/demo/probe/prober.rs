@@ -52,14 +52,9 @@ pub enum ProberError {
 /// When the source address cannot be used.
 pub fn run(options: &ProberOptions, stop: &Stop) -> Result<Vec<SentTimes>, ProberError> {
     let socket = clock::udp(options.source).map_err(|error| ProberError::Bind(options.source, error))?;
-    let source = socket
-        .local_addr()
-        .map_err(|error| ProberError::Bind(options.source, error))?;
-    let mut sent: Vec<SentTimes> = options
-        .targets
-        .iter()
-        .map(|target| SentTimes::new(options.run, *target))
-        .collect();
+    let source = socket.local_addr().map_err(|error| ProberError::Bind(options.source, error))?;
+    let mut sent: Vec<SentTimes> =
+        options.targets.iter().map(|target| SentTimes::new(options.run, *target)).collect();
     let mut turn = Instant::now();
     for number in (0..options.numbers.min(NUMBERS)).map(ProbeNumber) {
         if stop.ended() {

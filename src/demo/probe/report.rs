@@ -22,11 +22,7 @@ pub struct SentTimes {
 impl SentTimes {
     /// Nothing sent yet.
     pub(super) const fn new(run: RunId, target: SocketAddr) -> Self {
-        Self {
-            run,
-            target,
-            at: Vec::new(),
-        }
+        Self { run, target, at: Vec::new() }
     }
 }
 
@@ -58,12 +54,7 @@ pub struct FirstDrop {
 pub fn first_drop_after(sent: &SentTimes, arrived: &Arrived, tip: Timestamp) -> Option<FirstDrop> {
     let came = Came::of(arrived, sent.at.len());
     let before = sent.at.partition_point(|at| *at < tip);
-    let (first, at) = sent
-        .at
-        .iter()
-        .enumerate()
-        .skip(before)
-        .find(|(number, _)| !came.has(*number))?;
+    let (first, at) = sent.at.iter().enumerate().skip(before).find(|(number, _)| !came.has(*number))?;
     Some(FirstDrop {
         number: ProbeNumber(u32::try_from(first).unwrap_or(u32::MAX)),
         delay: at.since(tip),
@@ -84,11 +75,7 @@ impl Came {
         let mut flags = vec![false; numbers];
         for (from, to) in &arrived.stretches {
             let (from, to) = (from.0 as usize, to.0 as usize);
-            flags
-                .iter_mut()
-                .take(to.saturating_add(1))
-                .skip(from)
-                .for_each(|flag| *flag = true);
+            flags.iter_mut().take(to.saturating_add(1)).skip(from).for_each(|flag| *flag = true);
         }
         Self(flags)
     }
@@ -110,34 +97,18 @@ mod tests {
     use super::*;
 
     fn sent(count: u64) -> SentTimes {
-        let at = (0..count)
-            .map(|number| Timestamp::from_nanos(number * 200))
-            .collect();
-        SentTimes {
-            at,
-            ..SentTimes::new(RunId(1), "192.0.2.1:5060".parse().unwrap())
-        }
+        let at = (0..count).map(|number| Timestamp::from_nanos(number * 200)).collect();
+        SentTimes { at, ..SentTimes::new(RunId(1), "192.0.2.1:5060".parse().unwrap()) }
     }
 
     fn arrived(stretches: &[(u32, u32)]) -> Arrived {
-        let stretches = stretches
-            .iter()
-            .map(|(from, to)| (ProbeNumber(*from), ProbeNumber(*to)))
-            .collect();
-        Arrived {
-            run: RunId(1),
-            sink: "192.0.2.1:5060".parse().unwrap(),
-            stretches,
-        }
+        let stretches = stretches.iter().map(|(from, to)| (ProbeNumber(*from), ProbeNumber(*to))).collect();
+        Arrived { run: RunId(1), sink: "192.0.2.1:5060".parse().unwrap(), stretches }
     }
 
     #[test]
     fn the_first_drop_is_the_first_number_after_the_tip_that_never_came() {
-        let drop = first_drop_after(
-            &sent(100),
-            &arrived(&[(0, 49)]),
-            Timestamp::from_nanos(41 * 200 + 1),
-        );
+        let drop = first_drop_after(&sent(100), &arrived(&[(0, 49)]), Timestamp::from_nanos(41 * 200 + 1));
         let expected = FirstDrop {
             number: ProbeNumber(50),
             delay: Duration::from_nanos(50 * 200 - 41 * 200 - 1),
@@ -151,26 +122,14 @@ mod tests {
     fn losses_before_the_tip_and_arrivals_after_the_drop_are_told() {
         let came = arrived(&[(0, 9), (12, 59), (70, 71)]);
         let drop = first_drop_after(&sent(100), &came, Timestamp::from_nanos(40 * 200)).unwrap();
-        assert_eq!(
-            (drop.number, drop.arrived_later, drop.lost_before_tip),
-            (ProbeNumber(60), 2, 2)
-        );
+        assert_eq!((drop.number, drop.arrived_later, drop.lost_before_tip), (ProbeNumber(60), 2, 2));
     }
 
     #[test]
     fn without_a_loss_there_is_no_drop() {
-        assert_eq!(
-            first_drop_after(&sent(10), &arrived(&[(0, 9)]), Timestamp::ZERO),
-            None
-        );
-        assert_eq!(
-            first_drop_after(&sent(10), &arrived(&[]), Timestamp::from_nanos(2_000)),
-            None
-        );
-        assert_eq!(
-            first_drop_after(&sent(0), &arrived(&[(4, 5)]), Timestamp::ZERO),
-            None
-        );
+        assert_eq!(first_drop_after(&sent(10), &arrived(&[(0, 9)]), Timestamp::ZERO), None);
+        assert_eq!(first_drop_after(&sent(10), &arrived(&[]), Timestamp::from_nanos(2_000)), None);
+        assert_eq!(first_drop_after(&sent(0), &arrived(&[(4, 5)]), Timestamp::ZERO), None);
     }
 
     #[test]
@@ -185,10 +144,7 @@ mod tests {
     fn json_lines_read_back() {
         let line = serde_json::to_string(&arrived(&[(0, 9)])).unwrap();
         assert_eq!(line, r#"{"run":1,"sink":"192.0.2.1:5060","stretches":[[0,9]]}"#);
-        assert_eq!(
-            serde_json::from_str::<Arrived>(&line).unwrap(),
-            arrived(&[(0, 9)])
-        );
+        assert_eq!(serde_json::from_str::<Arrived>(&line).unwrap(), arrived(&[(0, 9)]));
         let line = serde_json::to_string(&sent(2)).unwrap();
         assert_eq!(line, r#"{"run":1,"target":"192.0.2.1:5060","at":[0,200]}"#);
         assert_eq!(serde_json::from_str::<SentTimes>(&line).unwrap(), sent(2));

@@ -45,10 +45,7 @@ impl Arrivals {
         if let Some(last) = stretches.last_mut().filter(follows) {
             last.to = number;
         } else if stretches.len() < STRETCHES {
-            stretches.push(Stretch {
-                from: number,
-                to: number,
-            });
+            stretches.push(Stretch { from: number, to: number });
         } else {
             self.not_recorded += 1;
         }
@@ -62,10 +59,7 @@ impl Arrivals {
             .map(|(run, stretches)| Arrived {
                 run: *run,
                 sink,
-                stretches: stretches
-                    .iter()
-                    .map(|stretch| (stretch.from, stretch.to))
-                    .collect(),
+                stretches: stretches.iter().map(|stretch| (stretch.from, stretch.to)).collect(),
             })
             .collect()
     }
@@ -93,9 +87,7 @@ pub enum SinkError {
 /// When the address cannot be used or the socket breaks.
 pub fn run(listen: SocketAddr, stop: &Stop, mut report: impl FnMut(&[Arrived])) -> Result<(), SinkError> {
     let socket = clock::udp(listen).map_err(|error| SinkError::Listen(listen, error))?;
-    let address = socket
-        .local_addr()
-        .map_err(|error| SinkError::Listen(listen, error))?;
+    let address = socket.local_addr().map_err(|error| SinkError::Listen(listen, error))?;
     let mut arrivals = Arrivals::default();
     let mut buffer = vec![0; DATAGRAM_BYTES];
     while !stop.ended() {
@@ -134,17 +126,11 @@ mod tests {
         assert!(!arrivals.observe(b"\r\n\r\n"));
         let sink = "192.0.2.1:5060".parse().unwrap();
         let report = arrivals.report(sink);
-        let stretches: Vec<_> = report
-            .iter()
-            .map(|run| (run.run.0, run.stretches.clone()))
-            .collect();
+        let stretches: Vec<_> = report.iter().map(|run| (run.run.0, run.stretches.clone())).collect();
         let number = ProbeNumber;
         assert_eq!(
             stretches,
-            [
-                (1, vec![(number(0), number(2)), (number(5), number(6))]),
-                (2, vec![(number(9), number(9))])
-            ]
+            [(1, vec![(number(0), number(2)), (number(5), number(6))]), (2, vec![(number(9), number(9))])]
         );
     }
 

@@ -122,11 +122,7 @@ impl Registrar {
 
     /// How many contacts are bound at this time.
     pub fn bound(&self, now: Timestamp) -> usize {
-        self.bindings
-            .values()
-            .flat_map(BTreeMap::values)
-            .filter(|binding| now < binding.until)
-            .count()
+        self.bindings.values().flat_map(BTreeMap::values).filter(|binding| now < binding.until).count()
     }
 
     /// Takes one datagram.
@@ -156,9 +152,7 @@ impl Registrar {
             b"BYE" | b"CANCEL" => plain(&message, 481, "Call/Transaction Does Not Exist"),
             _ => Handled::answer(Response::to(&message, 405, "Method Not Allowed").header("Allow", ALLOW)),
         };
-        handled.answer = handled
-            .answer
-            .map(|answer| wire::with_return_path(answer, arrival.source));
+        handled.answer = handled.answer.map(|answer| wire::with_return_path(answer, arrival.source));
         handled
     }
 
@@ -177,18 +171,12 @@ impl Registrar {
         self.next_qualify = now.after(every);
         let dice = &mut self.dice;
         let bound = self.bindings.values().flatten();
-        bound
-            .map(|(contact, binding)| qualify(contact, *binding, dice))
-            .collect()
+        bound.map(|(contact, binding)| qualify(contact, *binding, dice)).collect()
     }
 
     fn options(&mut self, message: &Message<'_>) -> Handled {
         self.figures.options += 1;
-        Handled::answer(
-            Response::to(message, 200, "OK")
-                .header("Allow", ALLOW)
-                .header("Server", SERVER),
-        )
+        Handled::answer(Response::to(message, 200, "OK").header("Allow", ALLOW).header("Server", SERVER))
     }
 
     fn register(&mut self, arrival: Arrival, message: &Message<'_>) -> Handled {
@@ -263,14 +251,7 @@ impl Registrar {
             Some(uri) if asked.is_zero() => drop(contacts.remove(&uri)),
             Some(uri) if contacts.len() < CONTACTS || contacts.contains_key(&uri) => {
                 let Arrival { source, local, at } = arrival;
-                contacts.insert(
-                    uri,
-                    Binding {
-                        source,
-                        local,
-                        until: at.after(asked),
-                    },
-                );
+                contacts.insert(uri, Binding { source, local, until: at.after(asked) });
             }
             // A request without a contact asks for the list; a further phone than fits is not bound.
             Some(_) | None => {}
@@ -280,15 +261,8 @@ impl Registrar {
             let left = binding.until.since(arrival.at).as_secs();
             answer = answer.header("Contact", format!("<{uri}>;expires={left}"));
         }
-        let incident = Incident::Registered {
-            source: arrival.source.ip(),
-            account,
-            at: arrival.at,
-        };
-        Handled {
-            incident: Some(incident),
-            ..Handled::answer(answer)
-        }
+        let incident = Incident::Registered { source: arrival.source.ip(), account, at: arrival.at };
+        Handled { incident: Some(incident), ..Handled::answer(answer) }
     }
 
     fn first_challenge(&mut self, arrival: Arrival, message: &Message<'_>) -> Handled {
@@ -303,13 +277,8 @@ impl Registrar {
 
     fn not_found(&mut self, arrival: Arrival, message: &Message<'_>, account: String) -> Handled {
         self.figures.not_found += 1;
-        let incident = message
-            .has_credentials()
-            .then(|| self.count_rejection(arrival, account, 404));
-        Handled {
-            incident,
-            ..plain(message, 404, "Not Found")
-        }
+        let incident = message.has_credentials().then(|| self.count_rejection(arrival, account, 404));
+        Handled { incident, ..plain(message, 404, "Not Found") }
     }
 
     fn reject(&mut self, arrival: Arrival, message: &Message<'_>, account: String) -> Handled {
@@ -318,16 +287,10 @@ impl Registrar {
                 (407, self.challenge(message, "", arrival.at))
             }
             WrongPassword::Challenge => (401, self.challenge(message, "", arrival.at)),
-            WrongPassword::Forbid => (
-                403,
-                Response::to(message, 403, "Forbidden").header("Server", SERVER),
-            ),
+            WrongPassword::Forbid => (403, Response::to(message, 403, "Forbidden").header("Server", SERVER)),
         };
         let incident = self.count_rejection(arrival, account, status);
-        Handled {
-            incident: Some(incident),
-            ..Handled::answer(answer)
-        }
+        Handled { incident: Some(incident), ..Handled::answer(answer) }
     }
 
     fn count_rejection(&mut self, arrival: Arrival, account: String, status: u16) -> Incident {
@@ -341,13 +304,7 @@ impl Registrar {
         } else {
             0
         };
-        Incident::Rejected {
-            source,
-            account,
-            status,
-            count,
-            at: arrival.at,
-        }
+        Incident::Rejected { source, account, status, count, at: arrival.at }
     }
 
     fn challenge(&mut self, message: &Message<'_>, extra: &str, now: Timestamp) -> Response {
@@ -359,18 +316,13 @@ impl Registrar {
         } else {
             (401, "Unauthorized", "WWW-Authenticate")
         };
-        Response::to(message, status, reason)
-            .header(header, value)
-            .header("Server", SERVER)
+        Response::to(message, status, reason).header(header, value).header("Server", SERVER)
     }
 }
 
 impl Handled {
     fn answer(answer: Response) -> Self {
-        Self {
-            answer: Some(answer.build()),
-            incident: None,
-        }
+        Self { answer: Some(answer.build()), incident: None }
     }
 }
 
@@ -380,16 +332,9 @@ fn plain(message: &Message<'_>, status: u16, reason: &str) -> Handled {
 
 /// Asks a phone whether it is alive, as PBXs do to keep a NAT's door open.
 fn qualify(contact: &str, binding: Binding, dice: &mut Dice) -> OwnRequest {
-    let Binding {
-        source: target,
-        local,
-        until: _,
-    } = binding;
+    let Binding { source: target, local, until: _ } = binding;
     let datagram = Request::new("OPTIONS", contact)
-        .header(
-            "Via",
-            format!("SIP/2.0/UDP {local};branch=z9hG4bK{:016x};rport", dice.roll()),
-        )
+        .header("Via", format!("SIP/2.0/UDP {local};branch=z9hG4bK{:016x};rport", dice.roll()))
         .header("Max-Forwards", "70")
         .header("From", format!("<sip:ping@{local}>;tag={:08x}", dice.roll_32()))
         .header("To", format!("<{contact}>"))
@@ -397,11 +342,7 @@ fn qualify(contact: &str, binding: Binding, dice: &mut Dice) -> OwnRequest {
         .header("CSeq", "1 OPTIONS")
         .header("User-Agent", SERVER)
         .build();
-    OwnRequest {
-        local,
-        target,
-        datagram,
-    }
+    OwnRequest { local, target, datagram }
 }
 
 #[cfg(test)]

@@ -24,11 +24,8 @@ impl Desk {
     }
 
     fn send(&mut self, datagram: &[u8]) -> (Option<Vec<u8>>, Option<Incident>) {
-        let arrival = Arrival {
-            source: PHONE.parse().unwrap(),
-            local: REGISTRAR.parse().unwrap(),
-            at: self.now,
-        };
+        let arrival =
+            Arrival { source: PHONE.parse().unwrap(), local: REGISTRAR.parse().unwrap(), at: self.now };
         let Handled { answer, incident } = self.registrar.handle(arrival, datagram);
         (answer, incident)
     }
@@ -41,10 +38,7 @@ impl Desk {
     ) -> (Vec<u8>, Option<Incident>) {
         self.cseq += 1;
         let mut request = Request::new(method, "sip:pbx.example.net")
-            .header(
-                "Via",
-                format!("SIP/2.0/UDP {PHONE};branch=z9hG4bK{};rport", self.cseq),
-            )
+            .header("Via", format!("SIP/2.0/UDP {PHONE};branch=z9hG4bK{};rport", self.cseq))
             .header("From", format!("<sip:{account}@pbx.example.net>;tag=1"))
             .header("To", format!("<sip:{account}@pbx.example.net>"))
             .header("Call-ID", "c")
@@ -64,11 +58,7 @@ impl Desk {
     fn with_credentials(&mut self, who: (&str, &str), nonce: &str) -> (Vec<u8>, Option<Incident>) {
         let (account, password) = who;
         let value = authorization("REGISTER", (account, password), nonce);
-        self.request(
-            "REGISTER",
-            account,
-            &[("Contact", &contact(account)), ("Authorization", &value)],
-        )
+        self.request("REGISTER", account, &[("Contact", &contact(account)), ("Authorization", &value)])
     }
 }
 
@@ -83,14 +73,8 @@ fn authorization(method: &str, (username, password): (&str, &str), nonce: &str) 
         qop: Some(b"auth"),
         ..Default::default()
     };
-    let answer = digest::Answer {
-        username,
-        password,
-        method,
-        uri: "sip:pbx.example.net",
-        nc: 1,
-        cnonce: "c",
-    };
+    let answer =
+        digest::Answer { username, password, method, uri: "sip:pbx.example.net", nc: 1, cnonce: "c" };
     digest::authorization(&challenge, &answer)
 }
 
@@ -111,9 +95,7 @@ fn a_challenge_is_answered_and_the_phone_is_bound_until_its_time_is_over() {
     assert_eq!(status(&answer), 200);
     assert!(matches!(told, Some(Incident::Registered { account, .. }) if account == "1001"));
     assert!(
-        String::from_utf8(answer)
-            .unwrap()
-            .contains("Contact: <sip:1001@192.0.2.50:40001>;expires=60\r\n")
+        String::from_utf8(answer).unwrap().contains("Contact: <sip:1001@192.0.2.50:40001>;expires=60\r\n")
     );
     assert_eq!(desk.registrar.bound(desk.now), 1);
     assert_eq!(desk.registrar.bound(desk.now.after(Duration::from_secs(60))), 0);
@@ -126,22 +108,10 @@ fn a_wrong_password_is_rejected_counted_and_challenged_anew() {
         let nonce = desk.nonce();
         let (answer, told) = desk.with_credentials(("1001", "secret"), &nonce);
         let answer = sip::parse(&answer).unwrap();
-        assert_eq!(
-            (answer.status(), answer.challenge().unwrap().stale),
-            (Some(401), false)
-        );
+        assert_eq!((answer.status(), answer.challenge().unwrap().stale), (Some(401), false));
         assert_ne!(answer.challenge().unwrap().nonce, nonce.as_bytes());
         let (source, account) = ("192.0.2.50".parse().unwrap(), "1001".to_owned());
-        assert_eq!(
-            told,
-            Some(Incident::Rejected {
-                source,
-                account,
-                status: 401,
-                count,
-                at: desk.now
-            })
-        );
+        assert_eq!(told, Some(Incident::Rejected { source, account, status: 401, count, at: desk.now }));
     }
     assert_eq!(desk.registrar.figures().rejected, 3);
 }
@@ -183,14 +153,7 @@ fn the_policy_chooses_what_wrong_passwords_and_unknown_users_get() {
     assert_eq!((status(&answer), told), (404, None));
     let (answer, told) = desk.with_credentials(("2000", "secret"), &nonce);
     assert_eq!(status(&answer), 404);
-    assert!(matches!(
-        told,
-        Some(Incident::Rejected {
-            status: 404,
-            count: 2,
-            ..
-        })
-    ));
+    assert!(matches!(told, Some(Incident::Rejected { status: 404, count: 2, .. })));
 
     let mut silent = Desk::new(|_| {});
     assert_eq!(status(&silent.request("REGISTER", "2000", &[]).0), 401);
@@ -252,20 +215,13 @@ fn an_authenticated_call_reaches_nobody() {
 #[test]
 fn keep_alives_and_junk_are_counted_and_never_answered() {
     let mut desk = Desk::new(|_| {});
-    for datagram in [
-        &b"\r\n\r\n"[..],
-        b"\0\0\0\0",
-        b"",
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"REGISTER sip:a SIP/2.0\r\n\r\n",
-    ] {
+    for datagram in
+        [&b"\r\n\r\n"[..], b"\0\0\0\0", b"", b"GET / HTTP/1.1\r\n\r\n", b"REGISTER sip:a SIP/2.0\r\n\r\n"]
+    {
         assert_eq!(desk.send(datagram), (None, None));
     }
     let figures = desk.registrar.figures();
-    assert_eq!(
-        (figures.received, figures.keep_alives, figures.unreadable),
-        (5, 3, 2)
-    );
+    assert_eq!((figures.received, figures.keep_alives, figures.unreadable), (5, 3, 2));
 }
 
 #[test]
@@ -274,31 +230,14 @@ fn bound_phones_are_asked_whether_they_are_alive() {
     let nonce = desk.nonce();
     desk.with_credentials(RIGHT, &nonce);
     let asked = desk.registrar.due(desk.now);
-    let [request] = &asked[..] else {
-        panic!("{asked:?}")
-    };
-    assert_eq!(
-        (request.target.to_string(), request.local.to_string()),
-        (PHONE.into(), REGISTRAR.into())
-    );
+    let [request] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!((request.target.to_string(), request.local.to_string()), (PHONE.into(), REGISTRAR.into()));
     let message = sip::parse(&request.datagram).unwrap();
     assert_eq!(message.method(), Some(&b"OPTIONS"[..]));
     let answer = Response::to(&message, 200, "OK").build();
     assert_eq!(desk.send(&answer), (None, None));
     assert_eq!(desk.registrar.figures().alive, 1);
-    assert!(
-        desk.registrar
-            .due(desk.now.after(Duration::from_secs(29)))
-            .is_empty()
-    );
-    assert_eq!(
-        desk.registrar.due(desk.now.after(Duration::from_secs(30))).len(),
-        1
-    );
-    assert!(
-        desk.registrar
-            .due(desk.now.after(Duration::from_secs(90)))
-            .is_empty(),
-        "its time is over"
-    );
+    assert!(desk.registrar.due(desk.now.after(Duration::from_secs(29))).is_empty());
+    assert_eq!(desk.registrar.due(desk.now.after(Duration::from_secs(30))).len(), 1);
+    assert!(desk.registrar.due(desk.now.after(Duration::from_secs(90))).is_empty(), "its time is over");
 }

@@ -30,11 +30,7 @@ pub(super) struct Nonces {
 
 impl Nonces {
     pub(super) const fn new(lifetime: Duration) -> Self {
-        Self {
-            lifetime,
-            expiry: BTreeMap::new(),
-            order: VecDeque::new(),
-        }
+        Self { lifetime, expiry: BTreeMap::new(), order: VecDeque::new() }
     }
 
     /// A nonce that nobody had before.
@@ -68,14 +64,8 @@ mod tests {
         let start = Timestamp::from_seconds(100);
         let nonce = nonces.give(&mut dice, start);
         assert_ne!(nonce, nonces.give(&mut dice, start));
-        assert_eq!(
-            nonces.standing(&nonce, start.after(Duration::from_secs(4))),
-            Standing::Fresh
-        );
-        assert_eq!(
-            nonces.standing(&nonce, start.after(Duration::from_secs(5))),
-            Standing::Stale
-        );
+        assert_eq!(nonces.standing(&nonce, start.after(Duration::from_secs(4))), Standing::Fresh);
+        assert_eq!(nonces.standing(&nonce, start.after(Duration::from_secs(5))), Standing::Stale);
         assert_eq!(nonces.standing("stranger", start), Standing::Stale);
     }
 

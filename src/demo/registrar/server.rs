@@ -83,16 +83,9 @@ impl Server {
         if listen.is_empty() || SOCKETS < listen.len() {
             return Err(ServerError::Addresses(listen.len()));
         }
-        let ports = listen
-            .iter()
-            .map(|address| Port::bind(*address))
-            .collect::<Result<_, _>>()?;
+        let ports = listen.iter().map(|address| Port::bind(*address)).collect::<Result<_, _>>()?;
         let registrar = Registrar::new(options, clock::dice().map_err(ServerError::Seed)?);
-        Ok(Self {
-            ports,
-            registrar: Mutex::new(registrar),
-            tap,
-        })
+        Ok(Self { ports, registrar: Mutex::new(registrar), tap })
     }
 
     /// Where it listens, in the order in which it was asked.
@@ -117,9 +110,7 @@ impl Server {
                     self.report(&tell);
                 }
             }
-            receivers
-                .into_iter()
-                .try_for_each(|receiver| receiver.join().unwrap_or(Ok(())))
+            receivers.into_iter().try_for_each(|receiver| receiver.join().unwrap_or(Ok(())))
         });
         self.report(&tell);
         if let Some(tap) = &self.tap {
@@ -147,11 +138,7 @@ impl Server {
                 Err(error) => return Err(ServerError::Receive(port.local, error)),
             };
             let datagram = buffer.get(..length).unwrap_or_default();
-            let arrival = Arrival {
-                source,
-                local: port.local,
-                at: clock::now(),
-            };
+            let arrival = Arrival { source, local: port.local, at: clock::now() };
             self.record(arrival.at, (source, port.local), datagram);
             if !held(&port.probes).observe(datagram) {
                 self.answer(port, arrival, datagram, tell);
@@ -196,11 +183,7 @@ impl Server {
     fn report(&self, tell: &impl Fn(Told)) {
         tell(Told::Figures(self.figures()));
         for port in &self.ports {
-            held(&port.probes)
-                .report(port.local)
-                .into_iter()
-                .map(Told::Arrived)
-                .for_each(tell);
+            held(&port.probes).report(port.local).into_iter().map(Told::Arrived).for_each(tell);
         }
     }
 }
@@ -211,14 +194,8 @@ impl Port {
             return Err(ServerError::Unspecified(address));
         }
         let socket = clock::udp(address).map_err(|error| ServerError::Listen(address, error))?;
-        let local = socket
-            .local_addr()
-            .map_err(|error| ServerError::Listen(address, error))?;
-        Ok(Self {
-            local,
-            socket,
-            probes: Mutex::default(),
-        })
+        let local = socket.local_addr().map_err(|error| ServerError::Listen(address, error))?;
+        Ok(Self { local, socket, probes: Mutex::default() })
     }
 }
 
