@@ -43,7 +43,7 @@ pub use denylist::{MAX_RELEASES, SHORTEST_V4_PREFIX, SHORTEST_V6_PREFIX};
 pub use escalation::{JITTER_PERMILLE, SOFT_BLOCK_SECONDS};
 pub use hosts::{HostState, MAX_ADDRESSES_OF_HOST, MAX_HOSTS};
 pub use model::{Model, Overflows, Verdict};
-pub use rejection::Rejection;
+pub use rejection::{Refusal, Rejection};
 pub use settings::{
     MAX_BAD_REGISTRATIONS, MAX_BLOCK_SECONDS, MAX_BLOCK_STEPS, MAX_BLOCK_THRESHOLD, MAX_PORT_RANGES,
     MAX_USER_AGENTS, MIN_BLOCK_SECONDS, Settings,

@@ -193,6 +193,53 @@ impl Rejection {
             Self::HostStillActive { .. } => "host_still_active",
         }
     }
+
+    /// The field whose value is to blame; `None` if the state of the cluster is.
+    pub const fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::OutOfRange { field, .. }
+            | Self::Repeated { field }
+            | Self::EmptyList { field }
+            | Self::TooMany { field, .. }
+            | Self::BlankEntry { field } => Some(field),
+            Self::PortRange { .. } => Some("sip_ports"),
+            Self::NetworkTooWide { .. } => Some("network"),
+            Self::NothingToChange => Some("changes"),
+            Self::NeverBlocked { .. }
+            | Self::HoldsUntouchable { .. }
+            | Self::Allowlisted { .. }
+            | Self::AlreadyBlocked { .. }
+            | Self::AlreadyDenied { .. }
+            | Self::NotListed { .. }
+            | Self::DeniedByNetwork { .. }
+            | Self::ListFull { .. }
+            | Self::VersionConflict { .. }
+            | Self::UnknownHost { .. }
+            | Self::HostRemoved { .. }
+            | Self::HostStillActive { .. } => None,
+        }
+    }
+}
+
+/// A rejection as it travels to whoever asked, also through another host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// [`Rejection::code`], or that of the host on the way.
+    pub code: String,
+    /// The field whose value is to blame, if one is.
+    pub field: Option<String>,
+    /// The rejection's text.
+    pub detail: String,
+}
+
+impl From<&Rejection> for Refusal {
+    fn from(rejection: &Rejection) -> Self {
+        Self {
+            code: rejection.code().to_owned(),
+            field: rejection.field().map(str::to_owned),
+            detail: rejection.to_string(),
+        }
+    }
 }
 
 /// A network of one address as that address.

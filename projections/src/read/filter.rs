@@ -38,8 +38,16 @@ impl TextFilter {
         if let Some(network) = self.network {
             return network.contains(&address);
         }
+        if !self.can_be_in_an_address() {
+            return false;
+        }
         let mut text = String::with_capacity(40);
         self.address == Some(address) || (write!(text, "{address}").is_ok() && text.contains(&self.needle))
+    }
+
+    /// Most texts cannot, which spares writing down every address of a long log.
+    fn can_be_in_an_address(&self) -> bool {
+        self.needle.bytes().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':'))
     }
 
     /// Whether a network has an address in common, or its text fits.

@@ -1,5 +1,13 @@
 //! Tests of the decision models, read models and plans, through their public doors.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that finds the unexpected fails there"
+)]
+
 mod golden;
 mod once;
 mod properties;
