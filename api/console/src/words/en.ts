@@ -156,6 +156,7 @@ export const en = {
     since: (zone: string) => `Since (${zone})`,
     actions: 'Actions',
     unblock: 'Unblock',
+    networkRefused: 'The API unblocks single addresses, not whole networks',
     unblockNamed: (address: string) => `Unblock ${address}`,
     fresh: (n: number) => `${count.format(n)} new since you opened this`,
     show: 'Show',
@@ -195,7 +196,7 @@ export const en = {
 
   unblockDenied: {
     title: (address: string) => `Unblock ${address}?`,
-    text: 'This address is denied for good. Once unblocked, it comes back to the permanent list only by attacking again or by the command line: there is no undo.',
+    text: 'This address is denied for good. Once unblocked it is free until it attacks again: there is no undo.',
     confirm: 'Unblock',
     cancel: 'Keep it denied',
   },
