@@ -6,6 +6,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log_format::time::Timestamp;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::dice::Dice;
@@ -40,6 +42,19 @@ pub(super) fn udp(listen: SocketAddr) -> io::Result<UdpSocket> {
     socket.bind(&listen.into())?;
     socket.set_read_timeout(Some(LOOK_UP))?;
     Ok(socket.into())
+}
+
+/// Waits for a datagram, to the microsecond; a socket's own timeout is rounded up to whole ticks of the kernel.
+pub(super) fn readable(socket: &UdpSocket, at_most: Duration) -> io::Result<bool> {
+    let timeout = Timespec {
+        tv_sec: i64::try_from(at_most.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: at_most.subsec_nanos().into(),
+    };
+    match poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&timeout)) {
+        Ok(ready) => Ok(0 < ready),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Whether a receive failed for a reason that passes: the wait was over, a signal came, or an earlier datagram of ours

@@ -90,6 +90,17 @@ fn guesses_are_rejected_one_by_one_and_the_right_password_is_found() {
 }
 
 #[test]
+fn a_guesser_without_a_pace_goes_as_fast_as_it_is_answered() {
+    let registrar = Registrar::start(with_accounts(1), None);
+    let mut words: Vec<String> = (0..500).map(|number| format!("secret{number}")).collect();
+    words.push(password_of("1001"));
+    let attack = AttackOptions { pace: Duration::ZERO, ..attack() };
+    let options = GuessOptions { attack, ..guessing(registrar.address, Manner::Svcrack, words) };
+    let figures = guess::run(&options, &Stop::new()).unwrap();
+    assert_eq!((figures.ended, figures.rejected, figures.unanswered), (Ended::Found, 500, 0));
+}
+
+#[test]
 fn an_attacker_without_answers_goes_on_and_then_gives_up() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let attack = AttackOptions { give_up: Duration::from_millis(200), ..attack() };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use sip::Message;
 
@@ -13,6 +14,9 @@ use super::{AttackError, AttackFigures, AttackOptions, Ended};
 
 /// Requests whose account is remembered until the answer comes; the oldest are forgotten first.
 const OPEN_REQUESTS: usize = 8_192;
+
+/// How long it looks for the first answer before it asks whether the attack is over.
+const REFERENCE_WAIT: Duration = Duration::from_millis(50);
 
 /// What to do when the server answers an account that cannot exist as it answers any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +75,7 @@ impl Search {
             if let Some(ended) = exchange.over() {
                 return Ok(ended);
             }
-            exchange.listen_longer(|exchange, answer, _| self.hear(exchange, answer))?;
+            exchange.wait_for_answer(REFERENCE_WAIT, |exchange, answer, _| self.hear(exchange, answer))?;
         }
         if self.unknown == Some(401) && options.persistence == Persistence::Stop {
             return Ok(Ended::Hopeless);

@@ -18,8 +18,6 @@ const OPEN_REQUESTS: usize = 8_192;
 const DATAGRAM_BYTES: usize = 4 << 10;
 /// How long the last answers are waited for.
 const LINGER: Duration = Duration::from_millis(300);
-/// Shortest wait for an answer. The kernel takes a timeout of zero for no timeout.
-const SHORTEST_WAIT: Duration = Duration::from_micros(100);
 
 /// An attack under way.
 pub(super) struct Exchange {
@@ -97,24 +95,26 @@ impl Exchange {
         let _sent = self.socket.send_to(&attempt.datagram, target);
     }
 
-    /// Listens until the next request's turn.
+    /// Listens until the next request's turn, and takes at least what is there.
     pub(super) fn listen(
         &mut self,
         mut hear: impl FnMut(&mut Self, &Message<'_>, SocketAddr),
     ) -> Result<(), AttackError> {
-        while !self.stop.ended() && Instant::now() < self.turn {
+        loop {
             self.hear_one(self.turn, &mut hear)?;
+            if self.stop.ended() || self.turn <= Instant::now() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
-    /// Listens for a while although it is the next request's turn.
-    pub(super) fn listen_longer(
+    /// Waits for one answer although it is the next request's turn.
+    pub(super) fn wait_for_answer(
         &mut self,
-        hear: impl FnMut(&mut Self, &Message<'_>, SocketAddr),
+        at_most: Duration,
+        mut hear: impl FnMut(&mut Self, &Message<'_>, SocketAddr),
     ) -> Result<(), AttackError> {
-        self.turn = Instant::now() + clock::LOOK_UP;
-        self.listen(hear)
+        self.hear_one(Instant::now() + at_most, &mut hear)
     }
 
     pub(super) fn count_rejection(&mut self) {
@@ -155,8 +155,10 @@ impl Exchange {
         hear: &mut impl FnMut(&mut Self, &Message<'_>, SocketAddr),
     ) -> Result<(), AttackError> {
         let mut buffer = [0; DATAGRAM_BYTES];
-        let wait = until.saturating_duration_since(Instant::now()).clamp(SHORTEST_WAIT, clock::LOOK_UP);
-        self.socket.set_read_timeout(Some(wait)).map_err(AttackError::Receive)?;
+        let wait = until.saturating_duration_since(Instant::now()).min(clock::LOOK_UP);
+        if !clock::readable(&self.socket, wait).map_err(AttackError::Receive)? {
+            return Ok(());
+        }
         let (length, from) = match self.socket.recv_from(&mut buffer) {
             Ok(received) => received,
             Err(error) if clock::passes(&error) => return Ok(()),

@@ -1,6 +1,8 @@
 //! Guesses one account's password.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use sip::Message;
 
@@ -8,6 +10,11 @@ use super::super::stop::Stop;
 use super::exchange::{Attempt, Exchange};
 use super::layout::{self, Ends, Guess, Kept};
 use super::{AttackError, AttackFigures, AttackOptions, Ended};
+
+/// Challenges kept, and guesses remembered until their answer, at most. svcrack rarely has more than a few.
+const KEPT: usize = 64;
+/// How long the guesser waits for a challenge before it asks for another: svcrack's own time.
+const IDLE: Duration = Duration::from_millis(5);
 
 /// Which tool's behaviour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +75,16 @@ pub fn run(options: &GuessOptions, stop: &Stop) -> Result<AttackFigures, AttackE
     let mut exchange = Exchange::start(&options.attack, stop)?;
     let call_id = exchange.dice.roll_32().to_string();
     let ends = Ends { source: exchange.source, target: options.target };
-    let mut guesser = Guesser { options, ends, call_id, guesses: 0, serial: 0, kept: None, found: None };
+    let mut guesser = Guesser {
+        options,
+        ends,
+        call_id,
+        guesses: 0,
+        serial: 0,
+        kept: Vec::new(),
+        recent: VecDeque::new(),
+        found: None,
+    };
     let ended = loop {
         if guesser.found.is_some() {
             break Ended::Found;
@@ -81,6 +97,9 @@ pub fn run(options: &GuessOptions, stop: &Stop) -> Result<AttackFigures, AttackE
         };
         exchange.send(attempt, options.target);
         exchange.listen(|exchange, answer, _| guesser.hear(exchange, answer))?;
+        if guesser.kept.is_empty() {
+            exchange.wait_for_answer(IDLE, |exchange, answer, _| guesser.hear(exchange, answer))?;
+        }
     };
     let figures = exchange.finish(ended, |exchange, answer, _| guesser.hear(exchange, answer))?;
     let found_late = guesser.found.is_some() && figures.ended == Ended::Done;
@@ -95,8 +114,10 @@ struct Guesser<'a> {
     guesses: u32,
     /// Transactions begun.
     serial: u32,
-    /// The challenge for the next guess.
-    kept: Option<Kept>,
+    /// Challenges to be answered with guesses, the newest last.
+    kept: Vec<Kept>,
+    /// Branches of the newest guesses, and the word that each tried.
+    recent: VecDeque<(String, u32)>,
     found: Option<String>,
 }
 
@@ -105,8 +126,8 @@ impl Guesser<'_> {
     fn next(&mut self, exchange: &mut Exchange) -> Option<Attempt> {
         let (account, dice) = (&self.options.account, &mut exchange.dice);
         let kept = match self.options.manner {
-            Manner::Svcrack | Manner::Fpbx => self.kept.take(),
-            Manner::SvcrackOneNonce => self.kept.clone(),
+            Manner::Svcrack | Manner::Fpbx => self.kept.pop(),
+            Manner::SvcrackOneNonce => self.kept.last().cloned(),
         };
         let Some(kept) = kept else {
             self.serial = self.serial.wrapping_add(1);
@@ -118,14 +139,19 @@ impl Guesser<'_> {
             });
         };
         let password = self.options.words.word(self.guesses)?;
-        self.guesses += 1;
-        let guess = Guess { kept: &kept, password: &password, count: self.guesses };
-        Some(match self.options.manner {
+        let guess = Guess { kept: &kept, password: &password, count: self.guesses + 1 };
+        let attempt = match self.options.manner {
             Manner::Svcrack | Manner::SvcrackOneNonce => {
                 layout::svcrack_guess(self.ends, account, &self.call_id, guess, dice)
             }
             Manner::Fpbx => layout::fpbx(self.ends, account, self.serial, Some(guess), dice),
-        })
+        };
+        self.recent.push_back((attempt.branch.clone(), self.guesses));
+        if KEPT < self.recent.len() {
+            self.recent.pop_front();
+        }
+        self.guesses += 1;
+        Some(attempt)
     }
 
     fn hear(&mut self, exchange: &mut Exchange, answer: &Message<'_>) {
@@ -136,7 +162,9 @@ impl Guesser<'_> {
         let is_guess = cseq.number == 2;
         match status {
             200..=299 if is_guess => {
-                let password = self.options.words.word(self.guesses.saturating_sub(1));
+                let branch = answer.via().and_then(|via| via.branch).unwrap_or_default();
+                let guess = self.recent.iter().find(|(sent, _)| sent.as_bytes() == branch);
+                let password = guess.and_then(|(_, index)| self.options.words.word(*index));
                 let finding = format!("{}:{}", self.options.account, password.unwrap_or_default());
                 exchange.note(finding.clone());
                 self.found = Some(finding);
@@ -145,12 +173,13 @@ impl Guesser<'_> {
             _ => {}
         }
         let wants_challenge = match self.options.manner {
-            Manner::Svcrack => true,
-            Manner::SvcrackOneNonce => self.kept.is_none(),
-            Manner::Fpbx => !is_guess,
+            Manner::Svcrack => self.kept.len() < KEPT,
+            Manner::SvcrackOneNonce => self.kept.is_empty(),
+            // One transaction at a time: a challenge belongs to the newest one.
+            Manner::Fpbx => !is_guess && self.kept.is_empty(),
         };
         if let Some(challenge) = answer.challenge().filter(|_| wants_challenge) {
-            self.kept = Some(Kept::of(&challenge));
+            self.kept.push(Kept::of(&challenge));
         }
     }
 }

@@ -24,7 +24,8 @@ use serde::{Deserialize, Serialize};
 pub struct AttackOptions {
     /// Where it sends from; port 0 takes a free one. The tools use 5060.
     pub source: SocketAddr,
-    /// Time from one request to the next. svcrack manages 171 requests a second, svwar 134.
+    /// Shortest time from one request to the next; without a challenge at hand a guesser waits for one. svcrack manages
+    /// 171 requests a second, svwar 134.
     pub pace: Duration,
     /// Requests to send at most.
     pub requests: u64,
