@@ -135,7 +135,9 @@ pub fn run() -> ExitCode {
         Err(failure) => {
             match &failure {
                 Failure::Failed(error) => eprintln!("palisade: {error:#}"),
-                other => eprintln!("palisade: {other}"),
+                other @ (Failure::Usage(_) | Failure::Refused(_) | Failure::NoLeader) => {
+                    eprintln!("palisade: {other}");
+                }
             }
             ExitCode::from(failure.exit_code())
         }
@@ -165,14 +167,18 @@ fn ask(
     body: Option<&serde_json::Value>,
 ) -> Result<serde_json::Value, Failure> {
     let client = host.client()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
     let answer = runtime.block_on(client.ask(method, path, body))?;
-    let text = |key: &str| answer.body.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |key: &str| answer.body.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
     match (answer.status, text("code").as_str()) {
         (200..=299, _) => Ok(answer.body),
         (_, "no_leader") => Err(Failure::NoLeader),
         (400 | 422, _) => Err(Failure::Usage(text("detail"))),
         (403 | 404 | 409 | 412, _) => Err(Failure::Refused(text("detail"))),
-        (status, code) => Err(Failure::Failed(anyhow::anyhow!("the host answers {status} {code}: {}", text("detail")))),
+        (status, code) => {
+            Err(Failure::Failed(anyhow::anyhow!("the host answers {status} {code}: {}", text("detail"))))
+        }
     }
 }

@@ -285,7 +285,10 @@ impl Context<'_> {
         })
     }
 
-    fn hosts(&self, section: &Spanned<Vec<PeerSection>>) -> Result<BTreeMap<HostId, HostConfig>, ConfigError> {
+    fn hosts(
+        &self,
+        section: &Spanned<Vec<PeerSection>>,
+    ) -> Result<BTreeMap<HostId, HostConfig>, ConfigError> {
         let peers = section.get_ref();
         if peers.is_empty() || MAX_HOSTS < peers.len() {
             let reason = format!("names {} hosts; a cluster has 1 to {MAX_HOSTS}", peers.len());
@@ -432,9 +435,15 @@ devices = ["eth0"]
     #[test]
     fn errors_name_the_key_the_line_and_what_to_do() {
         let cases = [
-            (("id = 2\n", "id = 3\n"), "line 2: host.id: 3 is not among cluster.hosts; add it there or correct it"),
+            (
+                ("id = 2\n", "id = 3\n"),
+                "line 2: host.id: 3 is not among cluster.hosts; add it there or correct it",
+            ),
             (("0f\"", "0\""), "line 6: cluster.id: is not 32 hexadecimal digits"),
-            (("127.0.0.1:8443", "0.0.0.0:8443"), "line 16: console.listen: only a loopback address may go without TLS"),
+            (
+                ("127.0.0.1:8443", "0.0.0.0:8443"),
+                "line 16: console.listen: only a loopback address may go without TLS",
+            ),
             (("eth0", "eth 0"), "line 20: sensor.devices: \"eth 0\" is no device name"),
             (("id = 1,", "id = 0,"), "line 11: cluster.hosts.id: is 0"),
             (("proc1", "Proc 1"), "line 11: cluster.hosts.name: \"Proc 1\" is taken or is not"),

@@ -17,8 +17,6 @@ mod apply;
 mod outbox;
 mod peers;
 mod submit;
-#[cfg(test)]
-mod tests;
 pub mod wire;
 
 use std::collections::BTreeMap;
@@ -31,16 +29,16 @@ pub use consensus::rt::transport::PeerMessage;
 use log_format::envelope::EnvelopeError;
 use log_format::ids::{ClusterId, CommandId, HostId, Incarnation, LogIndex, Salt, Term};
 use log_format::time::Timestamp;
-use projections::decide::{CommandBody, Model};
+use projections::decide::{CommandBody, Model, Refusal};
 use projections::plan::firewall::FirewallPlan;
 use projections::read::ReadModels;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-pub use outbox::{Fact, Observation};
-pub use peers::{ClusterPicture, FirewallState, HostPicture, LocalState, Presence};
 use outbox::Outbox;
+pub use outbox::{Fact, Observation};
 use peers::Peers;
+pub use peers::{ClusterPicture, FirewallState, HostPicture, LocalState, Presence};
 use submit::{Decided, Requester, Speculation};
 
 /// What a host is.
@@ -194,12 +192,7 @@ pub enum Outcome {
         index: LogIndex,
     },
     /// The domain says no.
-    Rejected {
-        /// Stable, for programs.
-        code: String,
-        /// For the person.
-        detail: String,
-    },
+    Rejected(Refusal),
     /// No leader took it in time. It may or may not take effect; asking again with the same id is harmless.
     Unknown,
     /// Too much is under way; ask again.
@@ -210,7 +203,9 @@ pub enum Outcome {
 #[derive(Debug, Error)]
 pub enum HaltReason {
     /// A committed record is unreadable: skipping it would fork the state.
-    #[error("decode committed entry {index}: this palisade is older than what wrote it, or the log is damaged")]
+    #[error(
+        "decode committed entry {index}: this palisade is older than what wrote it, or the log is damaged"
+    )]
     Undecodable {
         /// Where.
         index: LogIndex,
@@ -241,7 +236,8 @@ pub(crate) struct Randomness {
 impl Randomness {
     fn draw(&mut self) -> [u8; 16] {
         self.drawn += 1;
-        let digest = Sha256::new().chain_update(self.secret).chain_update(self.drawn.to_le_bytes()).finalize();
+        let digest =
+            Sha256::new().chain_update(self.secret).chain_update(self.drawn.to_le_bytes()).finalize();
         let mut bytes = [0; 16];
         bytes.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
         bytes
@@ -327,7 +323,12 @@ impl Node {
     }
 
     /// Takes in everything that happened in one turn. Commands decided in one turn are proposed together.
-    pub fn handle_all(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now, outputs: &mut Vec<Output>) {
+    pub fn handle_all(
+        &mut self,
+        inputs: impl IntoIterator<Item = Input>,
+        now: Now,
+        outputs: &mut Vec<Output>,
+    ) {
         for input in inputs {
             if self.is_halted {
                 return;

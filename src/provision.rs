@@ -1,8 +1,6 @@
 //! Makes a new cluster on paper: its identity, its certificate authority, and one folder per host with the host's
 //! configuration, certificate and key. Each folder is then carried to its host.
 
-#![expect(clippy::disallowed_methods, reason = "this shell writes the folders of a new cluster")]
-
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};

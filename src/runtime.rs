@@ -12,7 +12,10 @@
 //! not be stopped. Any thread that must not die takes the process with it: a supervisor starts it again, and the log has
 //! everything that was acknowledged.
 
-#![expect(clippy::disallowed_methods, reason = "this is the shell: it reads files, draws randomness and starts threads")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the shell: it reads files, draws randomness and starts threads"
+)]
 
 mod actuator;
 mod driver;
@@ -21,7 +24,7 @@ mod ports;
 mod sensor;
 
 use std::net::TcpListener;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -35,6 +38,7 @@ use log_format::disk::StdDisk;
 use log_format::ids::{HostId, Incarnation};
 use log_format::recover::RecoverError;
 use log_format::wal::{ConfState, FileStamp, TailEnd, Wal, WalIdentity, WalOptions, WalSetup};
+use projections::read::ReadModels;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -98,8 +102,12 @@ impl Host {
             actuator::start(&config.firewall, layout, inbox.clone(), clocks)?;
         let transport = start_transport(config, tokio, &inbox)?;
         let writer = start_writer(wal, &transport, &inbox)?;
-        let outlets =
-            Outlets { writer, peers: transport.sender(), actuator: orders.clone(), shared: Arc::clone(&shared) };
+        let outlets = Outlets {
+            writer,
+            peers: transport.sender(),
+            actuator: orders.clone(),
+            shared: Arc::clone(&shared),
+        };
         let driver = driver::start(node, messages, outlets, (clocks, tokio.handle().clone()))?;
 
         let doors = Arc::new(ports::Doors {
@@ -110,33 +118,30 @@ impl Host {
             views: Arc::clone(&views),
             log,
             clocks,
-            hosts: config.cluster.hosts.iter().map(|(id, host)| (*id, (host.name.clone(), host.address))).collect(),
+            hosts: config
+                .cluster
+                .hosts
+                .iter()
+                .map(|(id, host)| (*id, (host.name.clone(), host.address)))
+                .collect(),
         });
         let (stop, stopped) = watch::channel(false);
         let server = start_server(config, tokio, (doors, &data), stopped)?;
         let one_time_password = server.issue_one_time_password()?;
 
-        let own: Vec<_> = config.cluster.hosts.values().map(|host| host.address.ip()).collect();
-        let policy = policy(&views.read().unwrap_or_else(PoisonError::into_inner), &own);
-        let sensors = Arc::new(sensor::Shared::new(policy));
-        let tools = sensor::Tools {
-            shared: Arc::clone(&sensors),
-            inbox: inbox.clone(),
-            actuator: orders.clone(),
-            clocks,
-            secret: random()?,
-        };
-        sensor::start(&config.sensor, &tools).context("start the sensors")?;
-        tokio.spawn(keep_told(Telling {
-            inbox: inbox.clone(),
-            sensors: Arc::clone(&sensors),
-            firewall: firewall_shared,
-            source: sensor::source(&config.sensor),
-            kernel: kernel_release(),
-            views,
-            own,
-        }));
-        Ok(Self { driver, firewall, inbox, orders, sensors, transport, server, stop, data, one_time_password })
+        let sensors = start_sensors(config, tokio, (&inbox, &orders, clocks), (views, firewall_shared))?;
+        Ok(Self {
+            driver,
+            firewall,
+            inbox,
+            orders,
+            sensors,
+            transport,
+            server,
+            stop,
+            data,
+            one_time_password,
+        })
     }
 
     fn console_address(&self, config: &Config) -> String {
@@ -269,7 +274,8 @@ fn refuse_halt(outputs: Vec<Output>) -> anyhow::Result<()> {
 }
 
 fn start_transport(config: &Config, tokio: &Runtime, inbox: &Inbox) -> anyhow::Result<Transport> {
-    let read = |path: &std::path::Path| std::fs::read(path).with_context(|| format!("read {}", path.display()));
+    let read =
+        |path: &std::path::Path| std::fs::read(path).with_context(|| format!("read {}", path.display()));
     let tls = PeerTls {
         ca_pem: read(&config.cluster.ca)?,
         cert_pem: read(&config.cluster.certificate)?,
@@ -300,7 +306,8 @@ fn start_server(
     (doors, data): (Arc<ports::Doors>, &DataDirectory),
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<Server> {
-    let read = |path: &std::path::Path| std::fs::read(path).with_context(|| format!("read {}", path.display()));
+    let read =
+        |path: &std::path::Path| std::fs::read(path).with_context(|| format!("read {}", path.display()));
     let tls = |certificate, key| -> anyhow::Result<ConsoleTransport> {
         Ok(ConsoleTransport::Tls { certificates_pem: read(certificate)?, key_pem: read(key)? })
     };
@@ -328,12 +335,44 @@ fn start_server(
     Ok(Server::start(listener, server, ports, stop)?)
 }
 
+/// Starts the sensors, and what keeps them and the node told of each other.
+fn start_sensors(
+    config: &Config,
+    tokio: &Runtime,
+    (inbox, orders, clocks): (&Inbox, &actuator::Orders, Clocks),
+    (views, firewall): (Arc<RwLock<ReadModels>>, Arc<actuator::Shared>),
+) -> anyhow::Result<Arc<sensor::Shared>> {
+    let own: Vec<_> = config.cluster.hosts.values().map(|host| host.address.ip()).collect();
+    let policy = policy(&views.read().unwrap_or_else(PoisonError::into_inner), &own);
+    let sensors = Arc::new(sensor::Shared::new(policy));
+    let tools = sensor::Tools {
+        shared: Arc::clone(&sensors),
+        inbox: inbox.clone(),
+        actuator: orders.clone(),
+        clocks,
+        secret: random()?,
+    };
+    sensor::start(&config.sensor, &tools).context("start the sensors")?;
+    tokio.spawn(keep_told(Telling {
+        inbox: inbox.clone(),
+        sensors: Arc::clone(&sensors),
+        firewall,
+        source: sensor::source(&config.sensor),
+        kernel: kernel_release(),
+        views,
+        own,
+    }));
+    Ok(sensors)
+}
+
 /// Binds a socket; a predecessor may need a moment to let go of it.
 fn bind(address: std::net::SocketAddr) -> std::io::Result<TcpListener> {
     let started = std::time::Instant::now();
     loop {
         match TcpListener::bind(address) {
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && started.elapsed() < BIND_PATIENCE => {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::AddrInUse && started.elapsed() < BIND_PATIENCE =>
+            {
                 std::thread::park_timeout(BIND_PAUSE);
             }
             result => return result,
@@ -347,7 +386,7 @@ struct Telling {
     firewall: Arc<actuator::Shared>,
     source: String,
     kernel: String,
-    views: Arc<std::sync::RwLock<projections::read::ReadModels>>,
+    views: Arc<RwLock<ReadModels>>,
     own: Vec<std::net::IpAddr>,
 }
 
@@ -378,7 +417,7 @@ async fn keep_told(telling: Telling) {
 }
 
 /// The sensors' policy from the cluster's settings.
-fn policy(views: &projections::read::ReadModels, own: &[std::net::IpAddr]) -> sensors::Policy {
+fn policy(views: &ReadModels, own: &[std::net::IpAddr]) -> sensors::Policy {
     let settings = views.settings.current();
     sensors::Policy {
         sip_ports: settings.sip_ports.clone(),

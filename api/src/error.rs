@@ -12,11 +12,12 @@
 //! | 429 | too many attempts; `Retry-After` says when to come back |
 //! | 503 | no leader, overload, or the outcome is unknown: repeat with the same `Idempotency-Key` |
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use projections::decide::Rejection;
+use projections::decide::Refusal;
 use serde_json::{Map, Value, json};
 use warp::reply::Response;
 
@@ -112,7 +113,7 @@ pub(crate) struct ApiError(Box<Problem>);
 
 #[derive(Debug)]
 struct Problem {
-    code: &'static str,
+    code: Cow<'static, str>,
     status: StatusCode,
     title: &'static str,
     detail: String,
@@ -126,7 +127,7 @@ impl ApiError {
     /// An error with a sentence for people: what is wrong, why, and what to do.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self(Box::new(Problem {
-            code: code.text(),
+            code: Cow::Borrowed(code.text()),
             status: code.status(),
             title: code.title(),
             detail: detail.into(),
@@ -138,34 +139,18 @@ impl ApiError {
     }
 
     /// A rule of the cluster says no: the text is the rejection's own, and so is the code unless a value is to blame.
-    pub(crate) fn rejected(rejection: &Rejection) -> Self {
-        let error = match rejection {
-            Rejection::VersionConflict { .. } => Self::new(Code::ChangedMeanwhile, rejection.to_string()),
-            Rejection::OutOfRange { field, .. }
-            | Rejection::Repeated { field }
-            | Rejection::EmptyList { field }
-            | Rejection::TooMany { field, .. }
-            | Rejection::BlankEntry { field } => unacceptable(rejection, field),
-            Rejection::PortRange { .. } => unacceptable(rejection, "sip_ports"),
-            Rejection::NetworkTooWide { .. } => unacceptable(rejection, "network"),
-            Rejection::NothingToChange => unacceptable(rejection, "changes"),
-            Rejection::NeverBlocked { .. }
-            | Rejection::HoldsUntouchable { .. }
-            | Rejection::Allowlisted { .. }
-            | Rejection::AlreadyBlocked { .. }
-            | Rejection::AlreadyDenied { .. }
-            | Rejection::NotListed { .. }
-            | Rejection::DeniedByNetwork { .. }
-            | Rejection::ListFull { .. }
-            | Rejection::UnknownHost { .. }
-            | Rejection::HostRemoved { .. }
-            | Rejection::HostStillActive { .. } => {
-                let mut refused = Self::new(Code::Refused, rejection.to_string());
-                refused.0.code = rejection.code();
+    pub(crate) fn rejected(refusal: &Refusal) -> Self {
+        let Refusal { code, field, detail } = refusal;
+        let error = match (code.as_str(), field) {
+            ("version_conflict", _) => Self::new(Code::ChangedMeanwhile, detail),
+            (_, Some(field)) => Self::new(Code::InvalidField, detail).with("field", field.as_str()),
+            (_, None) => {
+                let mut refused = Self::new(Code::Refused, detail);
+                refused.0.code = Cow::Owned(code.clone());
                 refused
             }
         };
-        error.with("rejection", rejection.code())
+        error.with("rejection", code.as_str())
     }
 
     /// A value that is not allowed: the field, the reason, and what to do.
@@ -207,8 +192,8 @@ impl ApiError {
     }
 
     /// What went wrong, for programs: a [`Code`]'s text, or a rejection's code.
-    pub(crate) fn code(&self) -> &'static str {
-        self.0.code
+    pub(crate) fn code(&self) -> &str {
+        &self.0.code
     }
 
     /// What went wrong, for people.
@@ -249,10 +234,6 @@ impl ApiError {
         }
         response
     }
-}
-
-fn unacceptable(rejection: &Rejection, field: &str) -> ApiError {
-    ApiError::new(Code::InvalidField, rejection.to_string()).with("field", field)
 }
 
 /// Rounded up, so that whoever waits that long is not early.

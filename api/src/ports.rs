@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use log_format::envelope::Envelope;
 use log_format::ids::{ClusterId, CommandId, HostId, LogIndex, Term};
 use log_format::time::Timestamp;
-use projections::decide::{CommandBody, Rejection};
+use projections::decide::{CommandBody, Refusal};
 use projections::read::ReadModels;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -36,7 +36,7 @@ pub struct Accepted {
 pub enum SubmitError {
     /// A rule says no. It did not take effect.
     #[error("refused by a rule")]
-    Rejected(Rejection),
+    Rejected(Refusal),
     /// Nobody can decide now. It did not take effect.
     #[error("no leader")]
     NoLeader {
@@ -65,8 +65,8 @@ pub trait Reads: Send + Sync + 'static {
     /// Applied entries after an index, at most `max`, in order.
     fn events_after(&self, after: LogIndex, max: usize) -> Tail;
 
-    /// The hash over everything folded, with the index at which it was taken.
-    fn state_hash(&self) -> StateHash;
+    /// The hash over everything folded, with the index at which it was taken; `None` if the host is too busy to say.
+    fn state_hash(&self) -> BoxFuture<'_, Option<StateHash>>;
 
     /// The wall clock: for display and for counting down, never for a rule.
     fn now(&self) -> Timestamp;

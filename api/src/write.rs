@@ -68,7 +68,7 @@ impl Wish {
 
     fn explain(&self, error: &SubmitError) -> ApiError {
         match error {
-            SubmitError::Rejected(rejection) => ApiError::rejected(rejection),
+            SubmitError::Rejected(refusal) => ApiError::rejected(refusal),
             SubmitError::NoLeader { hint } => ApiError::new(
                 Code::NoLeader,
                 "nobody can decide now; try again when a majority of hosts is up",

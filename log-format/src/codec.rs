@@ -85,32 +85,20 @@ pub fn decode(kind: Kind, schema: u16, payload: &[u8]) -> Result<Event, CodecErr
 }
 
 fn pack<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, CodecError> {
-    let bytes =
-        bincode::serde::encode_to_vec(value, configuration()).map_err(|error| CodecError::TooLarge {
-            kind,
-            detail: error.to_string(),
-        })?;
+    let bytes = bincode::serde::encode_to_vec(value, configuration())
+        .map_err(|error| CodecError::TooLarge { kind, detail: error.to_string() })?;
     if MAX_PAYLOAD < bytes.len() {
-        return Err(CodecError::TooLarge {
-            kind,
-            detail: format!("it has {}", bytes.len()),
-        });
+        return Err(CodecError::TooLarge { kind, detail: format!("it has {}", bytes.len()) });
     }
     Ok(bytes)
 }
 
 /// Decodes one struct of one schema; the whole slice must be used.
 pub(crate) fn unpack<T: DeserializeOwned>(kind: Kind, payload: &[u8]) -> Result<T, CodecError> {
-    let (value, used) =
-        bincode::serde::decode_from_slice(payload, configuration()).map_err(|error| CodecError::Payload {
-            kind,
-            detail: error.to_string(),
-        })?;
+    let (value, used) = bincode::serde::decode_from_slice(payload, configuration())
+        .map_err(|error| CodecError::Payload { kind, detail: error.to_string() })?;
     match payload.len().checked_sub(used) {
         Some(0) => Ok(value),
-        left => Err(CodecError::TrailingBytes {
-            kind,
-            left: left.unwrap_or(0),
-        }),
+        left => Err(CodecError::TrailingBytes { kind, left: left.unwrap_or(0) }),
     }
 }

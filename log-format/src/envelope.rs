@@ -104,11 +104,7 @@ impl Envelope {
     pub fn encode(&self) -> Result<Vec<u8>, EnvelopeError> {
         if MAX_EVENTS < self.events.len() {
             let (size, limit) = (self.events.len(), MAX_EVENTS);
-            return Err(EnvelopeError::Limit {
-                what: "number of events",
-                size,
-                limit,
-            });
+            return Err(EnvelopeError::Limit { what: "number of events", size, limit });
         }
         let count = u16::try_from(self.events.len()).unwrap_or(u16::MAX);
         let mut bytes = Vec::with_capacity(HEADER_LENGTH + 64 * self.events.len());
@@ -121,9 +117,7 @@ impl Envelope {
         bytes.extend(self.accepted_at.nanos().to_le_bytes());
         bytes.extend(count.to_le_bytes()); // Zero is valid: a command that changes nothing can still be remembered.
         for (ordinal, recorded) in (0..count).zip(&self.events) {
-            recorded
-                .append_to(&mut bytes)
-                .map_err(|source| EnvelopeError::Event { ordinal, source })?;
+            recorded.append_to(&mut bytes).map_err(|source| EnvelopeError::Event { ordinal, source })?;
         }
         Ok(bytes)
     }
@@ -149,22 +143,12 @@ impl Envelope {
         let count = u16::from_le_bytes(reader.take("event count")?);
         if MAX_EVENTS < usize::from(count) {
             let (size, limit) = (usize::from(count), MAX_EVENTS);
-            return Err(EnvelopeError::Limit {
-                what: "number of events",
-                size,
-                limit,
-            });
+            return Err(EnvelopeError::Limit { what: "number of events", size, limit });
         }
-        let events = (0..count)
-            .map(|ordinal| Recorded::read(&mut reader, ordinal))
-            .collect::<Result<_, _>>()?;
+        let events =
+            (0..count).map(|ordinal| Recorded::read(&mut reader, ordinal)).collect::<Result<_, _>>()?;
         match bytes.len() - reader.at {
-            0 => Ok(Self {
-                command,
-                origin,
-                accepted_at,
-                events,
-            }),
+            0 => Ok(Self { command, origin, accepted_at, events }),
             left => Err(EnvelopeError::TrailingBytes { left }),
         }
     }
@@ -188,38 +172,24 @@ impl Recorded {
 
     fn read(reader: &mut Reader<'_>, ordinal: u16) -> Result<Self, EnvelopeError> {
         let code = u16::from_le_bytes(reader.take("event kind")?);
-        let kind = Kind::from_code(code).ok_or(EnvelopeError::Event {
-            ordinal,
-            source: CodecError::UnknownKind { code },
-        })?;
+        let kind = Kind::from_code(code)
+            .ok_or(EnvelopeError::Event { ordinal, source: CodecError::UnknownKind { code } })?;
         let schema = u16::from_le_bytes(reader.take("event schema")?);
         let [class] = reader.take("event class")?;
         if class != kind.class().code() {
             return Err(EnvelopeError::Class { ordinal, class });
         }
         let observed_at = Timestamp::from_nanos(u64::from_le_bytes(reader.take("observed-at")?));
-        let salt = if kind.class().is_erasable() {
-            Salt::new(reader.take("salt")?)
-        } else {
-            Salt::default()
-        };
+        let salt = if kind.class().is_erasable() { Salt::new(reader.take("salt")?) } else { Salt::default() };
         let length = u32::from_le_bytes(reader.take("payload length")?);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if MAX_PAYLOAD < length {
-            return Err(EnvelopeError::Limit {
-                what: "payload",
-                size: length,
-                limit: MAX_PAYLOAD,
-            });
+            return Err(EnvelopeError::Limit { what: "payload", size: length, limit: MAX_PAYLOAD });
         }
         let payload = reader.slice(length, "payload")?;
         let event = codec::decode(kind, schema, payload)
             .map_err(|source| EnvelopeError::Event { ordinal, source })?;
-        Ok(Self {
-            observed_at,
-            salt,
-            event,
-        })
+        Ok(Self { observed_at, salt, event })
     }
 }
 
@@ -231,18 +201,14 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn slice(&mut self, length: usize, field: &'static str) -> Result<&'a [u8], EnvelopeError> {
         let end = self.at.saturating_add(length);
-        let slice = self.bytes.get(self.at..end).ok_or(EnvelopeError::Short {
-            at: self.bytes.len(),
-            field,
-        })?;
+        let slice =
+            self.bytes.get(self.at..end).ok_or(EnvelopeError::Short { at: self.bytes.len(), field })?;
         self.at = end;
         Ok(slice)
     }
 
     fn take<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], EnvelopeError> {
         let slice = self.slice(N, field)?;
-        slice
-            .try_into()
-            .map_err(|_| EnvelopeError::Short { at: self.at, field })
+        slice.try_into().map_err(|_| EnvelopeError::Short { at: self.at, field })
     }
 }

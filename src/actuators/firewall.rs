@@ -12,6 +12,7 @@ mod contents;
 mod inspect;
 mod kernel;
 mod layout;
+mod mirror;
 mod netlink;
 mod nft;
 mod parse;

@@ -1,6 +1,9 @@
 //! `palisade capture`: plays captures through the detection engine that also runs live, and prints its verdicts.
 
-#![expect(clippy::disallowed_methods, reason = "the command line is a shell: it reads the clock to say how long it took")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the command line is a shell: it reads the clock to say how long it took"
+)]
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -50,11 +53,14 @@ fn read_policy(path: &Path) -> Result<Policy, Failure> {
     let file: PolicyFile = toml::from_str(&text).map_err(|error| refuse(error.to_string()))?;
     let mut policy = Policy::default();
     if let Some(ports) = file.sip_ports {
-        policy.sip_ports = ports.into_iter().map(|port| log_format::event::PortRange { first: port, last: port }).collect();
+        policy.sip_ports =
+            ports.into_iter().map(|port| log_format::event::PortRange { first: port, last: port }).collect();
     }
     if let Some(limit) = file.bad_registrations_per_minute {
         if limit == 0 {
-            return Err(refuse("bad_registrations_per_minute: 0 would block everybody; use 1 or more".to_owned()));
+            return Err(refuse(
+                "bad_registrations_per_minute: 0 would block everybody; use 1 or more".to_owned(),
+            ));
         }
         policy.bad_registrations_per_minute = limit;
     }

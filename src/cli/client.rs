@@ -1,7 +1,10 @@
 //! The command line as a client of the host's own API: the same doors as the console, opened with the token that the
 //! running host left in its data directory for whoever may read it.
 
-#![expect(clippy::disallowed_methods, reason = "the command line is a shell: it reads files and opens connections")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the command line is a shell: it reads files and opens connections"
+)]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -189,7 +192,9 @@ impl ServerCertVerifier for Pinned {
         if *end_entity == self.certificate {
             Ok(ServerCertVerified::assertion())
         } else {
-            Err(rustls::Error::General("the console's certificate is not that of the configuration".to_owned()))
+            Err(rustls::Error::General(
+                "the console's certificate is not that of the configuration".to_owned(),
+            ))
         }
     }
 

@@ -1,6 +1,13 @@
 //! `palisade cluster`: makes a cluster, or looks at one.
 
-#![expect(clippy::disallowed_methods, reason = "the command line is a shell: it draws an identity and reads the clock")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the command line is a shell: it draws an identity and reads the clock"
+)]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "indexing a JSON value gives null where nothing is, and never panics"
+)]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -85,7 +92,8 @@ pub(super) fn current_year() -> i32 {
 
 fn named_address(text: &str) -> Result<(String, SocketAddr), String> {
     let (name, address) = text.split_once('=').ok_or("give NAME=ADDRESS:PORT")?;
-    let address = address.parse().map_err(|_| format!("{address:?} is not ADDRESS:PORT, such as 10.0.0.1:7100"))?;
+    let address =
+        address.parse().map_err(|_| format!("{address:?} is not ADDRESS:PORT, such as 10.0.0.1:7100"))?;
     Ok((name.to_owned(), address))
 }
 
@@ -109,7 +117,10 @@ fn print_cluster(cluster: &Value, hosts: &[Value]) {
         text(&cluster["state_hash"]).get(..16).unwrap_or_default(),
         cluster["applied"],
     );
-    println!("{:<16} {:<10} {:<9} {:>9} {:>9}  {:<12} sensor", "host", "role", "status", "applied", "enforced", "firewall");
+    println!(
+        "{:<16} {:<10} {:<9} {:>9} {:>9}  {:<12} sensor",
+        "host", "role", "status", "applied", "enforced", "firewall"
+    );
     for host in hosts {
         println!(
             "{:<16} {:<10} {:<9} {:>9} {:>9}  {:<12} {}",

@@ -41,7 +41,8 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.console.ip().is_loopback() {
-        let reason = format!("--console {}: the demo shows itself on a loopback address only", arguments.console);
+        let reason =
+            format!("--console {}: the demo shows itself on a loopback address only", arguments.console);
         return Err(Failure::Usage(reason));
     }
     let stop = Stop::new();

@@ -49,13 +49,23 @@ struct Finding {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = arguments.config.as_deref().map(config::load).transpose()?;
     let data = config.as_ref().map_or_else(std::env::temp_dir, |config| config.data.clone());
-    let findings =
-        [firewall_finding(), capture_finding(), kernel_finding(), clock_finding(), space_finding(&data), sync_finding(&data)];
+    let findings = [
+        firewall_finding(),
+        capture_finding(),
+        kernel_finding(),
+        clock_finding(),
+        space_finding(&data),
+        sync_finding(&data),
+    ];
     for finding in &findings {
         print(finding, arguments.format);
     }
     let bad = findings.iter().filter(|finding| finding.health == Health::Bad).count();
-    if bad == 0 { Ok(()) } else { Err(Failure::Failed(anyhow::anyhow!("{bad} of {} checks failed", findings.len()))) }
+    if bad == 0 {
+        Ok(())
+    } else {
+        Err(Failure::Failed(anyhow::anyhow!("{bad} of {} checks failed", findings.len())))
+    }
 }
 
 fn print(finding: &Finding, format: Format) {
@@ -108,10 +118,12 @@ fn kernel_finding() -> Finding {
     let subject = "kernel";
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if version < (5, 10) {
-        let says = format!("{release} is older than 5.10, the oldest that is supported; upgrade the distribution");
+        let says =
+            format!("{release} is older than 5.10, the oldest that is supported; upgrade the distribution");
         return Finding { subject, health: Health::Bad, says };
     }
     Finding { subject, health: Health::Good, says: release.to_owned() }
@@ -124,7 +136,11 @@ fn clock_finding() -> Finding {
         let says = "is before 2026; set it and keep it with NTP".to_owned();
         return Finding { subject, health: Health::Bad, says };
     }
-    Finding { subject, health: Health::Good, says: log_format::time::Timestamp::from_seconds(seconds).to_string() }
+    Finding {
+        subject,
+        health: Health::Good,
+        says: log_format::time::Timestamp::from_seconds(seconds).to_string(),
+    }
 }
 
 fn space_finding(data: &Path) -> Finding {
@@ -133,12 +149,21 @@ fn space_finding(data: &Path) -> Finding {
         Ok(free) if free < LOW_SPACE => Finding {
             subject,
             health: Health::Bad,
-            says: format!("{} MiB free at {}; the log wants {} MiB", free >> 20, data.display(), LOW_SPACE >> 20),
+            says: format!(
+                "{} MiB free at {}; the log wants {} MiB",
+                free >> 20,
+                data.display(),
+                LOW_SPACE >> 20
+            ),
         },
-        Ok(free) => {
-            Finding { subject, health: Health::Good, says: format!("{} GiB free at {}", free >> 30, data.display()) }
+        Ok(free) => Finding {
+            subject,
+            health: Health::Good,
+            says: format!("{} GiB free at {}", free >> 30, data.display()),
+        },
+        Err(error) => {
+            Finding { subject, health: Health::Bad, says: format!("{:#}", anyhow::Error::from(error)) }
         }
-        Err(error) => Finding { subject, health: Health::Bad, says: format!("{:#}", anyhow::Error::from(error)) },
     }
 }
 

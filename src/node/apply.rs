@@ -2,14 +2,12 @@
 //!
 //! The only place that evolves the committed models. The match on events is in the projections; here they only pass.
 
-use std::net::IpAddr;
 use std::sync::PoisonError;
 
 use log_format::envelope::Envelope;
 use log_format::event::{AttackEvent, Event};
 use log_format::ids::{LogIndex, Term};
 use log_format::wal::EntryKind;
-use projections::decide::Verdict;
 use projections::plan::firewall;
 
 use super::{HaltReason, Node, Outcome, Output};
@@ -53,7 +51,8 @@ impl Node {
     }
 
     fn apply_envelope(&mut self, index: LogIndex, envelope: &Envelope, outputs: &mut Vec<Output>) {
-        let span = tracing::debug_span!("apply", host = %self.identity.host, %index, command_id = %envelope.command);
+        let span =
+            tracing::debug_span!("apply", host = %self.identity.host, %index, command_id = %envelope.command);
         let _entered = span.enter();
         self.model.evolve(index, envelope);
         self.views.write().unwrap_or_else(PoisonError::into_inner).evolve(index, envelope);
@@ -77,18 +76,9 @@ impl Node {
     /// Answers whose command is now folded here; lifts provisional blocks that the log did not ratify.
     pub(super) fn settle(&mut self, outputs: &mut Vec<Output>) {
         for source in self.outbox.settle(self.applied, outputs) {
-            if self.is_free(source) {
+            if !self.model.drops(source) {
                 outputs.push(Output::LiftProvisional { source });
             }
-        }
-    }
-}
-
-impl Node {
-    fn is_free(&self, source: IpAddr) -> bool {
-        match self.model.verdict(source, self.model.last_accepted_at()) {
-            Verdict::Untouchable(_) | Verdict::Allowed { .. } | Verdict::Free => true,
-            Verdict::Denied { .. } | Verdict::Blocked { .. } | Verdict::SoftBlocked { .. } => false,
         }
     }
 }

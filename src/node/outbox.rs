@@ -139,7 +139,8 @@ impl Outbox {
     pub(super) fn take_unsent(&mut self, leader: HostId, now: Now) -> Vec<(Ticket, Command)> {
         let sent = Sent::To { host: leader, at: now.monotonic };
         let people = self.people.iter_mut().map(|(ticket, person)| (*ticket, &mut person.waiting));
-        let observations = self.observations.iter_mut().take(WINDOW).map(|(ticket, waiting)| (*ticket, waiting));
+        let observations =
+            self.observations.iter_mut().take(WINDOW).map(|(ticket, waiting)| (*ticket, waiting));
         let mut unsent = Vec::new();
         for (ticket, waiting) in people.chain(observations) {
             if waiting.sent == Sent::No && waiting.committed.is_none() {

@@ -140,7 +140,13 @@ impl Peers {
     pub(super) fn new(identity: &Identity, now: Now) -> Self {
         let others = identity.hosts.iter().filter(|known| known.host != identity.host);
         let peers = others.map(|known| (known.host, Peer::default())).collect();
-        Self { own: identity.host, started: now.monotonic, next_ping: now.monotonic, local: LocalState::default(), peers }
+        Self {
+            own: identity.host,
+            started: now.monotonic,
+            next_ping: now.monotonic,
+            local: LocalState::default(),
+            peers,
+        }
     }
 
     pub(super) fn set_local(&mut self, state: LocalState) {

@@ -7,6 +7,7 @@ use consensus::core::{Input as CoreInput, Proposal, Refusal, Ticket};
 use log_format::envelope::Envelope;
 use log_format::event::Event;
 use log_format::ids::{HostId, LogIndex, Origin, OriginSequence, Term};
+use log_format::time::Timestamp;
 use log_format::wal::LogPosition;
 use projections::decide::{self, Command, CommandBody, Decision, Model};
 
@@ -79,11 +80,10 @@ impl Node {
             Ok(command) if command.origin.host == host => self.decide(&command, requester, now, outputs),
             Ok(command) => {
                 let detail = format!("host {host} forwards a command of host {}", command.origin.host);
-                self.answer(requester, Outcome::Rejected { code: "forged_origin".to_owned(), detail }, outputs);
+                self.answer(requester, refuse("forged_origin", detail), outputs);
             }
             Err(error) => {
-                let outcome = Outcome::Rejected { code: "malformed".to_owned(), detail: error.to_string() };
-                self.answer(requester, outcome, outputs);
+                self.answer(requester, refuse("malformed", error.to_string()), outputs);
             }
         }
     }
@@ -107,12 +107,13 @@ impl Node {
                 let index = speculation.model.applied();
                 self.answer_once_committed(index, requester, outputs);
             }
-            Ok(Decision::Events(events)) => self.append(command, events, requester, now, outputs),
+            Ok(Decision::Events(events)) => {
+                let accepted_at = speculation.model.next_accepted_at(now.wall);
+                self.append(command, (events, accepted_at), requester, outputs);
+            }
             Ok(Decision::AlreadyApplied { index }) => self.answer_once_committed(index, requester, outputs),
             Err(rejection) => {
-                let outcome =
-                    Outcome::Rejected { code: rejection.code().to_owned(), detail: rejection.to_string() };
-                self.answer(requester, outcome, outputs);
+                self.answer(requester, Outcome::Rejected((&rejection).into()), outputs);
             }
         }
     }
@@ -131,14 +132,12 @@ impl Node {
     fn append(
         &mut self,
         command: &Command,
-        events: Vec<Event>,
+        (events, accepted_at): (Vec<Event>, Timestamp),
         requester: Requester,
-        now: Now,
         outputs: &mut Vec<Output>,
     ) {
         let ticket = self.fresh_ticket();
         let Some(speculation) = &mut self.speculation else { return };
-        let accepted_at = speculation.model.next_accepted_at(now.wall);
         let randomness = &mut self.randomness;
         let envelope = command.envelope(events, accepted_at, &mut || randomness.salt());
         match envelope.encode() {
@@ -149,8 +148,7 @@ impl Node {
                 self.decided.push(Decided { proposal, expected, requester });
             }
             Err(error) => {
-                let outcome = Outcome::Rejected { code: "too_large".to_owned(), detail: error.to_string() };
-                self.answer(requester, outcome, outputs);
+                self.answer(requester, refuse("too_large", error.to_string()), outputs);
             }
         }
     }
@@ -189,7 +187,7 @@ impl Node {
             Refusal::Busy => Outcome::Busy,
             Refusal::Size { bytes } => {
                 let detail = format!("the command needs {bytes} bytes in the log; make it smaller");
-                Outcome::Rejected { code: "too_large".to_owned(), detail }
+                refuse("too_large", detail)
             }
         };
         self.answer(requester, outcome, outputs);
@@ -253,7 +251,7 @@ impl Node {
                     self.settle(outputs);
                 }
             }
-            Outcome::Rejected { .. } => self.outbox.rejected(ticket, outcome, outputs),
+            Outcome::Rejected(_) => self.outbox.rejected(ticket, outcome, outputs),
             Outcome::Unknown | Outcome::Busy => self.outbox.not_taken(ticket),
         }
     }
@@ -267,13 +265,17 @@ impl Node {
             bodies.push(CommandBody::ExpireBlocks);
         }
         let sequence = OriginSequence::new(0);
-        let origin =
-            Origin { host: self.identity.host, incarnation: self.identity.incarnation, sequence };
+        let origin = Origin { host: self.identity.host, incarnation: self.identity.incarnation, sequence };
         for body in bodies {
             let command = Command { id: self.randomness.command_id(), origin, observed_at: now.wall, body };
             self.decide(&command, Requester::Nobody, now, outputs);
         }
     }
+}
+
+/// A refusal that is not the domain's.
+fn refuse(code: &str, detail: String) -> Outcome {
+    Outcome::Rejected(decide::Refusal { code: code.to_owned(), field: None, detail })
 }
 
 impl Speculation {
@@ -288,4 +290,3 @@ impl Speculation {
         known + 1 < origin.sequence.get() && !Outbox::is_first_of_a_start(origin.sequence)
     }
 }
-

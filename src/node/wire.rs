@@ -8,16 +8,28 @@ use log_format::codec;
 use log_format::event::{Actor, AttackEvent, Event, Kind, SettingsChanged, SettingsEvent, Text};
 use log_format::ids::{CommandId, HostId, Incarnation, LogIndex, Origin, OriginSequence};
 use log_format::time::Timestamp;
-use projections::decide::{Command, CommandBody};
+use projections::decide::{Command, CommandBody, Refusal};
 use protobuf::{Message, SingularPtrField};
 use thiserror::Error;
 
 use super::{FirewallState, LocalState, Outcome};
 
-#[expect(missing_docs, unreachable_pub, clippy::all, reason = "generated from proto/host.proto")]
-mod proto {
-    include!(concat!(env!("OUT_DIR"), "/host_included.rs"));
+mod generated {
+    //! Generated from `proto/host.proto`.
+    #![expect(
+        unreachable_pub,
+        unused_parens,
+        mismatched_lifetime_syntaxes,
+        renamed_and_removed_lints,
+        clippy::allow_attributes,
+        clippy::panic,
+        clippy::unwrap_used,
+        clippy::too_many_lines,
+        reason = "the generator's style"
+    )]
+    include!(concat!(env!("OUT_DIR"), "/mod.rs"));
 }
+use generated::host as proto;
 
 /// A command from a peer that cannot be taken.
 #[derive(Debug, Error)]
@@ -157,7 +169,9 @@ fn decode_body(body: proto::Command_oneof_body, expected_version: u64) -> Result
             Event::Settings(SettingsEvent::Changed(changed)) => {
                 CommandBody::ChangeSettings { expected_version, changes: changed.changes, by: changed.by }
             }
-            Event::Attack(_) | Event::Denylist(_) | Event::Host(_) => return Err(WireError::Field("settings")),
+            Event::Attack(_) | Event::Denylist(_) | Event::Host(_) => {
+                return Err(WireError::Field("settings"));
+            }
         },
         Body::block(block) => CommandBody::BlockAddress {
             source: address(block.get_source())?,
@@ -199,9 +213,10 @@ pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
             message.set_kind(proto::Outcome_Kind::COMMITTED);
             message.set_index(index.get());
         }
-        Outcome::Rejected { code, detail } => {
+        Outcome::Rejected(Refusal { code, field, detail }) => {
             message.set_kind(proto::Outcome_Kind::REJECTED);
             message.set_code(code.clone());
+            message.set_field(field.clone().unwrap_or_default());
             message.set_detail(detail.clone());
         }
         Outcome::Unknown => message.set_kind(proto::Outcome_Kind::UNKNOWN),
@@ -216,7 +231,8 @@ pub fn decode_outcome(bytes: &[u8]) -> Outcome {
     match message.get_kind() {
         proto::Outcome_Kind::COMMITTED => Outcome::Committed { index: LogIndex::new(message.get_index()) },
         proto::Outcome_Kind::REJECTED => {
-            Outcome::Rejected { code: message.take_code(), detail: message.take_detail() }
+            let (code, field, detail) = (message.take_code(), message.take_field(), message.take_detail());
+            Outcome::Rejected(Refusal { code, field: (!field.is_empty()).then_some(field), detail })
         }
         proto::Outcome_Kind::BUSY => Outcome::Busy,
         proto::Outcome_Kind::UNKNOWN => Outcome::Unknown,
@@ -358,8 +374,11 @@ mod tests {
 
     #[test]
     fn outcomes_arrive_as_they_were_sent() {
-        let rejected = Outcome::Rejected { code: "not_listed".to_owned(), detail: "it is free".to_owned() };
-        for outcome in [Outcome::Committed { index: LogIndex::new(7) }, rejected, Outcome::Busy, Outcome::Unknown] {
+        let (code, detail) = ("not_listed".to_owned(), "it is free".to_owned());
+        let rejected = Outcome::Rejected(Refusal { code, field: Some("source".to_owned()), detail });
+        for outcome in
+            [Outcome::Committed { index: LogIndex::new(7) }, rejected, Outcome::Busy, Outcome::Unknown]
+        {
             assert_eq!(decode_outcome(&encode_outcome(&outcome)), outcome);
         }
         assert_eq!(decode_outcome(b"\xff\xff"), Outcome::Unknown);

@@ -1,8 +1,6 @@
 //! The firewall's thread: takes orders from the sensors (at once, provisional) and from the log (for good), brings them to
 //! the kernel in batches, and converges the kernel with the whole plan on start, every 30 s, and after anything unusual.
 
-#![expect(clippy::disallowed_methods, reason = "this shell owns the firewall's thread")]
-
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,7 +16,7 @@ use projections::plan::firewall::{AddressPlan, FirewallChange, FirewallPlan, Mem
 
 use super::driver::{Clocks, Inbox};
 use crate::actuators::firewall::{
-    Change, Desired, Firewall, FirewallError, FirewallMode, Layout, LayoutError, SetPortsError, TableName, TableState,
+    Change, Desired, Firewall, FirewallMode, Layout, LayoutError, SetPortsError, TableName, TableState,
 };
 use crate::config::FirewallConfig;
 use crate::node::{FirewallState, Input};
@@ -246,7 +244,9 @@ impl Actuator {
                 AddressPlan::SoftBlocked { until } => {
                     changes.push(Change::SoftBlock { address, lasts: until.since(now) });
                 }
-                AddressPlan::Blocked { until } => changes.push(Change::Block { address, lasts: until.since(now) }),
+                AddressPlan::Blocked { until } => {
+                    changes.push(Change::Block { address, lasts: until.since(now) })
+                }
             }
         }
         changes.extend(change.denied.iter().map(|(&network, membership)| match membership {
@@ -320,7 +320,7 @@ impl Actuator {
             self.layout = self.layout.with_sip_ports(&plan.sip_ports).map_err(SetPortsError::from)?;
             firewall.set_sip_ports(&plan.sip_ports)?;
         }
-        let drift = firewall.converge(&desired, now).map_err(FirewallError::from)?;
+        let drift = firewall.converge(&desired, now)?;
         if !drift.is_none() {
             tracing::info!(?drift, "firewall converged");
         }
@@ -342,7 +342,11 @@ impl Actuator {
             never_block: plan.never_block.clone(),
         };
         for (&source, held) in &self.provisional {
-            let set = if Sanction::Block <= held.sanction { &mut desired.provisional } else { &mut desired.soft_blocked };
+            let set = if Sanction::Block <= held.sanction {
+                &mut desired.provisional
+            } else {
+                &mut desired.soft_blocked
+            };
             set.entry(source).or_insert(held.until);
         }
         desired
@@ -379,14 +383,16 @@ impl Actuator {
     fn publish(&self) {
         let (state, detail) = match (&self.failure, &self.firewall) {
             (Some(failure), _) => (FirewallState::Failing, failure.clone()),
-            (None, None) if !self.is_enabled => {
-                (FirewallState::Off, "switched off in this host's configuration (firewall.enabled)".to_owned())
-            }
+            (None, None) if !self.is_enabled => (
+                FirewallState::Off,
+                "switched off in this host's configuration (firewall.enabled)".to_owned(),
+            ),
             (None, None) => (FirewallState::Failing, "not opened yet".to_owned()),
             (None, Some(firewall)) => state_of(&firewall.mode(), self.mode),
         };
         let provisional = u64::try_from(self.provisional.len()).unwrap_or(u64::MAX);
-        *self.shared.report.lock().unwrap_or_else(PoisonError::into_inner) = Report { state, detail, provisional };
+        *self.shared.report.lock().unwrap_or_else(PoisonError::into_inner) =
+            Report { state, detail, provisional };
     }
 }
 

@@ -54,18 +54,18 @@ pub(super) enum NotTaken {
 
 /// Both clocks of the process.
 #[derive(Debug, Clone, Copy)]
-pub struct Clocks {
+pub(super) struct Clocks {
     started: Instant,
 }
 
 impl Clocks {
     /// Starts the monotonic one.
-    pub fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self { started: Instant::now() }
     }
 
     /// Reads both.
-    pub fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let wall = Timestamp::from_nanos(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX));
         Now { wall, monotonic: self.started.elapsed() }
@@ -114,14 +114,17 @@ pub(super) struct Outlets {
     pub(super) shared: Arc<Shared>,
 }
 
+/// Who waits for what.
+type Expected<T> = Mutex<BTreeMap<Ticket, oneshot::Sender<T>>>;
+
 /// What other threads read of the driver's.
 pub(super) struct Shared {
     /// The last entry folded into the views.
     pub(super) applied: watch::Sender<LogIndex>,
     /// The cluster as last seen; `None` before the first tick.
     pub(super) cluster: RwLock<Option<ClusterPicture>>,
-    replies: Mutex<BTreeMap<Ticket, oneshot::Sender<Outcome>>>,
-    hashes: Mutex<BTreeMap<Ticket, oneshot::Sender<(LogIndex, [u8; 32])>>>,
+    replies: Expected<Outcome>,
+    hashes: Expected<(LogIndex, [u8; 32])>,
     next_ticket: Mutex<u64>,
 }
 
@@ -152,7 +155,7 @@ impl Shared {
         self.hashes.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
     }
 
-    fn expect<T>(&self, table: &Mutex<BTreeMap<Ticket, oneshot::Sender<T>>>) -> (Ticket, oneshot::Receiver<T>) {
+    fn expect<T>(&self, table: &Expected<T>) -> (Ticket, oneshot::Receiver<T>) {
         let (sender, receiver) = oneshot::channel();
         let mut next = self.next_ticket.lock().unwrap_or_else(PoisonError::into_inner);
         *next += 1;
@@ -161,7 +164,7 @@ impl Shared {
         (ticket, receiver)
     }
 
-    fn deliver<T>(table: &Mutex<BTreeMap<Ticket, oneshot::Sender<T>>>, ticket: Ticket, value: T) {
+    fn deliver<T>(table: &Expected<T>, ticket: Ticket, value: T) {
         let waiting = table.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
         if let Some(waiting) = waiting {
             let _ = waiting.send(value); // Whoever asked may have left.
@@ -197,7 +200,17 @@ pub(super) fn start(
 ) -> std::io::Result<JoinHandle<Result<(), HaltReason>>> {
     let tick = TICK;
     let next_tick = clocks.now().monotonic + tick;
-    let driver = Driver { node, timers, inbox, outlets, clocks, tick, next_tick, persisted: 0, unreachable: BTreeSet::new() };
+    let driver = Driver {
+        node,
+        timers,
+        inbox,
+        outlets,
+        clocks,
+        tick,
+        next_tick,
+        persisted: 0,
+        unreachable: BTreeSet::new(),
+    };
     std::thread::Builder::new().name("driver".to_owned()).spawn(move || driver.run())
 }
 
@@ -213,7 +226,9 @@ impl Driver {
             }
             let now = self.clocks.now();
             let mut outputs = Vec::new();
-            inputs.extend(std::mem::take(&mut self.unreachable).into_iter().map(|host| Input::Unreachable { host }));
+            inputs.extend(
+                std::mem::take(&mut self.unreachable).into_iter().map(|host| Input::Unreachable { host }),
+            );
             self.add_ticks(now, &mut inputs);
             self.node.handle_all(inputs, now, &mut outputs);
             for output in outputs {
@@ -273,7 +288,9 @@ impl Driver {
             Output::Cluster(picture) => {
                 *shared.cluster.write().unwrap_or_else(PoisonError::into_inner) = Some(picture);
             }
-            Output::StateHash { ticket, index, hash } => Shared::deliver(&shared.hashes, ticket, (index, hash)),
+            Output::StateHash { ticket, index, hash } => {
+                Shared::deliver(&shared.hashes, ticket, (index, hash))
+            }
             Output::Halt(reason) => return Err(reason),
         }
         Ok(())

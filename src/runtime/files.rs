@@ -70,7 +70,8 @@ impl DataDirectory {
     pub fn replace(&self, name: &str, text: &str) -> Result<(), FileError> {
         let (path, new) = (self.path.join(name), self.path.join(format!("{name}.new")));
         let write = || {
-            let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+            let mut file =
+                OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             fs::rename(&new, &path)?;

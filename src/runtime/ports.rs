@@ -1,16 +1,14 @@
 //! The API's doors, implemented: wishes go to the driver, everything shown comes from the views, the picture of the cluster
 //! and the log's tail.
 
-#![expect(clippy::disallowed_methods, reason = "this shell draws identities and waits for outcomes")]
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use api::ports::{
-    Accepted, ClusterView, FirewallMode, FirewallView, HostStatus, HostView, Reads, Role, SensorView, StateHash,
-    Submit, SubmitError, Tail,
+    Accepted, ClusterView, FirewallMode, FirewallView, HostStatus, HostView, Reads, Role, SensorView,
+    StateHash, Submit, SubmitError, Tail,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -56,7 +54,7 @@ impl Submit for Doors {
             }
             match outcome.await {
                 Ok(Outcome::Committed { index }) => Ok(Accepted { index }),
-                Ok(Outcome::Rejected { .. }) => Err(SubmitError::Busy), // TEMPORARY
+                Ok(Outcome::Rejected(refusal)) => Err(SubmitError::Rejected(refusal)),
                 Ok(Outcome::Busy) => Err(SubmitError::Busy),
                 Ok(Outcome::Unknown) if self.leader().is_none() => Err(SubmitError::NoLeader { hint: None }),
                 Ok(Outcome::Unknown) | Err(_) => Err(SubmitError::Unknown),
@@ -97,7 +95,9 @@ impl Reads for Doors {
         if after.get() + TAIL < applied.get() {
             return Tail::TooOld;
         }
-        let Ok(read) = self.log.entries(after.next(), applied.next(), TAIL_BYTES) else { return Tail::TooOld };
+        let Ok(read) = self.log.entries(after.next(), applied.next(), TAIL_BYTES) else {
+            return Tail::TooOld;
+        };
         let mut upto = after;
         let mut entries = Vec::new();
         for entry in read.into_iter().take(max) {
@@ -111,8 +111,8 @@ impl Reads for Doors {
         Tail::Entries { entries, upto }
     }
 
-    fn state_hash(&self) -> StateHash {
-        let fut = async move {
+    fn state_hash(&self) -> BoxFuture<'_, Option<StateHash>> {
+        async move {
             let (ticket, hash) = self.shared.expect_hash();
             if self.inbox.offer(Input::StateHash { ticket }).is_err() {
                 self.shared.forget(ticket);
@@ -120,8 +120,8 @@ impl Reads for Doors {
             }
             let (index, hash) = tokio::time::timeout(HASH_WITHIN, hash).await.ok()?.ok()?;
             Some(StateHash { index, hash })
-        };
-        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(fut)).unwrap_or(StateHash { index: LogIndex::new(0), hash: [0; 32] })
+        }
+        .boxed()
     }
 
     fn now(&self) -> Timestamp {
@@ -131,7 +131,12 @@ impl Reads for Doors {
 
 impl Doors {
     fn leader(&self) -> Option<HostId> {
-        self.shared.cluster.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(|picture| picture.leader)
+        self.shared
+            .cluster
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .and_then(|picture| picture.leader)
     }
 
     fn cluster_view(&self, picture: &ClusterPicture) -> ClusterView {

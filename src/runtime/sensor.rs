@@ -1,8 +1,6 @@
 //! The sensor's threads: one for each device (or one for a capture that is played back). Each owns an engine; what it finds
 //! goes to the actuator at once, as a provisional block, and to the node, as an observation.
 
-#![expect(clippy::disallowed_methods, reason = "this shell owns the capture threads")]
-
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,7 +57,8 @@ impl Shared {
 
     /// Packets, SIP messages, malformed ones, dropped ones.
     pub(super) fn counts(&self) -> [u64; 4] {
-        [&self.packets, &self.sip_messages, &self.malformed, &self.dropped].map(|count| count.load(Ordering::Relaxed))
+        [&self.packets, &self.sip_messages, &self.malformed, &self.dropped]
+            .map(|count| count.load(Ordering::Relaxed))
     }
 
     fn is_stopped(&self) -> bool {
@@ -85,7 +84,8 @@ pub(super) struct Tools {
 
 /// Starts the threads of a sensor configuration.
 pub(super) fn start(config: &SensorConfig, tools: &Tools) -> std::io::Result<Vec<JoinHandle<()>>> {
-    let spawn = |name: String, run: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name).spawn(run);
+    let spawn =
+        |name: String, run: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name).spawn(run);
     match config {
         SensorConfig::Off => Ok(Vec::new()),
         SensorConfig::Playback(path) => {
@@ -124,7 +124,8 @@ struct Sensor {
 
 impl Sensor {
     fn new(tools: Tools) -> Self {
-        let (policy_number, policy) = tools.shared.policy.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (policy_number, policy) =
+            tools.shared.policy.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Self {
             ports: policy.sip_ports.clone(),
             engine: Engine::new(policy, tools.secret),
@@ -235,7 +236,9 @@ fn watch_open(device: &str, mut capture: LiveCapture, sensor: &mut Sensor) {
                 return;
             }
         }
-        if sensor.housekeeping() && let Err(error) = capture.set_ports(&sensor.ports) {
+        if sensor.housekeeping()
+            && let Err(error) = capture.set_ports(&sensor.ports)
+        {
             let error = anyhow::Error::from(error);
             tracing::error!(device, error = format!("{error:#}"), "the new ports are not sensed");
         }

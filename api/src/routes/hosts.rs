@@ -7,7 +7,7 @@ use super::json;
 use crate::app::App;
 use crate::dto::host::{self, Cluster};
 use crate::dto::list::List;
-use crate::error::ApiError;
+use crate::error::{ApiError, Code};
 
 /// `GET /hosts`.
 pub(super) fn list(app: &App) -> Result<Response, ApiError> {
@@ -18,7 +18,9 @@ pub(super) fn list(app: &App) -> Result<Response, ApiError> {
 }
 
 /// `GET /cluster`.
-pub(super) fn cluster(app: &App) -> Result<Response, ApiError> {
+pub(super) async fn cluster(app: &App) -> Result<Response, ApiError> {
+    let too_busy = || ApiError::new(Code::Busy, "this host did not hash its state in time; try again");
+    let state_hash = app.ports.reads.state_hash().await.ok_or_else(too_busy)?;
     let view = app.ports.reads.cluster();
     let cluster = Cluster {
         cluster_id: view.cluster.to_string(),
@@ -26,7 +28,7 @@ pub(super) fn cluster(app: &App) -> Result<Response, ApiError> {
         term: view.term.get(),
         commit: view.commit.get(),
         applied: view.applied.get(),
-        state_hash: app.ports.reads.state_hash().into(),
+        state_hash: state_hash.into(),
         as_of: view.applied.get(),
         now: app.ports.reads.now().to_string(),
         hosts: host::hosts(view),

@@ -213,7 +213,7 @@ async fn dispatch(app: Arc<App>, request: Request) -> Result<Response, ApiError>
         Endpoint::Unblock => blocks::unblock(&app, &caller, &parameter, request).await,
         Endpoint::ListAttacks => attacks::list(&app, request).await,
         Endpoint::ListHosts => hosts::list(&app),
-        Endpoint::ShowCluster => hosts::cluster(&app),
+        Endpoint::ShowCluster => hosts::cluster(&app).await,
         Endpoint::ShowSettings => settings::show(&app),
         Endpoint::ChangeSettings => settings::change(&app, &caller, request).await,
         Endpoint::Events => events::stream(&app, &caller, &request),

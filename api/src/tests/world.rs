@@ -89,7 +89,7 @@ impl World {
             sequence: OriginSequence::new(sequence),
         };
         let command = Command { id, origin, observed_at: state.now, body };
-        let events = match decide(&state.model, &command, state.now).map_err(SubmitError::Rejected)? {
+        let events = match decide(&state.model, &command, state.now).map_err(|no| SubmitError::Rejected((&no).into()))? {
             Decision::AlreadyApplied { index } => return Ok(index),
             Decision::Events(events) => events,
         };
@@ -209,9 +209,10 @@ impl Reads for World {
         Tail::Entries { entries, upto }
     }
 
-    fn state_hash(&self) -> StateHash {
+    fn state_hash(&self) -> BoxFuture<'_, Option<StateHash>> {
         let state = self.state();
-        StateHash { index: state.views.applied(), hash: state_hash(&state.model, &state.views) }
+        let hash = StateHash { index: state.views.applied(), hash: state_hash(&state.model, &state.views) };
+        std::future::ready(Some(hash)).boxed()
     }
 
     fn now(&self) -> Timestamp {

@@ -56,14 +56,8 @@ pub enum AttackKind {
 
 impl AttackKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
-        Self::Register,
-        Self::Options,
-        Self::Invite,
-        Self::Tftp,
-        Self::Dns,
-        Self::Other,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Register, Self::Options, Self::Invite, Self::Tftp, Self::Dns, Self::Other];
 
     /// The name in API, console and command line.
     pub const fn name(self) -> &'static str {

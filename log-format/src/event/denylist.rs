@@ -11,10 +11,6 @@ use crate::time::Timestamp;
 
 /// The family of the address lists' facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    clippy::enum_variant_names,
-    reason = "the variants carry the names of the facts"
-)]
 pub enum DenylistEvent {
     /// A dynamic block began.
     AddressBlocked(AddressBlocked),

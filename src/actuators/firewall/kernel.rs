@@ -10,11 +10,12 @@ use log_format::time::Timestamp;
 use super::contents::{Change, Desired, Lists};
 use super::inspect::{self, Owner, Standing};
 use super::layout::{DeviceName, Layout};
+use super::mirror::Mirror;
 use super::netlink::Netlink;
 use super::ranges::{Range, Ranges, address, canonical, family, single};
 use super::script::{Element, Script};
 use super::sets::{Family, Holds, List, PROVISIONAL_SIZE, SetId};
-use super::transaction::{self, Tally, TransactionError, Want, Wish};
+use super::transaction::{self, Outcome, TransactionError, Want, Wish};
 use super::wire::{Place, Verb};
 use super::{
     Applied, Drift, DropCount, FirewallError, PROVISIONAL_LONGEST, Refusal, Refused, TableState, nft, parse,
@@ -37,6 +38,7 @@ pub(super) struct Kernel {
     present: Vec<DeviceName>,
     lists: Lists,
     passing: Passing,
+    mirror: Mirror,
     provisional: BTreeMap<IpAddr, Timestamp>,
 }
 
@@ -67,10 +69,28 @@ impl Passing {
 /// What a batch of changes asks of the kernel.
 #[derive(Debug, Default)]
 struct Batch {
-    /// The last wish about each address.
-    addresses: BTreeMap<(SetId, Range), Want>,
+    /// The last intention about each address.
+    addresses: BTreeMap<(SetId, Range), Intent>,
     /// What was not granted.
     refused: Vec<Refused>,
+}
+
+/// What an address shall be in a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Intent {
+    /// In it, with this time from now on.
+    Held { timeout: Option<Duration> },
+    /// Not in it.
+    Absent,
+}
+
+/// What became of wishes.
+#[derive(Debug, Default)]
+struct Tally {
+    added: usize,
+    renewed: usize,
+    removed: usize,
+    full: Vec<Refused>,
 }
 
 impl Kernel {
@@ -83,6 +103,7 @@ impl Kernel {
             present: Vec::new(),
             passing: Passing::of(&lists),
             lists,
+            mirror: Mirror::default(),
             provisional: BTreeMap::new(),
         };
         kernel.ensure()?;
@@ -126,6 +147,7 @@ impl Kernel {
             return Ok(TableState::Intact);
         }
         let script = self.rebuilding(standing, former).map_err(reading)?;
+        self.mirror.doubt();
         nft::run(script.text())?;
         Ok(TableState::Rebuilt)
     }
@@ -174,24 +196,28 @@ impl Kernel {
             self.plan_networks(family, &mut wishes)?;
         }
         let addresses = batch.addresses.into_iter();
-        wishes.extend(addresses.map(|((set, range), want)| Wish { set, range, want }));
+        wishes.extend(addresses.filter_map(|((set, range), intent)| self.wish(set, range, intent)));
         let mut table = TableState::Intact;
-        let settled = match self.settle(&wishes) {
+        let settled = match self.settle(&wishes, now) {
             Err(TransactionError::NoSet(_)) => {
                 table = self.ensure()?;
-                self.settle(&wishes)
+                self.settle(&wishes, now)
             }
             settled => settled,
         };
         let tally = settled.map_err(FirewallError::Transaction)?;
         let mut refused = batch.refused;
-        refused.extend(full(&tally));
+        refused.extend(tally.full);
         Ok(Applied { added: tally.added, renewed: tally.renewed, removed: tally.removed, refused, table })
     }
 
     /// Compares the kernel with everything that is wanted, and repairs what differs.
     pub(super) fn converge(&mut self, desired: &Desired, now: Timestamp) -> Result<Drift, FirewallError> {
         let table = self.ensure()?;
+        let place = inspect::place(&self.layout);
+        self.mirror
+            .refresh(&mut self.netlink, place, now)
+            .map_err(FirewallError::netlink("read the firewall's addresses"))?;
         self.lists = Lists::of(desired);
         self.passing = Passing::of(&self.lists);
         self.provisional.retain(|_, until| now < *until);
@@ -200,11 +226,11 @@ impl Kernel {
             self.plan_networks(family, &mut wishes)?;
         }
         for set in SetId::ALL {
-            self.plan_addresses(set, desired, now, &mut wishes)?;
+            self.plan_addresses(set, desired, now, &mut wishes);
         }
-        let tally = self.settle(&wishes).map_err(FirewallError::Transaction)?;
+        let tally = self.settle(&wishes, now).map_err(FirewallError::Transaction)?;
         Ok(Drift {
-            refused: full(&tally).collect(),
+            refused: tally.full,
             added: tally.added,
             renewed: tally.renewed,
             removed: tally.removed,
@@ -242,8 +268,33 @@ impl Kernel {
         }
     }
 
-    fn settle(&mut self, wishes: &[Wish]) -> Result<Tally, TransactionError> {
-        transaction::settle(&mut self.netlink, inspect::place(&self.layout), wishes)
+    /// Brings wishes to the kernel and takes down what became of them.
+    fn settle(&mut self, wishes: &[Wish], now: Timestamp) -> Result<Tally, TransactionError> {
+        let place = inspect::place(&self.layout);
+        let outcomes = match transaction::settle(&mut self.netlink, place, wishes) {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                self.mirror.doubt();
+                return Err(error);
+            }
+        };
+        let mut tally = Tally::default();
+        for (wish, outcome) in wishes.iter().zip(outcomes) {
+            self.mirror.note(wish, outcome, now);
+            tally.count(wish, outcome);
+        }
+        Ok(tally)
+    }
+
+    /// The wish that an intention comes to, with what is known of the kernel.
+    fn wish(&self, set: SetId, range: Range, intent: Intent) -> Option<Wish> {
+        let want = match (intent, self.mirror.may_hold(set, range.first)) {
+            (Intent::Held { timeout }, true) => Want::Put { timeout },
+            (Intent::Held { timeout }, false) => Want::Added { timeout },
+            (Intent::Absent, true) => Want::Gone,
+            (Intent::Absent, false) => return None,
+        };
+        Some(Wish { set, range, want })
     }
 
     /// Takes down what changes say about the lists; returns the families whose networks have to be compared.
@@ -284,11 +335,11 @@ impl Kernel {
                 let address = address.to_canonical();
                 self.provisional.remove(&address);
                 for list in [List::Denied, List::Blocked, List::Provisional, List::Soft] {
-                    batch.wish(list, address, Want::Absent);
+                    batch.wish(list, address, Intent::Absent);
                 }
             }
-            Change::Deny(net) => batch.wish_single(net, Want::Present { timeout: None }),
-            Change::Undeny(net) => batch.wish_single(net, Want::Absent),
+            Change::Deny(net) => batch.wish_single(net, Intent::Held { timeout: None }),
+            Change::Undeny(net) => batch.wish_single(net, Intent::Absent),
             Change::Allow(_) | Change::Disallow(_) => {}
         }
     }
@@ -297,7 +348,7 @@ impl Kernel {
     fn plan_block(&mut self, list: List, address: IpAddr, lasts: Duration, batch: &mut Batch) {
         let address = address.to_canonical();
         if self.provisional.remove(&address).is_some() {
-            batch.wish(List::Provisional, address, Want::Absent);
+            batch.wish(List::Provisional, address, Intent::Absent);
         }
         self.plan_timed(list, address, lasts, batch);
     }
@@ -321,7 +372,7 @@ impl Kernel {
             return Granted::No;
         };
         let timeout = Some(timeout);
-        batch.wish(list, address, Want::Present { timeout });
+        batch.wish(list, address, Intent::Held { timeout });
         Granted::Yes
     }
 
@@ -336,41 +387,32 @@ impl Kernel {
                 .map_err(FirewallError::netlink("read the firewall's networks"))?;
             let wanted: BTreeSet<Range> = wanted.iter().collect();
             let wish = |range: &Range, want| Wish { set, range: *range, want };
-            wishes.extend(held.difference(&wanted).map(|range| wish(range, Want::Absent)));
-            let fresh = Want::Present { timeout: None };
+            wishes.extend(held.difference(&wanted).map(|range| wish(range, Want::Gone)));
+            let fresh = Want::Added { timeout: None };
             wishes.extend(wanted.difference(&held).map(|range| wish(range, fresh)));
         }
         Ok(())
     }
 
     /// Compares a set of single addresses with what is wanted of it.
-    fn plan_addresses(
-        &mut self,
-        set: SetId,
-        desired: &Desired,
-        now: Timestamp,
-        wishes: &mut Vec<Wish>,
-    ) -> Result<(), FirewallError> {
+    fn plan_addresses(&self, set: SetId, desired: &Desired, now: Timestamp, wishes: &mut Vec<Wish>) {
         if set.holds() == Holds::Ranges {
-            return Ok(());
+            return;
         }
         let wanted = self.wanted(set, desired, now);
-        let place = inspect::place(&self.layout);
-        let held = inspect::addresses(&mut self.netlink, place, set)
-            .map_err(FirewallError::netlink("read the firewall's addresses"))?;
-        let range = |at: u128| Range { first: at, last: at };
+        let wish = |at: u128, want| Wish { set, range: Range { first: at, last: at }, want };
         for (&at, &timeout) in &wanted {
-            let want = match held.get(&at) {
-                None => Want::Present { timeout },
-                Some(&left) if close(left, timeout) => continue,
-                Some(_) => Want::Renewed { timeout },
-            };
-            wishes.push(Wish { set, range: range(at), want });
+            match self.mirror.end(set, at) {
+                None => wishes.push(wish(at, Want::Added { timeout })),
+                Some(until) if close(until, timeout, now) => {}
+                Some(_) => wishes.push(wish(at, Want::Put { timeout })),
+            }
         }
-        let surplus =
-            held.into_iter().filter(|(at, left)| !wanted.contains_key(at) && !ends_by_itself(set, *left));
-        wishes.extend(surplus.map(|(at, _)| Wish { set, range: range(at), want: Want::Absent }));
-        Ok(())
+        let surplus = self
+            .mirror
+            .addresses(set)
+            .filter(|(at, until)| !wanted.contains_key(at) && !ends_by_itself(set, until.since(now)));
+        wishes.extend(surplus.map(|(at, _)| wish(at, Want::Gone)));
     }
 
     /// The addresses that a set shall hold, and for how long.
@@ -402,16 +444,35 @@ impl Kernel {
 }
 
 impl Batch {
-    fn wish(&mut self, list: List, address: IpAddr, want: Want) {
+    fn wish(&mut self, list: List, address: IpAddr, intent: Intent) {
         let set = SetId::new(list, Family::of(address));
-        self.addresses.insert((set, Range::single(address)), want);
+        self.addresses.insert((set, Range::single(address)), intent);
     }
 
     /// A wish about the denylist; networks are compared as a whole.
-    fn wish_single(&mut self, net: IpNet, want: Want) {
+    fn wish_single(&mut self, net: IpNet, intent: Intent) {
         if let Some(address) = single(&canonical(net)) {
-            self.wish(List::Denied, address, want);
+            self.wish(List::Denied, address, intent);
         }
+    }
+}
+
+impl Tally {
+    fn count(&mut self, wish: &Wish, outcome: Outcome) {
+        let counter = match outcome {
+            Outcome::Added => &mut self.added,
+            Outcome::Renewed => &mut self.renewed,
+            Outcome::Removed => &mut self.removed,
+            Outcome::Nothing => return,
+            Outcome::Full => {
+                let Wish { set, range, want: _ } = *wish;
+                return self.full.push(Refused {
+                    address: address(set.family, range.first),
+                    cause: Refusal::Full(set.name()),
+                });
+            }
+        };
+        *counter = counter.saturating_add(1);
     }
 }
 
@@ -439,14 +500,6 @@ fn carried(netlink: &mut Netlink, from: Place<'_>, set: SetId) -> Result<Vec<Ele
         .collect())
 }
 
-/// The wishes for which there was no room.
-fn full(tally: &Tally) -> impl Iterator<Item = Refused> {
-    tally.full.iter().map(|wish| Refused {
-        address: address(wish.set.family, wish.range.first),
-        cause: Refusal::Full(wish.set.name()),
-    })
-}
-
 /// A time that the kernel can keep; `None`: it is over.
 fn timeout(lasts: Duration) -> Option<Duration> {
     (SHORTEST <= lasts).then(|| lasts.min(LONGEST))
@@ -460,17 +513,16 @@ const fn longest(list: List) -> Duration {
     }
 }
 
-/// Whether the time that the kernel has left is what is wanted.
-fn close(left: Option<Duration>, wanted: Option<Duration>) -> bool {
-    match (left, wanted) {
-        (Some(left), Some(wanted)) => left.abs_diff(wanted) <= TOLERANCE,
-        (None, None) => true,
-        (Some(_), None) | (None, Some(_)) => false,
+/// Whether the kernel's end of an element is what is wanted.
+fn close(until: Timestamp, wanted: Option<Duration>, now: Timestamp) -> bool {
+    match wanted {
+        None => until == Timestamp::MAX,
+        Some(left) => until.since(now).abs_diff(left) <= TOLERANCE,
     }
 }
 
 /// Whether a surplus element may stay. A provisional block that nobody else knows of ends soon; a former run of this
-/// host may have made it.
-fn ends_by_itself(set: SetId, left: Option<Duration>) -> bool {
-    set.list == List::Provisional && left.is_some_and(|left| left <= PROVISIONAL_LONGEST)
+/// host may have made it. What is over is gone, or goes with the kernel's next sweep.
+fn ends_by_itself(set: SetId, left: Duration) -> bool {
+    left.is_zero() || (set.list == List::Provisional && left <= PROVISIONAL_LONGEST)
 }

@@ -1,17 +1,16 @@
-//! What the kernel holds, as far as this process knows, so that it need not ask.
+//! Which single addresses the kernel holds, as far as this process knows, so that it need not ask.
 //!
-//! Listing a large set is slow: the kernel starts anew for every 32 KiB, which makes 100,000 elements a matter of
-//! seconds. It counts, though, how often anybody changed any rule of the namespace; as long as that number is explained
+//! Listing a large set is slow: the kernel walks it from the beginning for every 32 KiB, which makes 100,000 elements a
+//! matter of seconds. It counts, though, how often anybody changed any rule of the namespace; as long as that number is explained
 //! by this process's own transactions, what it knows still holds. If not, everything is read back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use log_format::time::Timestamp;
 
 use super::inspect;
 use super::netlink::{Netlink, NetlinkError};
-use super::ranges::Range;
 use super::sets::{Holds, SetId};
 use super::transaction::{Outcome, Want, Wish};
 use super::wire::Place;
@@ -26,8 +25,6 @@ const MAX_READINGS: u32 = 8;
 pub(super) struct Mirror {
     /// Single addresses, and when the kernel forgets them ([`Timestamp::MAX`]: never).
     addresses: BTreeMap<SetId, BTreeMap<u128, Timestamp>>,
-    /// Ranges.
-    ranges: BTreeMap<SetId, BTreeSet<Range>>,
     /// The count of foreign changes at which this was true; `None`: it is not known to be true.
     known_at: Option<u32>,
 }
@@ -62,11 +59,6 @@ impl Mirror {
         self.known_at = None;
     }
 
-    /// The ranges of a set.
-    pub(super) fn ranges(&self, set: SetId) -> impl Iterator<Item = &Range> {
-        self.ranges.get(&set).into_iter().flatten()
-    }
-
     /// The single addresses of a set, and when the kernel forgets them.
     pub(super) fn addresses(&self, set: SetId) -> impl Iterator<Item = (u128, Timestamp)> {
         let held = self.addresses.get(&set).into_iter().flatten();
@@ -83,43 +75,21 @@ impl Mirror {
         self.known_at.is_none() || self.end(set, at).is_some()
     }
 
-    /// Takes down what became of a wish.
+    /// Takes down what became of a wish about an address. (Ranges are few, and asked for when they are needed.)
     pub(super) fn note(&mut self, wish: &Wish, outcome: Outcome, now: Timestamp) {
-        match (outcome, wish.want) {
-            (Outcome::Full, _) | (Outcome::Nothing, Want::Added { .. } | Want::Put { .. }) => {}
-            (_, Want::Gone) => self.remove(wish),
-            (
-                Outcome::Added | Outcome::Renewed | Outcome::Removed,
-                Want::Added { timeout } | Want::Put { timeout },
-            ) => {
-                self.insert(wish, end_after(timeout, now));
-            }
-        }
-    }
-
-    fn insert(&mut self, wish: &Wish, until: Timestamp) {
-        let Wish { set, range, want: _ } = *wish;
+        let Wish { set, range, want } = *wish;
         match set.holds() {
-            Holds::Ranges => {
-                self.ranges.entry(set).or_default().insert(range);
-            }
-            Holds::TimedAddresses | Holds::Addresses => {
-                self.addresses
-                    .entry(set)
-                    .or_default()
-                    .insert(range.first, until);
-            }
+            Holds::Ranges => return,
+            Holds::TimedAddresses | Holds::Addresses => {}
         }
-    }
-
-    fn remove(&mut self, wish: &Wish) {
-        let Wish { set, range, want: _ } = *wish;
-        match set.holds() {
-            Holds::Ranges => {
-                self.ranges.entry(set).or_default().remove(&range);
+        let held = self.addresses.entry(set).or_default();
+        match (want, outcome) {
+            (_, Outcome::Full) => {}
+            (Want::Gone, _) => {
+                held.remove(&range.first);
             }
-            Holds::TimedAddresses | Holds::Addresses => {
-                self.addresses.entry(set).or_default().remove(&range.first);
+            (Want::Added { timeout } | Want::Put { timeout }, _) => {
+                held.insert(range.first, end_after(timeout, now));
             }
         }
     }
@@ -134,16 +104,12 @@ impl Mirror {
     fn read(&mut self, netlink: &mut Netlink, place: Place<'_>, now: Timestamp) -> Result<(), NetlinkError> {
         self.doubt();
         for set in SetId::ALL {
-            match set.holds() {
-                Holds::Ranges => {
-                    self.ranges.insert(set, inspect::ranges(netlink, place, set)?);
-                }
-                Holds::TimedAddresses | Holds::Addresses => {
-                    let held = inspect::addresses(netlink, place, set)?;
-                    let ends = held.into_iter().map(|(at, left)| (at, end_after(left, now)));
-                    self.addresses.insert(set, ends.collect());
-                }
+            if set.holds() == Holds::Ranges {
+                continue;
             }
+            let held = inspect::addresses(netlink, place, set)?;
+            let ends = held.into_iter().map(|(at, left)| (at, end_after(left, now)));
+            self.addresses.insert(set, ends.collect());
         }
         Ok(())
     }
@@ -155,6 +121,7 @@ fn end_after(timeout: Option<Duration>, now: Timestamp) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ranges::Range;
     use super::super::sets::{Family, List};
     use super::*;
 
@@ -163,7 +130,7 @@ mod tests {
     const MINUTE: Option<Duration> = Some(Duration::from_secs(60));
 
     fn wish(want: Want) -> Wish {
-        let range = Range { first: 7, last: 7 };
+        let range = Range::single("0.0.0.7".parse().unwrap());
         Wish { set: BLOCKED, range, want }
     }
 

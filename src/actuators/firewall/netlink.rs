@@ -155,10 +155,9 @@ impl Netlink {
     /// says that nobody did in between.
     pub(super) fn foreign_changes(&mut self) -> Result<u32, NetlinkError> {
         let mut generation = None;
-        self.ask(
-            |request, sequence| request.get_generation(sequence),
-            &mut |attributes| generation = attributes.number(attribute::GENERATION),
-        )?;
+        self.ask(|request, sequence| request.get_generation(sequence), &mut |attributes| {
+            generation = attributes.number(attribute::GENERATION)
+        })?;
         let generation = generation.ok_or(NetlinkError::Silent)?;
         Ok(generation.wrapping_sub(self.commits))
     }

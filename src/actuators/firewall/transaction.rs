@@ -254,11 +254,8 @@ mod tests {
     fn all_steps_of_a_wish_belong_to_it() {
         let range = Range { first: 1, last: 1 };
         let wish = |want| Wish { set: BLOCKED, range, want };
-        let wishes = [
-            wish(Want::Gone),
-            wish(Want::Put { timeout: TIMEOUT }),
-            wish(Want::Added { timeout: TIMEOUT }),
-        ];
+        let wishes =
+            [wish(Want::Gone), wish(Want::Put { timeout: TIMEOUT }), wish(Want::Added { timeout: TIMEOUT })];
         let forms: Vec<Form> = wishes.iter().map(|wish| first_form(wish.want)).collect();
         let (steps, owners) = steps(&wishes, &forms);
         assert_eq!(owners, [0, 0, 1, 1, 1, 2]);

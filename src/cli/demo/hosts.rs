@@ -1,5 +1,10 @@
 //! The demo's three host processes.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "indexing a JSON value gives null where nothing is, and never panics"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -73,12 +78,14 @@ impl<'a> Hosts<'a> {
     fn is_whole(&self) -> bool {
         let Some(cluster) = self.cluster() else { return false };
         let hosts = cluster["hosts"].as_array().cloned().unwrap_or_default();
-        !cluster["leader"].is_null() && hosts.iter().filter(|host| host["status"] == "active").count() == self.hosts.len()
+        !cluster["leader"].is_null()
+            && hosts.iter().filter(|host| host["status"] == "active").count() == self.hosts.len()
     }
 
     /// A new password for the first host's console.
     pub(super) fn one_time_password(&self) -> anyhow::Result<String> {
-        let output = self.palisade(0, &["user", "one-time-password"]).output().context("ask for a password")?;
+        let output =
+            self.palisade(0, &["user", "one-time-password"]).output().context("ask for a password")?;
         anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
@@ -194,7 +201,12 @@ impl<'a> Hosts<'a> {
                 }
             }
         }
-        anyhow::ensure!(failed.is_empty(), "hosts did not end well: {}\n{}", failed.join(", "), self.last_words());
+        anyhow::ensure!(
+            failed.is_empty(),
+            "hosts did not end well: {}\n{}",
+            failed.join(", "),
+            self.last_words()
+        );
         Ok(())
     }
 }

@@ -55,13 +55,15 @@ impl Stage {
             eprint!("{leftovers}");
         }
         let namespaces = Namespaces::create().context("make the demo's network namespaces")?;
-        let hosts: Vec<NewHost> = (1..).zip(Place::HOSTS).map(|(number, place)| wire_host(number, place)).collect();
+        let hosts: Vec<NewHost> =
+            (1..).zip(Place::HOSTS).map(|(number, place)| wire_host(number, place)).collect();
         let hosts = provision::provision(&new_cluster(hosts)?, &folder.join("cluster"))?;
         Ok(Self::Wire { namespaces, console, hosts })
     }
 
     fn set_loopback(folder: &Path, console: SocketAddr) -> anyhow::Result<Self> {
-        let recordings: Vec<PathBuf> = (1..=HOSTS).map(|number| folder.join(format!("wire{number}.pcap"))).collect();
+        let recordings: Vec<PathBuf> =
+            (1..=HOSTS).map(|number| folder.join(format!("wire{number}.pcap"))).collect();
         recordings.iter().try_for_each(|path| make_fifo(path))?;
         let hosts = (1..=HOSTS)
             .zip(&recordings)
