@@ -233,3 +233,115 @@ fn cost(entry: &Entry) -> usize {
 fn clamp(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use log_format::wal::{ConfState, EntryKind};
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_durable_is_never_evicted() {
+        let mut log = log(0, 0);
+        log.append(&entries(1..=3, 1), 1);
+        log.append(&entries(4..=5, 1), 2);
+        log.evict(1);
+        assert_eq!(log.start, 4);
+        assert_eq!(indexes(&log, 4, 6, usize::MAX), [4, 5]);
+        log.evict(2);
+        assert_eq!((log.start, log.tail.len(), log.tail_bytes), (6, 0, 0));
+        assert_eq!(log.last(), 5);
+    }
+
+    #[test]
+    fn memory_is_kept_up_to_its_bound() {
+        let mut log = log(0, 10 * (ENTRY_OVERHEAD + 8));
+        log.append(&entries(1..=100, 1), 1);
+        log.evict(1);
+        assert_eq!((log.start, log.last()), (91, 100));
+    }
+
+    #[test]
+    fn an_overridden_suffix_is_gone_from_memory_and_hidden_on_disk() {
+        let mut log = log(5, 0);
+        log.append(&entries(6..=9, 1), 1);
+        log.append(&entries(8..=8, 2), 2);
+        assert_eq!(log.last(), 8);
+        assert_eq!(Storage::term(&log, 8).unwrap(), 2);
+        // Back before what is in memory: the disk still holds 4 and 5 of term 1.
+        log.append(&entries(4..=4, 3), 3);
+        assert_eq!((log.start, log.last()), (4, 4));
+        assert_eq!(Storage::term(&log, 4).unwrap(), 3);
+        assert!(Storage::term(&log, 5).is_err());
+        assert_eq!(log.read(3, 9, usize::MAX).unwrap().last().unwrap().term, 3);
+    }
+
+    #[test]
+    fn a_read_crosses_from_disk_to_memory_within_its_limit() {
+        let mut log = log(5, usize::MAX);
+        log.append(&entries(6..=9, 1), 1);
+        assert_eq!(indexes(&log, 2, 8, usize::MAX), [2, 3, 4, 5, 6, 7]);
+        // Each entry has eight bytes.
+        assert_eq!(indexes(&log, 4, 10, 8 * 3), [4, 5, 6]);
+        assert_eq!(indexes(&log, 7, 10, 8), [7]);
+        assert_eq!(indexes(&log, 3, 10, 0), [3]);
+        assert_eq!(indexes(&log, 12, 15, 100), []);
+    }
+
+    #[test]
+    fn the_ends_of_the_log_are_what_raft_expects() {
+        let log = log(3, 0);
+        assert_eq!((log.first_index().unwrap(), log.last_index().unwrap()), (1, 3));
+        assert_eq!(Storage::term(&log, 0).unwrap(), 0);
+        let read = |low, high| Storage::entries(&log, low, high, None, GetEntriesContext::empty(false));
+        assert!(matches!(read(0, 2), Err(raft::Error::Store(StorageError::Compacted))));
+        assert!(matches!(read(1, 9), Err(raft::Error::Store(StorageError::Unavailable))));
+        let snapshot = log.snapshot(0, 2);
+        let unavailable = raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable);
+        assert_eq!(snapshot.unwrap_err(), unavailable);
+    }
+
+    /// Entries of term 1, however far one reads.
+    struct Endless;
+
+    impl EntryReader for Endless {
+        fn entries(
+            &self,
+            from: LogIndex,
+            until: LogIndex,
+            max_bytes: usize,
+        ) -> Result<Vec<LogEntry>, wal::ReadError> {
+            let most = (max_bytes / 8).max(1);
+            let indexes = (from.get()..until.get()).take(most);
+            Ok(indexes.map(|index| entry(index, 1)).collect())
+        }
+
+        fn term(&self, _index: LogIndex) -> Option<Term> {
+            Some(Term::new(1))
+        }
+    }
+
+    fn log(last: u64, max_tail_bytes: usize) -> Log {
+        let mut restored = Restored::empty(ConfState::default());
+        restored.last = LogIndex::new(last);
+        Log::new(Box::new(Endless), restored, max_tail_bytes)
+    }
+
+    fn entries(indexes: std::ops::RangeInclusive<u64>, term: u64) -> Vec<Entry> {
+        indexes.map(|index| entry::to_raft(entry(index, term))).collect()
+    }
+
+    fn entry(index: u64, term: u64) -> LogEntry {
+        LogEntry {
+            index: LogIndex::new(index),
+            term: Term::new(term),
+            kind: EntryKind::Normal,
+            data: vec![0; 8],
+        }
+    }
+
+    fn indexes(log: &Log, from: u64, until: u64, max_bytes: usize) -> Vec<u64> {
+        let read = log.read(from, until, max_bytes).unwrap();
+        read.iter().map(|entry| entry.index).collect()
+    }
+}

@@ -122,6 +122,9 @@ impl Core {
                 Input::Campaign => drop(self.node.campaign()),
             }
         }
+        if self.halted {
+            return;
+        }
         self.settle_role(effects);
         self.propose(proposals, effects);
         self.read(reads, effects);

@@ -179,13 +179,19 @@ impl Cluster {
 
     /// Lets the host's writer finish what it has.
     pub(super) fn write(&mut self, id: HostId) {
-        while let Some(job) = self.hosts.get_mut(&id).and_then(|host| host.jobs.pop_front()) {
-            let number = job.number;
-            let then = self.hosts.get_mut(&id).unwrap().write(job);
-            self.input(id, Input::Persisted { number });
-            let letter = |(to, message)| Letter { from: id, to, message };
-            self.network.extend(then.into_iter().map(letter));
-        }
+        while self.write_one(id) {}
+    }
+
+    /// Lets the host's writer finish one job; returns whether there was one.
+    pub(super) fn write_one(&mut self, id: HostId) -> bool {
+        let host = self.hosts.get_mut(&id).unwrap();
+        let Some(job) = host.jobs.pop_front() else { return false };
+        let number = job.number;
+        let then = host.write(job);
+        self.input(id, Input::Persisted { number });
+        let letter = |(to, message)| Letter { from: id, to, message };
+        self.network.extend(then.into_iter().map(letter));
+        true
     }
 
     pub(super) fn deliver(&mut self, letter: Letter) {
