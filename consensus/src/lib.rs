@@ -10,7 +10,8 @@
 //! - A committed entry is never forgotten and never changes; a disk that cannot promise that ends the process.
 //! - A peer is who its certificate says, and speaks for nobody else.
 //!
-//! Tests: `core/tests.rs` runs whole clusters in memory; `rt/transport/tests.rs` speaks TLS over loopback.
+//! Tests: `core/tests.rs` runs whole clusters in memory, also through random failures; `rt/transport/tests.rs` speaks TLS over
+//! the loopback; `rt/tests.rs` joins both into three hosts; `tests/advisories.rs` holds what `deny.toml` relies on.
 
 pub mod core;
 pub mod rt;

@@ -205,6 +205,27 @@ fn what_a_lost_leader_had_not_committed_is_told_by_its_term() {
 }
 
 #[test]
+fn a_loss_of_leadership_is_told_before_what_the_next_leader_commits() {
+    let mut cluster = Cluster::led_by_first(3);
+    cluster.cut = [2, 3].map(host).into();
+    cluster.propose(host(1), &[b"in doubt"]);
+    cluster.settle();
+    let before = cluster.told(host(1)).len();
+    // One message both ends the leadership and moves the commit index.
+    let message = Box::new(Message {
+        msg_type: MessageType::MsgHeartbeat,
+        from: 2,
+        to: 1,
+        term: 2,
+        commit: 2,
+        ..Message::default()
+    });
+    cluster.input(host(1), Input::Peer { from: host(2), message });
+    let told = &cluster.told(host(1))[before..];
+    assert!(matches!(told, [Effect::LeaderLost { .. }, Effect::Committed { .. }]), "{told:?}");
+}
+
+#[test]
 fn a_leader_without_a_quorum_steps_down() {
     let mut cluster = Cluster::led_by_first(3);
     cluster.cut.insert(host(1));
