@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::dto::host::{self, Cluster};
 use crate::dto::list::List;
 use crate::error::{ApiError, Code};
+use crate::write::RETRY_AFTER;
 
 /// `GET /hosts`.
 pub(super) fn list(app: &App) -> Result<Response, ApiError> {
@@ -19,7 +20,10 @@ pub(super) fn list(app: &App) -> Result<Response, ApiError> {
 
 /// `GET /cluster`.
 pub(super) async fn cluster(app: &App) -> Result<Response, ApiError> {
-    let too_busy = || ApiError::new(Code::Busy, "this host did not hash its state in time; try again");
+    let too_busy = || {
+        let advice = "this host did not hash its state in time; try again";
+        ApiError::new(Code::Busy, advice).retry_after(RETRY_AFTER)
+    };
     let state_hash = app.ports.reads.state_hash().await.ok_or_else(too_busy)?;
     let view = app.ports.reads.cluster();
     let cluster = Cluster {

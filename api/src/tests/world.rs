@@ -89,7 +89,9 @@ impl World {
             sequence: OriginSequence::new(sequence),
         };
         let command = Command { id, origin, observed_at: state.now, body };
-        let events = match decide(&state.model, &command, state.now).map_err(|no| SubmitError::Rejected((&no).into()))? {
+        let events = match decide(&state.model, &command, state.now)
+            .map_err(|no| SubmitError::Rejected((&no).into()))?
+        {
             Decision::AlreadyApplied { index } => return Ok(index),
             Decision::Events(events) => events,
         };
