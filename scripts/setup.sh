@@ -43,7 +43,7 @@ need_modules() {
 }
 
 need_sipvicious() {
-    local venv=target/tools/venv
+    local venv=target/tools/sipvicious
     [ -x "$venv/bin/sipvicious_svcrack" ] && return
     say "installing with pip into $venv: sipvicious"
     mkdir -p target/tools

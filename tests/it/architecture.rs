@@ -20,8 +20,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Dependencies that exactly one crate may use (deny.toml, `wrappers`).
-const WRAPPED: &[(&str, &str)] =
-    &[("warp", "api"), ("pcap", "sensors"), ("raft", "consensus"), ("bincode", "log-format"), ("sled", "palisade")];
+const WRAPPED: &[(&str, &str)] = &[
+    ("warp", "api"),
+    ("pcap", "sensors"),
+    ("raft", "consensus"),
+    ("bincode", "log-format"),
+    ("sled", "palisade"),
+];
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
@@ -93,7 +98,9 @@ fn a_forbidden_edge_is_found() {
 #[test]
 fn deny_toml_names_the_same_single_users() {
     let text = std::fs::read_to_string(workspace_root().join("deny.toml")).expect("read deny.toml");
-    for (wrapped, only) in WRAPPED.iter().filter(|(wrapped, _)| graph().values().any(|uses| uses.contains(*wrapped))) {
+    for (wrapped, only) in
+        WRAPPED.iter().filter(|(wrapped, _)| graph().values().any(|uses| uses.contains(*wrapped)))
+    {
         let line = format!("{{ crate = \"{wrapped}\", wrappers = [\"{only}\"] }}");
         assert!(text.contains(&line), "deny.toml lacks {line}");
     }

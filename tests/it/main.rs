@@ -1,10 +1,13 @@
 //! The project's one integration-test binary.
 
 mod architecture;
+mod end_to_end;
 mod firewall;
+mod latency;
 mod sensed;
 mod support;
 mod tidy;
 mod tools;
 mod traffic;
 mod wire;
+mod wire_cluster;

@@ -1,0 +1,55 @@
+# `make demo` and `make test` do all the set-up on a fresh Debian or Ubuntu machine with Rust and Node 20.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test console build demo test check advisories golden-check seeds kills latency clean
+
+help:
+	@echo 'make demo     three hosts on this machine, real attack traffic, console (as root: real blocks)'
+	@echo 'make test     everything that CI runs'
+	@echo 'make build    the binary, optimised: target/release/palisade'
+	@echo 'make check    formatting, clippy, advisories: the quick part of the tests'
+	@echo 'make seeds    2,000 simulated clusters;  make kills    60 kills of real hosts;  make latency    50 timed blocks'
+
+setup:
+	scripts/setup.sh build
+
+setup-test:
+	scripts/setup.sh test
+
+console: setup
+	cd api/console && npm run --silent build
+
+build: console
+	PALISADE_REQUIRE_CONSOLE=1 cargo build --locked --release
+
+# In its own profile-independent folder, so that the demo starts what was built from this tree.
+demo: console
+	PALISADE_REQUIRE_CONSOLE=1 cargo build --locked
+	target/debug/palisade demo $(DEMO)
+
+test: setup-test
+	scripts/test.sh
+
+check:
+	cargo fmt --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	python3 tests/advisories/check.py
+
+advisories:
+	python3 tests/advisories/check.py
+
+seeds:
+	cargo run --locked --release -p simulation -- --seeds 1..2000
+
+kills: setup-test
+	cargo build --locked
+	PALISADE_KILL_ROUNDS=20 cargo test --locked -p cluster-tests --test it kill:: -- --nocapture --test-threads=1
+
+latency: setup-test
+	cargo build --locked --release
+	PALISADE_LATENCY_RUNS=50 PALISADE_BINARY=target/release/palisade cargo test --locked -p cluster-tests --test it latency:: -- --nocapture --test-threads=1
+
+clean:
+	cargo clean
+	rm -rf api/console/dist api/console/node_modules tests/console/node_modules
