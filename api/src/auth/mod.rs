@@ -103,7 +103,7 @@ impl Auth {
         if !self.passwords.spend(password).await? {
             return Err(ApiError::new(
                 Code::WrongPassword,
-                "ask this host for a new one-time password: palisade user password",
+                "ask this host for a new one-time password: palisade user one-time-password",
             ));
         }
         lock(&self.back_off).forgive(from);
