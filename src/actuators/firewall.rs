@@ -197,7 +197,7 @@ pub struct Applied {
     pub added: usize,
     /// Elements whose time was set anew.
     pub renewed: usize,
-    /// Elements that are gone.
+    /// Elements that are gone. Before the first convergence also some that were never there.
     pub removed: usize,
     /// What was not granted; no longer than what was asked for.
     pub refused: Vec<Refused>,

@@ -275,6 +275,7 @@ fn converging_repairs_what_others_did_to_the_sets() {
             "add element netdev palisade blocked4 { 203.0.113.1 timeout 1h }",
             "add element netdev palisade blocked4 { 203.0.113.2 }",
             "add element netdev palisade provisional4 { 203.0.113.3 }",
+            "add element netdev palisade provisional4 { 203.0.113.5 timeout 1h }",
             "add element netdev palisade denied4 { 203.0.113.4 }",
             "add element netdev palisade denied_nets4 { 203.0.113.0/24 }",
             "delete element netdev palisade denied4 { 192.0.2.9 }",
@@ -394,6 +395,10 @@ fn other_sip_ports_and_devices_keep_elements_and_counts() {
         let mut firewall = Firewall::open(on_devices(&["lo"])).unwrap();
         world.passes("10.77.0.3", 5060);
         assert!(firewall.converge(&everything(), NOW).unwrap().is_none());
+        drop(firewall);
+        let mut firewall = Firewall::open(on_devices(&["lo", WIRE])).unwrap();
+        assert_eq!(firewall.mode().to_string(), format!("enforcing on lo, {WIRE}"));
+        world.is_dropped(&mut firewall, "10.77.0.3", 5060, "soft4");
     });
 }
 
@@ -476,6 +481,10 @@ fn a_full_set_keeps_what_it_holds_and_says_so() {
         let freed = Change::Unblock { address: numbered(7) };
         assert_eq!(firewall.apply(&[freed], NOW).unwrap().removed, 1);
         assert_eq!(firewall.apply(&[provisional("10.77.0.3")], NOW).unwrap().added, 1);
+        // A process that does not know what the set holds finds no room to ask by touching.
+        let mut unknowing = Firewall::open(on_devices(&["lo"])).unwrap();
+        unknowing.apply(&[freed, unblock("10.77.0.9")], NOW).unwrap();
+        assert_eq!(unknowing.apply(&[provisional("10.77.0.4")], NOW).unwrap().refused.len(), 1);
     });
 }
 

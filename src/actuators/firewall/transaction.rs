@@ -19,7 +19,7 @@ use super::sets::{Holds, SetId};
 use super::wire::{ElementStep, Place, Step};
 
 /// Wishes of one transaction: three steps of at most 128 bytes each stay below the 208 KiB that a socket sends at once.
-const MAX_WISHES: usize = 500;
+pub(super) const MAX_WISHES: usize = 500;
 /// How often a transaction goes again: once per form, and again for elements that run out in between.
 const MAX_ROUNDS: u32 = 6;
 

@@ -76,6 +76,50 @@ fn a_block_is_removed_by_its_address_alone() {
 }
 
 #[test]
+fn a_touch_names_no_time_and_is_not_exclusive() {
+    let step = ElementStep {
+        set: SetId::new(List::Soft, Family::V4),
+        range: single("192.0.2.1"),
+        step: Step::Touch,
+    };
+    check(
+        |encoder| encoder.element(PLACE, step, 1, Answer::None),
+        "44000000 0c0a0104 01000000 00000000            # length 68, NEWSETELEM, request + create
+         05000000                                       # netdev
+         0d000100 70616c69 73616465 00000000            # table palisade
+         0a000200 736f6674 34000000                     # set soft4
+         14000380 10000180 0c000180 08000100 c0000201   # elements, element, key, value 192.0.2.1",
+    );
+}
+
+#[test]
+fn the_generation_is_asked_for_without_a_table() {
+    check(
+        |encoder| encoder.get_generation(2),
+        "14000000 100a0500 02000000 00000000            # length 20, GETGEN, request + ack
+         00000000",
+    );
+}
+
+#[test]
+fn the_largest_transaction_fits_into_one_sending() {
+    const SENDING: usize = 212_992 - 32;
+    let table = "t".repeat(32);
+    let place = Place { family: TableFamily::Netdev, table: &table };
+    let set = SetId::new(List::Provisional, Family::V6);
+    let mut encoder = Encoder::default();
+    encoder.begin_batch(0);
+    for _ in 0..super::super::transaction::MAX_WISHES {
+        for step in [Step::Touch, Step::Remove, Step::Add { timeout: Some(Duration::MAX) }] {
+            let step = ElementStep { set, range: single("2001:db8::1"), step };
+            encoder.element(place, step, 0, Answer::None);
+        }
+    }
+    encoder.end_batch(0);
+    assert!(encoder.bytes().len() <= SENDING, "{}", encoder.bytes().len());
+}
+
+#[test]
 fn a_network_is_two_ends_in_one_message() {
     let step = add(List::DeniedNets, Range { first: 0x0a00_0000, last: 0x0aff_ffff }, None);
     check(
