@@ -1,4 +1,6 @@
 //! The crate graph is the one of ARCHITECTURE.md: who may depend on whom, and who alone may use a dependency.
+#![cfg(test)]
+#![expect(clippy::disallowed_methods, reason = "tests are shells: this one runs cargo and reads the project")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

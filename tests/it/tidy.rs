@@ -1,4 +1,6 @@
 //! What no compiler checks: the longest function, the largest file, stray marks.
+#![cfg(test)]
+#![expect(clippy::disallowed_methods, reason = "tests are shells: this one reads the project")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
