@@ -1,8 +1,10 @@
 //! The project's one integration-test binary.
 
 mod architecture;
+mod cluster;
 mod end_to_end;
 mod firewall;
+mod kill;
 mod latency;
 mod sensed;
 mod support;
