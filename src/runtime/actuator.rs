@@ -25,8 +25,11 @@ use crate::node::{FirewallState, Input};
 const CONVERGE_EVERY: Duration = Duration::from_secs(30);
 /// After a failure it is tried again sooner.
 const RETRY_EVERY: Duration = Duration::from_secs(2);
-/// A provisional block ends by itself after this time: the log has long judged by then, if there is a quorum.
+/// A provisional block ends in the kernel by itself after this time. The log has long judged by then; while there is no
+/// quorum it is renewed at every convergence, for as long as the sensor's verdict asks.
 const PROVISIONAL: Duration = Duration::from_secs(60);
+/// No verdict asks for longer: an hour is the first block of the product's own policy.
+const LONGEST_VERDICT: Duration = Duration::from_secs(3_600);
 /// Provisional blocks at once; a flood of spoofed sources must not fill the kernel before the log could judge.
 const MAX_PROVISIONAL: usize = 65_536;
 /// Orders that wait. When it is full, single orders are dropped and the whole plan is asked for instead.
@@ -108,6 +111,7 @@ impl Shared {
 }
 
 struct Provisional {
+    /// The end of what the sensor's verdict asks for.
     until: Timestamp,
     sanction: Sanction,
 }
@@ -125,6 +129,8 @@ struct Actuator {
     failure: Option<String>,
     mode: EnforcementMode,
     provisional: BTreeMap<IpAddr, Provisional>,
+    /// What the log has decided about single addresses: a provisional block must never shorten it.
+    decided: BTreeMap<IpAddr, AddressPlan>,
     /// The entry that the orders taken so far come from.
     upto: LogIndex,
     next_converge: Duration,
@@ -159,6 +165,7 @@ pub(super) fn start(
         failure: None,
         mode: EnforcementMode::Block,
         provisional: BTreeMap::new(),
+        decided: BTreeMap::new(),
         upto: LogIndex::new(0),
         next_converge: Duration::ZERO,
         is_plan_asked: false,
@@ -239,8 +246,9 @@ impl Actuator {
             // The log has judged: what was provisional is now decided, or over.
             self.provisional.remove(&address);
             changes.push(Change::Unblock { address });
+            self.decided.insert(address, *plan);
             match plan {
-                AddressPlan::Free => {}
+                AddressPlan::Free => drop(self.decided.remove(&address)),
                 AddressPlan::SoftBlocked { until } => {
                     changes.push(Change::SoftBlock { address, lasts: until.since(now) });
                 }
@@ -271,12 +279,14 @@ impl Actuator {
         now: Timestamp,
     ) -> Option<Change> {
         self.provisional.retain(|_, held| now < held.until);
-        let is_known = self.provisional.get(&source).is_some_and(|held| sanction <= held.sanction);
+        let is_known = self.provisional.get(&source).is_some_and(|held| sanction <= held.sanction)
+            || self.decided.get(&source).is_some_and(|plan| covers(*plan, sanction, now));
         if self.mode == EnforcementMode::Watch || is_known || MAX_PROVISIONAL <= self.provisional.len() {
             return None;
         }
+        let until = now.after(lasts.min(LONGEST_VERDICT));
         let lasts = lasts.min(PROVISIONAL);
-        self.provisional.insert(source, Provisional { until: now.after(lasts), sanction });
+        self.provisional.insert(source, Provisional { until, sanction });
         // What anybody could have forged closes the SIP ports only (DETECTION: evidence caps the sanction).
         Some(match sanction {
             Sanction::Observe | Sanction::Shape | Sanction::SoftBlock => {
@@ -303,6 +313,10 @@ impl Actuator {
         self.next_converge = self.clocks.now().monotonic + CONVERGE_EVERY;
         self.mode = plan.mode;
         self.upto = upto;
+        let soft =
+            plan.soft_blocked.iter().map(|(&address, &until)| (address, AddressPlan::SoftBlocked { until }));
+        let hard = plan.blocked.iter().map(|(&address, &until)| (address, AddressPlan::Blocked { until }));
+        self.decided = soft.chain(hard).collect();
         if self.firewall.is_none() {
             self.open();
         }
@@ -341,13 +355,14 @@ impl Actuator {
             allowed: plan.allowed.clone(),
             never_block: plan.never_block.clone(),
         };
+        let renewed = now.after(PROVISIONAL);
         for (&source, held) in &self.provisional {
             let set = if Sanction::Block <= held.sanction {
                 &mut desired.provisional
             } else {
                 &mut desired.soft_blocked
             };
-            set.entry(source).or_insert(held.until);
+            set.entry(source).or_insert(held.until.min(renewed));
         }
         desired
     }
@@ -396,6 +411,15 @@ impl Actuator {
     }
 }
 
+/// Whether what the log has decided about an address is at least what a sensor asks for now.
+fn covers(plan: AddressPlan, sanction: Sanction, now: Timestamp) -> bool {
+    match plan {
+        AddressPlan::Free => false,
+        AddressPlan::SoftBlocked { until } => sanction <= Sanction::SoftBlock && now < until,
+        AddressPlan::Blocked { until } => now < until,
+    }
+}
+
 fn state_of(mode: &FirewallMode, setting: EnforcementMode) -> (FirewallState, String) {
     match (mode, setting) {
         (FirewallMode::WatchOnly { reason }, _) => (FirewallState::WatchOnly, reason.to_string()),
@@ -404,5 +428,21 @@ fn state_of(mode: &FirewallMode, setting: EnforcementMode) -> (FirewallState, St
         }
         (FirewallMode::Enforcing { .. }, EnforcementMode::Block) => (FirewallState::Enforcing, String::new()),
         (FirewallMode::Partial { .. }, EnforcementMode::Block) => (FirewallState::Failing, mode.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decision_covers_what_is_not_stronger_until_it_ends() {
+        let (now, until) = (Timestamp::from_seconds(10), Timestamp::from_seconds(20));
+        let soft = AddressPlan::SoftBlocked { until };
+        assert!(covers(soft, Sanction::SoftBlock, now));
+        assert!(!covers(soft, Sanction::Block, now), "proof closes more than the SIP ports");
+        assert!(covers(AddressPlan::Blocked { until }, Sanction::SoftBlock, now));
+        assert!(!covers(AddressPlan::Blocked { until }, Sanction::Block, until), "it is over");
+        assert!(!covers(AddressPlan::Free, Sanction::SoftBlock, now));
     }
 }
