@@ -115,7 +115,7 @@ pub struct FirewallConfig {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("read configuration {}", path.display())]
+    #[error("read configuration {} (--config names another)", path.display())]
     Read {
         /// The file.
         path: PathBuf,

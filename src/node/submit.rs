@@ -96,6 +96,8 @@ impl Node {
         now: Now,
         outputs: &mut Vec<Output>,
     ) {
+        let span = tracing::debug_span!("decide", host = %self.identity.host, command_id = %command.id);
+        let _entered = span.enter();
         let Some(speculation) = &mut self.speculation else {
             return self.answer(requester, Outcome::Unknown, outputs);
         };
