@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use consensus::rt::tls::host_uri;
 use log_format::ids::{ClusterId, HostId};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -117,11 +118,6 @@ pub fn provision(cluster: &NewCluster, out: &Path) -> Result<Vec<Provisioned>, P
             Ok(Provisioned { host: id, configuration })
         })
         .collect()
-}
-
-/// The URI by which a host's certificate names it.
-pub fn host_uri(cluster: ClusterId, host: HostId) -> String {
-    format!("cluster:{cluster}/host/{host}")
 }
 
 fn check_names(hosts: &[NewHost]) -> Result<(), ProvisionError> {

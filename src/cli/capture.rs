@@ -78,7 +78,8 @@ const SECRET: [u8; 16] = *b"palisade capture";
 
 fn play(path: &Path, policy: Policy, format: Format) -> Result<(), Failure> {
     let started = Instant::now();
-    let unreadable = |error| Failure::Usage(format!("{:#}; give a pcap or pcapng file", anyhow::Error::from(error)));
+    let unreadable =
+        |error| Failure::Usage(format!("{:#}; give a pcap or pcapng file", anyhow::Error::from(error)));
     let mut file = PcapFile::open(path).map_err(unreadable)?;
     let mut engine = Engine::new(policy, SECRET);
     let mut findings = Vec::new();
