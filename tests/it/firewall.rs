@@ -481,6 +481,11 @@ fn a_full_set_keeps_what_it_holds_and_says_so() {
         let freed = Change::Unblock { address: numbered(7) };
         assert_eq!(firewall.apply(&[freed], NOW).unwrap().removed, 1);
         assert_eq!(firewall.apply(&[provisional("10.77.0.3")], NOW).unwrap().added, 1);
+        let too_many: BTreeMap<IpAddr, Timestamp> =
+            (0..16_390).map(|number| (numbered(number), NOW.after(lasts))).collect();
+        let desired = Desired { provisional: too_many, ..Desired::default() };
+        assert_eq!(firewall.converge(&desired, NOW).unwrap().refused.len(), 7);
+        assert_eq!(firewall.converge(&desired, NOW).unwrap().refused.len(), 7);
         // A process that does not know what the set holds finds no room to ask by touching.
         let mut unknowing = Firewall::open(on_devices(&["lo"])).unwrap();
         unknowing.apply(&[freed, unblock("10.77.0.9")], NOW).unwrap();

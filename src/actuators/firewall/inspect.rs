@@ -11,6 +11,9 @@ use super::script::{self, CHAIN, MARK};
 use super::sets::{Family, SetId};
 use super::wire::{Place, Verb, attribute};
 
+/// How often a set is listed until no element is named twice. Resizing takes the kernel milliseconds, a listing longer.
+const MAX_LISTINGS: u32 = 16;
+
 /// Whose a table is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
@@ -79,14 +82,26 @@ pub(super) fn place(layout: &Layout) -> Place<'_> {
 }
 
 /// The addresses of a set of single ones: how long each stays yet, if not for good.
+///
+/// While the kernel resizes a set's hash table, a listing names some elements twice and leaves as many out (seen with
+/// 50,000 elements right after their insertion), and the kernel does not say so. A listing with an element twice is
+/// therefore made again.
 pub(super) fn addresses(
     netlink: &mut Netlink,
     place: Place<'_>,
     set: SetId,
 ) -> Result<BTreeMap<u128, Option<Duration>>, NetlinkError> {
-    let elements =
-        netlink.elements(place, set.name(), |list| parse::elements(list).collect::<Vec<_>>().into_iter())?;
-    Ok(elements.into_iter().map(|element| (element.end.at, element.left)).collect())
+    for _ in 0..MAX_LISTINGS {
+        let elements = netlink
+            .elements(place, set.name(), |list| parse::elements(list).collect::<Vec<_>>().into_iter())?;
+        let listed = elements.len();
+        let distinct: BTreeMap<u128, Option<Duration>> =
+            elements.into_iter().map(|element| (element.end.at, element.left)).collect();
+        if distinct.len() == listed {
+            return Ok(distinct);
+        }
+    }
+    Err(NetlinkError::Restless)
 }
 
 /// The ranges of an interval set.

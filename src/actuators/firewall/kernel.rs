@@ -195,8 +195,8 @@ impl Kernel {
         for family in networks {
             self.plan_networks(family, &mut wishes)?;
         }
-        let addresses = batch.addresses.into_iter();
-        wishes.extend(addresses.filter_map(|((set, range), intent)| self.wish(set, range, intent)));
+        let mut refused = batch.refused;
+        self.plan_steps(batch.addresses, now, &mut wishes, &mut refused);
         let mut table = TableState::Intact;
         let settled = match self.settle(&wishes, now) {
             Err(TransactionError::NoSet(_)) => {
@@ -206,7 +206,6 @@ impl Kernel {
             settled => settled,
         };
         let tally = settled.map_err(FirewallError::Transaction)?;
-        let mut refused = batch.refused;
         refused.extend(tally.full);
         Ok(Applied { added: tally.added, renewed: tally.renewed, removed: tally.removed, refused, table })
     }
@@ -225,17 +224,14 @@ impl Kernel {
         for family in Family::ALL {
             self.plan_networks(family, &mut wishes)?;
         }
-        for set in SetId::ALL {
-            self.plan_addresses(set, desired, now, &mut wishes);
+        let mut refused = Vec::new();
+        for set in SetId::ALL.into_iter().filter(|set| set.holds() != Holds::Ranges) {
+            let wanted = self.wanted(set, desired, now);
+            refused.extend(self.plan_addresses(set, &wanted, now, &mut wishes));
         }
         let tally = self.settle(&wishes, now).map_err(FirewallError::Transaction)?;
-        Ok(Drift {
-            refused: tally.full,
-            added: tally.added,
-            renewed: tally.renewed,
-            removed: tally.removed,
-            table,
-        })
+        refused.extend(tally.full);
+        Ok(Drift { refused, added: tally.added, renewed: tally.renewed, removed: tally.removed, table })
     }
 
     /// The counters of the drop rules.
@@ -286,15 +282,31 @@ impl Kernel {
         Ok(tally)
     }
 
-    /// The wish that an intention comes to, with what is known of the kernel.
-    fn wish(&self, set: SetId, range: Range, intent: Intent) -> Option<Wish> {
-        let want = match (intent, self.mirror.may_hold(set, range.first)) {
-            (Intent::Held { timeout }, true) => Want::Put { timeout },
-            (Intent::Held { timeout }, false) => Want::Added { timeout },
-            (Intent::Absent, true) => Want::Gone,
-            (Intent::Absent, false) => return None,
-        };
-        Some(Wish { set, range, want })
+    /// The wishes that intentions come to, with what is known of the kernel. What finds no room is not tried: a refusal of
+    /// the kernel costs as much as thousands of blocks, and a set is full when there is no time for that.
+    fn plan_steps(
+        &mut self,
+        intents: BTreeMap<(SetId, Range), Intent>,
+        now: Timestamp,
+        wishes: &mut Vec<Wish>,
+        refused: &mut Vec<Refused>,
+    ) {
+        if intents.keys().any(|(set, _)| self.mirror.room(*set) == 0) {
+            self.mirror.forget_ended(now);
+        }
+        for ((set, range), intent) in intents {
+            let want = match (intent, self.mirror.may_hold(set, range.first)) {
+                (Intent::Held { timeout }, true) => Want::Put { timeout },
+                (Intent::Held { .. }, false) if self.mirror.room(set) == 0 => {
+                    refused.push(no_room(set, range));
+                    continue;
+                }
+                (Intent::Held { timeout }, false) => Want::Added { timeout },
+                (Intent::Absent, true) => Want::Gone,
+                (Intent::Absent, false) => continue,
+            };
+            wishes.push(Wish { set, range, want });
+        }
     }
 
     /// Takes down what changes say about the lists; returns the families whose networks have to be compared.
@@ -394,25 +406,36 @@ impl Kernel {
         Ok(())
     }
 
-    /// Compares a set of single addresses with what is wanted of it.
-    fn plan_addresses(&self, set: SetId, desired: &Desired, now: Timestamp, wishes: &mut Vec<Wish>) {
-        if set.holds() == Holds::Ranges {
-            return;
-        }
-        let wanted = self.wanted(set, desired, now);
+    /// Compares a set of single addresses with what is wanted of it. What goes makes room for what comes.
+    fn plan_addresses(
+        &self,
+        set: SetId,
+        wanted: &BTreeMap<u128, Option<Duration>>,
+        now: Timestamp,
+        wishes: &mut Vec<Wish>,
+    ) -> Vec<Refused> {
         let wish = |at: u128, want| Wish { set, range: Range { first: at, last: at }, want };
-        for (&at, &timeout) in &wanted {
-            match self.mirror.end(set, at) {
-                None => wishes.push(wish(at, Want::Added { timeout })),
-                Some(until) if close(until, timeout, now) => {}
-                Some(_) => wishes.push(wish(at, Want::Put { timeout })),
-            }
-        }
+        let before = wishes.len();
         let surplus = self
             .mirror
             .addresses(set)
             .filter(|(at, until)| !wanted.contains_key(at) && !ends_by_itself(set, until.since(now)));
         wishes.extend(surplus.map(|(at, _)| wish(at, Want::Gone)));
+        let freed = wishes.len().saturating_sub(before);
+        let mut room = self.mirror.room(set).saturating_add(freed);
+        let mut refused = Vec::new();
+        for (&at, &timeout) in wanted {
+            match self.mirror.end(set, at) {
+                Some(until) if close(until, timeout, now) => {}
+                Some(_) => wishes.push(wish(at, Want::Put { timeout })),
+                None if room == 0 => refused.push(no_room(set, Range { first: at, last: at })),
+                None => {
+                    room = room.saturating_sub(1);
+                    wishes.push(wish(at, Want::Added { timeout }));
+                }
+            }
+        }
+        refused
     }
 
     /// The addresses that a set shall hold, and for how long.
@@ -465,11 +488,7 @@ impl Tally {
             Outcome::Removed => &mut self.removed,
             Outcome::Nothing => return,
             Outcome::Full => {
-                let Wish { set, range, want: _ } = *wish;
-                return self.full.push(Refused {
-                    address: address(set.family, range.first),
-                    cause: Refusal::Full(set.name()),
-                });
+                return self.full.push(no_room(wish.set, wish.range));
             }
         };
         *counter = counter.saturating_add(1);
@@ -498,6 +517,10 @@ fn carried(netlink: &mut Netlink, from: Place<'_>, set: SetId) -> Result<Vec<Ele
         .filter(|(_, left)| left.is_none_or(|left| SHORTEST <= left))
         .map(|(at, timeout)| Element { first: at, last: at, timeout })
         .collect())
+}
+
+fn no_room(set: SetId, range: Range) -> Refused {
+    Refused { address: address(set.family, range.first), cause: Refusal::Full(set.name()) }
 }
 
 /// A time that the kernel can keep; `None`: it is over.

@@ -75,6 +75,12 @@ impl Mirror {
         self.known_at.is_none() || self.end(set, at).is_some()
     }
 
+    /// How many more addresses a set takes. Zero is certain only if nothing in it has ended meanwhile.
+    pub(super) fn room(&self, set: SetId) -> usize {
+        let held = self.addresses.get(&set).map_or(0, BTreeMap::len);
+        usize::try_from(set.size()).map_or(0, |size| size.saturating_sub(held))
+    }
+
     /// Takes down what became of a wish about an address. (Ranges are few, and asked for when they are needed.)
     pub(super) fn note(&mut self, wish: &Wish, outcome: Outcome, now: Timestamp) {
         let Wish { set, range, want } = *wish;
@@ -95,7 +101,7 @@ impl Mirror {
     }
 
     /// Forgets what the kernel has surely forgotten.
-    fn forget_ended(&mut self, now: Timestamp) {
+    pub(super) fn forget_ended(&mut self, now: Timestamp) {
         for held in self.addresses.values_mut() {
             held.retain(|_, until| now < until.after(DOUBT));
         }
