@@ -29,7 +29,7 @@ const LAST_LINES: usize = 25;
 /// Host processes, killed and forgotten when dropped.
 pub(crate) struct Cluster {
     hosts: Vec<Host>,
-    folder: Scratch,
+    _folder: Scratch,
 }
 
 struct Host {
@@ -62,7 +62,7 @@ impl Cluster {
             configuration: made.configuration,
             process: None,
         });
-        let mut cluster = Self { hosts: hosts.collect(), folder };
+        let mut cluster = Self { hosts: hosts.collect(), _folder: folder };
         (0..cluster.len()).for_each(|host| cluster.restart(host));
         cluster.wait_until_whole();
         cluster
@@ -199,7 +199,6 @@ impl Drop for Cluster {
                 let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
                 println!("--- {}\n{}", host.log.display(), last.join("\n"));
             }
-            println!("--- the folder {} is gone", self.folder.path().display());
         }
     }
 }
@@ -236,4 +235,3 @@ pub(crate) fn free_address() -> SocketAddr {
         .find(|address| TcpListener::bind(address).is_ok())
         .expect("one of ten thousand ports is free")
 }
-

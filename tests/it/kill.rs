@@ -3,7 +3,10 @@
 //! `PALISADE_KILL_ROUNDS` sets how often each of the three hosts is killed under load: 3 times in an ordinary run, 20
 //! times by `make kills`.
 #![cfg(test)]
-#![expect(clippy::disallowed_methods, reason = "tests are shells: they start threads and read the environment")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests are shells: they start threads and read the environment"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -178,13 +181,17 @@ fn check_everything_is_kept(cluster: &mut Cluster, acknowledged: &[Write]) {
         assert!(promised.iter().all(|address| listed.contains(*address)), "host {host} forgot a block");
         assert_eq!(listed.len(), promised.len(), "host {host} lists what nobody was told of");
     }
-    let dumps: Vec<String> = (0..cluster.len()).map(|host| stop_and_dump(cluster, host)).collect();
+    // Who is left while the others end may begin to lead, and say so in one more entry.
+    let upto = usize::try_from(state.applied).unwrap();
+    let dumps = (0..cluster.len()).map(|host| stop_and_dump(cluster, host, upto));
+    let dumps: Vec<Vec<Value>> = dumps.collect();
+    assert_eq!(dumps[0].len(), upto);
     assert!(dumps.iter().all(|dump| *dump == dumps[0]), "the hosts' logs differ");
     check_the_log_has(&dumps[0], acknowledged);
 }
 
-/// Ends a host, lets `palisade log verify` read every byte, and gives what `palisade log dump` prints.
-fn stop_and_dump(cluster: &mut Cluster, host: usize) -> String {
+/// Ends a host, lets `palisade log verify` read every byte, and gives the first entries that `palisade log dump` prints.
+fn stop_and_dump(cluster: &mut Cluster, host: usize, entries: usize) -> Vec<Value> {
     assert!(cluster.term(host).success(), "host {host}");
     let log = cluster.log(host);
     let alarm = log.lines().find(|line| line.contains(" ERROR ") || line.contains("panicked"));
@@ -193,15 +200,15 @@ fn stop_and_dump(cluster: &mut Cluster, host: usize) -> String {
     assert!(verified.status.success(), "host {host}: {verified:?}");
     let dumped = cluster.log_command(host, &["dump", "--format", "jsonl"]);
     assert!(dumped.status.success(), "host {host}: {dumped:?}");
-    String::from_utf8(dumped.stdout).unwrap()
+    let lines = String::from_utf8(dumped.stdout).unwrap();
+    lines.lines().take(entries).map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Every acknowledged write is in the log at its index, once, and no command is there twice.
-fn check_the_log_has(dump: &str, acknowledged: &[Write]) {
+fn check_the_log_has(dump: &[Value], acknowledged: &[Write]) {
     let mut commands = BTreeMap::new();
     let mut blocked: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
-    for (line, expected) in dump.lines().zip(1..) {
-        let entry: Value = serde_json::from_str(line).unwrap();
+    for (entry, expected) in dump.iter().zip(1..) {
         let index = entry["index"].as_u64().unwrap();
         assert_eq!(index, expected, "the log has a gap");
         let Some(command) = entry["command_id"].as_str() else { continue };

@@ -1,7 +1,10 @@
 //! The project's one integration-test binary.
 
 mod architecture;
+mod captures;
 mod cluster;
+mod console;
+mod demo;
 mod end_to_end;
 mod firewall;
 mod kill;

@@ -49,7 +49,12 @@ fn a_refusal_reaches_the_caller_through_a_follower_and_through_the_leader() {
     for host in 0..3 {
         let door = cluster.door(host);
         let refused = door.ask("DELETE", "/blocks/203.0.113.7").unwrap();
-        assert_eq!((refused.status, &refused.body["code"]), (409, &json!("not_listed")), "{:?}", refused.body);
+        assert_eq!(
+            (refused.status, &refused.body["code"]),
+            (409, &json!("not_listed")),
+            "{:?}",
+            refused.body
+        );
         let said = refused.body["detail"].as_str().unwrap();
         assert!(said.contains("203.0.113.7"), "{said}");
         let unblocked = cluster.palisade(host, &["unblock", "203.0.113.7"]);
