@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { SHOWN_CHARACTERS, visible } from './text';
+import { SHOWN_CHARACTERS, sentence, visible } from './text';
 
 test('plain and accented text stays as it is', () => {
   expect(visible('friendly-scanner')).toBe('friendly-scanner');
@@ -17,4 +17,9 @@ test('characters that hide or reorder text are written out', () => {
 test('long text is cut between characters, not inside one', () => {
   expect(visible('😀'.repeat(SHOWN_CHARACTERS + 1))).toBe(`${'😀'.repeat(SHOWN_CHARACTERS)}…`);
   expect(visible('x'.repeat(SHOWN_CHARACTERS))).toHaveLength(SHOWN_CHARACTERS);
+});
+
+test('a reason becomes a sentence, once', () => {
+  expect(sentence('lacks CAP_NET_ADMIN (run as root)')).toBe('lacks CAP_NET_ADMIN (run as root).');
+  expect(sentence('it gave no reason.')).toBe('it gave no reason.');
 });

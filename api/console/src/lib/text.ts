@@ -25,3 +25,9 @@ export function visible(text: string): string {
   }
   return shown;
 }
+
+/** A host's reason as a sentence among others: reasons come without a full stop. */
+export function sentence(reason: string): string {
+  const shown = visible(reason);
+  return /[.!?…]$/.test(shown) ? shown : `${shown}.`;
+}
