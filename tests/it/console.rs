@@ -14,6 +14,7 @@ use crate::support::{may_make_namespaces, not_run};
 const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/console");
 const CHROMIUM: &str = "/usr/bin/chromium";
 const TEST: &str = "the_console_shows_an_attacker_blocked_on_three_hosts";
+const ON_A_WIRE: &str = "the_console_shows_an_attacker_blocked_on_three_hosts, on a wire";
 
 #[test]
 fn the_console_shows_an_attacker_blocked_on_three_hosts() {
@@ -21,7 +22,7 @@ fn the_console_shows_an_attacker_blocked_on_three_hosts() {
         return;
     }
     // On a wire the kernels drop the attacker; on loopback the hosts watch him.
-    let (words, attacker, enforcing): (&[&str], _, _) = if may_make_namespaces(TEST) {
+    let (words, attacker, enforcing): (&[&str], _, _) = if may_make_namespaces(ON_A_WIRE) {
         (&[], "10.77.0.66", 3)
     } else {
         (&["--unprivileged"], "198.51.100.66", 0)

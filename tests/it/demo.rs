@@ -22,7 +22,8 @@ fn the_kernels_of_three_hosts_drop_the_attackers_and_nobody_else() {
         return;
     }
     let mut demo = Demo::start(&["--for", "25"]);
-    demo.wait_for_exit();
+    let ended = demo.wait_for_exit();
+    assert!(ended.success(), "{ended}");
     let lines = demo.end();
     let starts: Vec<usize> =
         (0..lines.len()).filter(|at| lines[*at].ends_with(": nft list ruleset")).collect();
@@ -69,9 +70,9 @@ fn without_privileges_the_demo_watches_and_says_so() {
 
 #[test]
 fn a_demo_that_is_told_to_end_leaves_nothing_whenever_it_is_told() {
-    const TEST: &str = "a_demo_that_is_told_to_end_leaves_nothing_whenever_it_is_told";
+    const ON_A_WIRE: &str = "a_demo_that_is_told_to_end_leaves_nothing_whenever_it_is_told, on a wire";
     let privileges: &[&[&str]] =
-        if may_make_namespaces(TEST) { &[&[], &["--unprivileged"]] } else { &[&["--unprivileged"]] };
+        if may_make_namespaces(ON_A_WIRE) { &[&[], &["--unprivileged"]] } else { &[&["--unprivileged"]] };
     for words in privileges {
         for (signal, line) in
             [("-TERM", "three hosts"), ("-INT", "one-time password"), ("-TERM", "blocked: ")]
