@@ -24,9 +24,9 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use consensus::core::{Core, CoreError, Effect, Halt, Input as CoreInput, PersistJob, Ticket};
+use consensus::core::{Core, CoreError, Effect, Halt, Input as CoreInput, PersistJob, Proposal, Ticket};
 pub use consensus::rt::transport::PeerMessage;
-use log_format::envelope::EnvelopeError;
+use log_format::envelope::{Envelope, EnvelopeError};
 use log_format::ids::{ClusterId, CommandId, HostId, Incarnation, LogIndex, Salt, Term};
 use log_format::time::Timestamp;
 use projections::decide::{CommandBody, Model, Refusal};
@@ -263,9 +263,13 @@ pub struct Node {
     /// Commands in this leader's log that are not committed yet, with whoever waits for them.
     waiting: BTreeMap<LogIndex, Vec<(Term, Requester)>>,
     /// Decided in this turn, handed to consensus at its end.
-    decided: Vec<Decided>,
+    decided: Vec<(Proposal, Decided)>,
     /// Handed to consensus, which has not said where it put them.
-    proposed: BTreeMap<Ticket, (LogIndex, Requester)>,
+    proposed: BTreeMap<Ticket, Decided>,
+    /// In this leader's log and not folded yet: what `speculation` holds beyond the committed model.
+    in_flight: BTreeMap<LogIndex, Envelope>,
+    /// Something that was decided did not enter the log, or not where it was expected: `speculation` is to be built anew.
+    is_speculation_stale: bool,
     outbox: Outbox,
     peers: Peers,
     randomness: Randomness,
@@ -288,6 +292,8 @@ impl Node {
             waiting: BTreeMap::new(),
             decided: Vec::new(),
             proposed: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            is_speculation_stale: false,
             outbox,
             peers,
             randomness: Randomness { secret, drawn: 0 },

@@ -67,6 +67,7 @@ impl Node {
 
     /// The entry at this position is committed. Whoever waits for it under another term waits for something else.
     fn answer_waiting(&mut self, index: LogIndex, term: Term, outputs: &mut Vec<Output>) {
+        self.in_flight.remove(&index);
         for (expected, requester) in self.waiting.remove(&index).unwrap_or_default() {
             let outcome = if expected == term { Outcome::Committed { index } } else { Outcome::Unknown };
             self.answer(requester, outcome, outputs);

@@ -38,7 +38,7 @@ pub(super) struct Speculation {
 /// A decided command on its way into the log.
 #[derive(Debug)]
 pub(super) struct Decided {
-    proposal: Proposal,
+    envelope: Envelope,
     expected: LogIndex,
     requester: Requester,
 }
@@ -147,7 +147,7 @@ impl Node {
                 let expected = speculation.next;
                 speculation.fold(&envelope);
                 let proposal = Proposal { ticket, data: Bytes::from(bytes) };
-                self.decided.push(Decided { proposal, expected, requester });
+                self.decided.push((proposal, Decided { envelope, expected, requester }));
             }
             Err(error) => {
                 self.answer(requester, refuse("too_large", error.to_string()), outputs);
@@ -161,29 +161,30 @@ impl Node {
             return;
         }
         let mut inputs = Vec::with_capacity(self.decided.len());
-        for Decided { proposal, expected, requester } in mem::take(&mut self.decided) {
-            self.proposed.insert(proposal.ticket, (expected, requester));
+        for (proposal, decided) in mem::take(&mut self.decided) {
+            self.proposed.insert(proposal.ticket, decided);
             inputs.push(CoreInput::Propose(proposal));
         }
         let mut effects = Vec::new();
         self.core.handle_all(inputs.into_iter(), &mut effects);
         self.carry_out(effects, now, outputs);
-    }
-
-    /// Consensus put a proposal into this leader's log.
-    pub(super) fn note_proposed(&mut self, ticket: Ticket, at: LogPosition) {
-        let Some((expected, requester)) = self.proposed.remove(&ticket) else { return };
-        self.waiting.entry(at.index).or_default().push((at.term, requester));
-        if at.index != expected {
-            // Something that was decided before did not enter the log: what was decided after it is void for `decide`.
+        if mem::take(&mut self.is_speculation_stale) {
             self.respeculate();
         }
     }
 
+    /// Consensus put a proposal into this leader's log.
+    pub(super) fn note_proposed(&mut self, ticket: Ticket, at: LogPosition) {
+        let Some(Decided { envelope, expected, requester }) = self.proposed.remove(&ticket) else { return };
+        self.waiting.entry(at.index).or_default().push((at.term, requester));
+        self.in_flight.insert(at.index, envelope);
+        self.is_speculation_stale |= at.index != expected;
+    }
+
     /// Consensus refused a proposal.
     pub(super) fn note_refused(&mut self, ticket: Ticket, reason: Refusal, outputs: &mut Vec<Output>) {
-        let Some((_, requester)) = self.proposed.remove(&ticket) else { return };
-        self.respeculate();
+        let Some(Decided { requester, .. }) = self.proposed.remove(&ticket) else { return };
+        self.is_speculation_stale = true;
         let outcome = match reason {
             Refusal::NotLeader { .. } | Refusal::Transferring { .. } => Outcome::Unknown,
             Refusal::Busy => Outcome::Busy,
@@ -208,8 +209,9 @@ impl Node {
     pub(super) fn stop_leading(&mut self, term: Term, outputs: &mut Vec<Output>) {
         tracing::info!(%term, "no longer leads the cluster");
         self.speculation = None;
-        let undecided = mem::take(&mut self.decided).into_iter().map(|decided| decided.requester);
-        let proposed = mem::take(&mut self.proposed).into_values().map(|(_, requester)| requester);
+        self.in_flight.clear();
+        let undecided = mem::take(&mut self.decided).into_iter().map(|(_, decided)| decided.requester);
+        let proposed = mem::take(&mut self.proposed).into_values().map(|decided| decided.requester);
         let waiting = mem::take(&mut self.waiting).into_values().flatten().map(|(_, requester)| requester);
         for requester in undecided.chain(proposed).chain(waiting).collect::<Vec<_>>() {
             self.answer(requester, Outcome::Unknown, outputs);
@@ -219,15 +221,11 @@ impl Node {
     /// Builds the speculative model anew from the committed one and what the log holds beyond it.
     fn respeculate(&mut self) {
         let Some(term) = self.speculation.as_ref().map(|speculation| speculation.term) else { return };
-        let last = self.core.status().last;
         let mut rebuilt = Speculation { term, model: self.model.clone(), next: self.applied.next() };
-        let tail = self.core.entries(self.applied.next(), last.next(), usize::MAX).unwrap_or_default();
-        for entry in &tail {
-            match Envelope::decode(&entry.data) {
-                Ok(envelope) => rebuilt.fold(&envelope),
-                Err(_) => rebuilt.next = rebuilt.next.next(), // An entry of consensus's own.
-            }
+        for (&index, envelope) in &self.in_flight {
+            rebuilt.model.evolve(index, envelope);
         }
+        rebuilt.next = self.core.status().last.next();
         self.speculation = Some(rebuilt);
     }
 

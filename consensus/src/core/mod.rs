@@ -230,7 +230,8 @@ impl Core {
         if proposals.is_empty() {
             return;
         }
-        let blanket = self.refusal();
+        // Once one found no room, those after it are refused too: the proposer's order is kept.
+        let mut blanket = self.refusal();
         let mut room = self.uncommitted_room();
         let (mut tickets, mut entries) = (Vec::new(), Vec::new());
         for Proposal { ticket, data } in proposals {
@@ -238,7 +239,8 @@ impl Core {
             let reason = if bytes == 0 || MAX_PROPOSAL_BYTES < bytes {
                 Some(Refusal::Size { bytes })
             } else {
-                blanket.or((room < bytes).then_some(Refusal::Busy))
+                blanket = blanket.or((room < bytes).then_some(Refusal::Busy));
+                blanket
             };
             if let Some(reason) = reason {
                 effects.push(Effect::Refused { ticket, reason });
