@@ -74,7 +74,7 @@ fn what_is_no_recording_is_refused_by_name() {
         let path = Path::new(WORKSPACE).join(path);
         let output = capture(&path);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(&path.display().to_string()) && said.contains(reason), "{said}");
         assert!(output.stdout.is_empty(), "{output:?}");
     }
