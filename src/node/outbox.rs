@@ -25,7 +25,8 @@ const MAX_OBSERVATIONS: usize = 16_384;
 const WINDOW: usize = 256;
 /// Commands of people that wait at once; more are answered busy.
 const MAX_PEOPLE: usize = 1_024;
-/// Bits of an observation's number that count within one start of the process; the start's number is above them.
+/// Bits of an observation's number, and of a ticket, that count within one start of the process; the start's number is
+/// above them.
 const SEQUENCE_BITS: u32 = 40;
 
 /// What a sensor of this host saw.
@@ -91,7 +92,8 @@ impl Outbox {
             origin,
             people: BTreeMap::new(),
             observations: VecDeque::new(),
-            next_ticket: 0,
+            // An answer to an earlier start's command must not be taken for one to this start's.
+            next_ticket: first,
             refused: Vec::new(),
             dropped: 0,
         }
