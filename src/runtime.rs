@@ -30,7 +30,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use api::ports::{NoRandomness, Ports, Random};
 use api::{Limits, LocalToken, Server, Transport as ConsoleTransport};
-use consensus::core::{Core, CoreConfig, Restored};
+use consensus::core::{Core, CoreConfig, Restored, Role};
 use consensus::rt::tls::PeerTls;
 use consensus::rt::transport::{PeerMessage, Transport, TransportConfig};
 use consensus::rt::writer::Writer;
@@ -45,12 +45,16 @@ use tokio::sync::watch;
 use self::driver::{Clocks, Inbox, Outlets, Shared};
 use self::files::DataDirectory;
 use crate::config::{Config, ConsoleSecurity};
-use crate::node::{Identity, Input, KnownHost, LocalState, Node, Output};
+use crate::node::{HostPicture, Identity, Input, KnownHost, LocalState, Node, Output};
 
 /// The incarnation of a data directory that was never replaced.
 const FIRST_INCARNATION: Incarnation = Incarnation::new(1);
 /// How often the host's own state (sensor, firewall) is told to the node.
 const LOCAL_STATE_EVERY: Duration = Duration::from_millis(200);
+/// How often a host that stops looks whether another leads.
+const HAND_OVER_LOOK: Duration = Duration::from_millis(50);
+/// How many times at most: one second, less than an election.
+const HAND_OVER_LOOKS: u32 = 20;
 /// How long the API may take to end its answers when the process stops.
 const DRAIN: Duration = Duration::from_secs(3);
 /// Addresses that may be bound at start-up by a predecessor that is just ending; tried again for this long.
@@ -73,6 +77,7 @@ struct Host {
     driver: std::thread::JoinHandle<Result<(), crate::node::HaltReason>>,
     firewall: std::thread::JoinHandle<()>,
     inbox: Inbox,
+    shared: Arc<Shared>,
     orders: actuator::Orders,
     sensors: Arc<sensor::Shared>,
     transport: Transport,
@@ -134,6 +139,7 @@ impl Host {
             driver,
             firewall,
             inbox,
+            shared,
             orders,
             sensors,
             transport,
@@ -171,8 +177,29 @@ impl Host {
         }
     }
 
+    /// Hands leadership to a host that answers, so that a planned stop costs the others no election.
+    async fn hand_over(&self) {
+        let heir = || {
+            let picture = self.shared.cluster.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+            let is_heir =
+                |host: &&HostPicture| host.host != picture.host && host.role == Some(Role::Follower);
+            (picture.leader == Some(picture.host))
+                .then(|| picture.hosts.iter().find(is_heir).map(|host| host.host))?
+        };
+        let Some(to) = heir() else { return };
+        let _ = self.inbox.offer(Input::Transfer { to }); // Without it the others elect: slower, not wrong.
+        let mut look = tokio::time::interval(HAND_OVER_LOOK);
+        for _ in 0..HAND_OVER_LOOKS {
+            look.tick().await;
+            if heir().is_none() {
+                return;
+            }
+        }
+    }
+
     fn stop(self, tokio: Runtime) -> anyhow::Result<()> {
         tracing::info!("stops");
+        tokio.block_on(self.hand_over());
         self.sensors.stop();
         self.stop.send_replace(true);
         self.data.remove(files::LOCAL_TOKEN);

@@ -57,7 +57,9 @@ fn play(arguments: &Arguments, folder: &Path, stop: &Stop) -> anyhow::Result<()>
     let stage = Stage::set(folder, arguments.console, arguments.unprivileged)?;
     println!("{}", stage.says());
     let mut hosts = Hosts::start(&stage, folder)?;
-    hosts.wait_for_leader(stop)?;
+    if !hosts.wait_for_leader(stop)? {
+        return hosts.stop();
+    }
     let password = hosts.one_time_password()?;
     let relay = stage.open_console(arguments.console, folder, stop)?;
     println!("console            {}", stage.console_address());

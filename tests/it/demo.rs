@@ -80,7 +80,8 @@ fn a_demo_that_is_told_to_end_leaves_nothing_whenever_it_is_told() {
             let mut demo = Demo::start(words);
             demo.wait_for_line(line);
             demo.signal(signal);
-            demo.wait_for_exit();
+            let ended = demo.wait_for_exit();
+            assert!(ended.success(), "{signal} after {line:?}: {ended}");
             demo.end();
         }
     }

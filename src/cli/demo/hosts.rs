@@ -5,8 +5,9 @@
     reason = "indexing a JSON value gives null where nothing is, and never panics"
 )]
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -60,19 +61,19 @@ impl<'a> Hosts<'a> {
         Ok(hosts)
     }
 
-    /// Waits until the hosts have a leader and all of them answer.
-    pub(super) fn wait_for_leader(&mut self, stop: &Stop) -> anyhow::Result<()> {
+    /// Waits until the hosts have a leader and all of them answer; says whether they are, or somebody ended the demo first.
+    pub(super) fn wait_for_leader(&mut self, stop: &Stop) -> anyhow::Result<bool> {
         let started = Instant::now();
         while !self.is_whole() {
             self.check_alive()?;
             if stop.wait(ASK_EVERY) {
-                bail!("ended before the hosts were up");
+                return Ok(false);
             }
             if LEADER_WITHIN < started.elapsed() {
                 bail!("the hosts found no leader in {} s\n{}", LEADER_WITHIN.as_secs(), self.last_words());
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn is_whole(&self) -> bool {
@@ -191,7 +192,7 @@ impl<'a> Hosts<'a> {
         for (number, host) in self.hosts.iter_mut().enumerate() {
             loop {
                 match host.process.try_wait().context("wait for a host")? {
-                    Some(status) if status.success() => break,
+                    Some(status) if status.success() || was_ended(status) => break,
                     Some(status) => {
                         failed.push(format!("host{}: {status}", number + 1));
                         break;
@@ -218,6 +219,11 @@ impl Drop for Hosts<'_> {
             let _ = host.process.wait();
         }
     }
+}
+
+/// A host that was told to end before it could listen for that is ended by the signal itself.
+fn was_ended(status: ExitStatus) -> bool {
+    status.signal() == Some(rustix::process::Signal::TERM.as_raw())
 }
 
 /// Of a rule set: the addresses in each set, and the counters that have dropped something.
