@@ -10,9 +10,12 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use log_format::disk::StdDisk;
+use log_format::envelope::Envelope;
 use log_format::ids::LogIndex;
 use log_format::render;
+use log_format::time::Timestamp;
 use log_format::verify::{self, LogView, Report};
+use log_format::wal::LogEntry;
 use serde_json::json;
 
 use super::{Failure, Format};
@@ -44,9 +47,33 @@ pub(super) struct Dump {
     /// First entry
     #[arg(long, value_name = "N", default_value_t = 1)]
     from: u64,
-    /// Last entry
-    #[arg(long, value_name = "N")]
-    until: Option<u64>,
+    /// Last entry, or the time up to which entries were accepted (RFC 3339)
+    #[arg(long, value_name = "N|TIME", value_parser = until)]
+    until: Option<Until>,
+}
+
+/// Where a dump ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    Index(LogIndex),
+    Time(Timestamp),
+}
+
+fn until(text: &str) -> Result<Until, String> {
+    if let Ok(index) = text.parse() {
+        return Ok(Until::Index(LogIndex::new(index)));
+    }
+    let wrong = || format!("{text:?} is neither an entry's number nor a time such as 2026-01-02T03:04:05Z");
+    Timestamp::parse(text).map(Until::Time).ok_or_else(wrong)
+}
+
+impl Until {
+    fn is_before(self, entry: &LogEntry, envelope: Option<&Envelope>) -> bool {
+        match self {
+            Self::Index(index) => index < entry.index,
+            Self::Time(time) => envelope.is_some_and(|envelope| time < envelope.accepted_at),
+        }
+    }
 }
 
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
@@ -129,23 +156,22 @@ fn dump(arguments: &Dump) -> Result<(), Failure> {
     let data = &arguments.which.data;
     let view =
         LogView::open(&StdDisk, data).with_context(|| format!("read the log in {}", data.display()))?;
-    let until = LogIndex::new(arguments.until.unwrap_or(u64::MAX));
     for entry in view.entries(LogIndex::new(arguments.from.max(1))) {
         let entry = entry.context("read an entry")?;
-        if until < entry.index {
+        let envelope = verify::decode(&entry).with_context(|| format!("decode entry {}", entry.index))?;
+        if arguments.until.is_some_and(|until| until.is_before(&entry, envelope.as_ref())) {
             break;
         }
         match arguments.which.format {
             Format::Text => render::entry_lines(&entry).iter().for_each(|line| println!("{line}")),
-            Format::Jsonl => println!("{}", entry_json(&entry)?),
+            Format::Jsonl => println!("{}", entry_json(&entry, envelope.as_ref())),
         }
     }
     Ok(())
 }
 
-fn entry_json(entry: &log_format::wal::LogEntry) -> Result<serde_json::Value, Failure> {
+fn entry_json(entry: &LogEntry, envelope: Option<&Envelope>) -> serde_json::Value {
     let mut object = json!({ "index": entry.index.get(), "term": entry.term.get() });
-    let envelope = verify::decode(entry).with_context(|| format!("decode entry {}", entry.index))?;
     if let Some(envelope) = envelope {
         object["command_id"] = envelope.command.to_string().into();
         object["origin_host"] = envelope.origin.host.get().into();
@@ -160,5 +186,18 @@ fn entry_json(entry: &log_format::wal::LogEntry) -> Result<serde_json::Value, Fa
         });
         object["events"] = events.collect();
     }
-    Ok(object)
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dump_ends_at_an_entry_or_at_a_time() {
+        assert_eq!(until("17"), Ok(Until::Index(LogIndex::new(17))));
+        let time = Timestamp::parse("2026-01-02T03:04:05Z").unwrap();
+        assert_eq!(until("2026-01-02T03:04:05Z"), Ok(Until::Time(time)));
+        assert!(until("yesterday").unwrap_err().contains("neither an entry's number nor a time"));
+    }
 }
