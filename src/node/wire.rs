@@ -80,7 +80,9 @@ fn fill_body(message: &mut proto::Command, body: &CommandBody) {
         CommandBody::BlockAddress { source, seconds, note, by } => {
             let mut block = proto::BlockAddress::new();
             block.set_source(address_bytes(*source));
-            block.set_seconds(seconds.unwrap_or(0));
+            if let Some(seconds) = seconds {
+                block.set_seconds(*seconds);
+            }
             block.set_note(note.as_bytes().to_vec());
             block.set_by(actor_bytes(by));
             message.set_block(block);
@@ -88,7 +90,9 @@ fn fill_body(message: &mut proto::Command, body: &CommandBody) {
         CommandBody::UnblockAddress { source, allow_seconds, by } => {
             let mut unblock = proto::UnblockAddress::new();
             unblock.set_source(address_bytes(*source));
-            unblock.set_allow_seconds(allow_seconds.unwrap_or(0));
+            if let Some(allow_seconds) = allow_seconds {
+                unblock.set_allow_seconds(*allow_seconds);
+            }
             unblock.set_by(actor_bytes(by));
             message.set_unblock(unblock);
         }
@@ -104,7 +108,9 @@ fn fill_body(message: &mut proto::Command, body: &CommandBody) {
             let mut allow = proto::AllowAddress::new();
             allow.set_network(address_bytes(network.addr()));
             allow.set_prefix_length(u32::from(network.prefix_len()));
-            allow.set_seconds(seconds.unwrap_or(0));
+            if let Some(seconds) = seconds {
+                allow.set_seconds(*seconds);
+            }
             allow.set_note(note.as_bytes().to_vec());
             allow.set_by(actor_bytes(by));
             message.set_allow(allow);
@@ -175,13 +181,13 @@ fn decode_body(body: proto::Command_oneof_body, expected_version: u64) -> Result
         },
         Body::block(block) => CommandBody::BlockAddress {
             source: address(block.get_source())?,
-            seconds: nonzero(block.get_seconds()),
+            seconds: block.has_seconds().then(|| block.get_seconds()),
             note: Text::new(block.get_note()),
             by: actor(block.get_by()),
         },
         Body::unblock(unblock) => CommandBody::UnblockAddress {
             source: address(unblock.get_source())?,
-            allow_seconds: nonzero(unblock.get_allow_seconds()),
+            allow_seconds: unblock.has_allow_seconds().then(|| unblock.get_allow_seconds()),
             by: actor(unblock.get_by()),
         },
         Body::deny(deny) => CommandBody::DenyAddress {
@@ -191,7 +197,7 @@ fn decode_body(body: proto::Command_oneof_body, expected_version: u64) -> Result
         },
         Body::allow(allow) => CommandBody::AllowAddress {
             network: network(allow.get_network(), allow.get_prefix_length())?,
-            seconds: nonzero(allow.get_seconds()),
+            seconds: allow.has_seconds().then(|| allow.get_seconds()),
             note: Text::new(allow.get_note()),
             by: actor(allow.get_by()),
         },
@@ -296,10 +302,6 @@ fn bytes_of(message: &impl Message) -> Vec<u8> {
     message.write_to_bytes().unwrap_or_default()
 }
 
-fn nonzero(value: u64) -> Option<u64> {
-    (value != 0).then_some(value)
-}
-
 fn address_bytes(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
@@ -354,6 +356,10 @@ mod tests {
         let network = "2001:db8::/32".parse().expect("a network");
         check(CommandBody::BlockAddress { source, seconds: Some(60), note: Text::new(b"n"), by: by.clone() });
         check(CommandBody::UnblockAddress { source, allow_seconds: None, by: Actor::System });
+        // No time is not a time of zero, which the leader refuses.
+        check(CommandBody::BlockAddress { source, seconds: Some(0), note: Text::default(), by: by.clone() });
+        check(CommandBody::UnblockAddress { source, allow_seconds: Some(0), by: by.clone() });
+        check(CommandBody::AllowAddress { network, seconds: Some(0), note: Text::default(), by: by.clone() });
         check(CommandBody::DenyAddress { network, note: Text::default(), by: by.clone() });
         check(CommandBody::AllowAddress { network, seconds: None, note: Text::default(), by: by.clone() });
         check(CommandBody::ChangeSettings { expected_version: 4, changes: Vec::new(), by });
