@@ -18,6 +18,8 @@ mod outbox;
 mod peers;
 mod submit;
 pub mod wire;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
