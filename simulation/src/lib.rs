@@ -1,1 +1,36 @@
-//! Placeholder.
+//! A deterministic cluster: three hosts of the production code (node, consensus core, write-ahead log) in a world whose
+//! clocks, network, disks and faults come from one seed.
+//!
+//! ```text
+//!  seed ──> Prng ──> faults, workload, delays
+//!                        │
+//!                        v
+//!  queue of events ──> World ──> Host = Node + Drive (write-ahead log on a disk in memory) + clocks
+//!        ^               │                │
+//!        └── what follows┘                └──> Checks: after every turn, and at the end
+//! ```
+//!
+//! It deliberately knows no thread, no socket and no real time. Each run has two phases: *safety*, with faults, in which
+//! nothing may be wrong; then *liveness*, with every fault healed, in which everything must come to an end. The entry
+//! type is [`run`]; the same seed gives the same trace. The stand-ins of the shell (writer thread, transport, driver)
+//! follow `consensus::rt` and `palisade::runtime` in order and effect. Tests: `src/tests.rs`; seeds that once failed:
+//! `seeds/regression.txt`.
+
+mod check;
+mod clock;
+mod disk;
+mod faults;
+mod host;
+mod network;
+mod planted;
+mod prng;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod workload;
+mod world;
+
+pub use check::{Checker, Violation};
+pub use planted::Planted;
+pub use trace::Echo;
+pub use world::{Failure, Figures, Report, run};

@@ -1,0 +1,218 @@
+//! What must hold, looked at after every turn and at the end of a run.
+//!
+//! | checker | holds |
+//! |---|---|
+//! | [`Checker::Log`] | committed entries never change; each was on the disk of whoever applied it |
+//! | [`Checker::Once`] | a command id, a wish and an observation are in the log once at most |
+//! | [`Checker::Time`] | `accepted_at` rises from entry to entry |
+//! | [`Checker::Leadership`] | one leader a term; no host's commit or applied index goes back while it lives |
+//! | [`Checker::State`] | at equal applied index equal state hash, also of models folded anew |
+//! | [`Checker::Protection`] | what is allowed or never blocked is in no plan |
+//! | [`Checker::Answers`] | what was answered as committed is in the log, there |
+//! | [`Checker::Observations`] | what a host saw is in the log, in order, unless the host went down |
+//! | [`Checker::Running`] | no host halts or fails to start |
+//! | [`Checker::Liveness`] | once everything works, everything comes to an end |
+
+mod answers;
+mod leadership;
+mod ledger;
+mod observations;
+mod protection;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use consensus::core::Status;
+use log_format::envelope::Envelope;
+use log_format::ids::{HostId, LogIndex};
+use log_format::wal::{EntryKind, LogEntry};
+use palisade::node::{Node, Outcome};
+use thiserror::Error;
+
+use self::answers::Answers;
+use self::leadership::Leadership;
+use self::ledger::Ledger;
+use self::observations::Observations;
+use self::protection::Protection;
+use crate::host::{Host, Life};
+use crate::workload::{ObservationNumber, Wish};
+
+/// Who found something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the module's table says what each checks")]
+pub enum Checker {
+    Log,
+    Once,
+    Time,
+    Leadership,
+    State,
+    Protection,
+    Answers,
+    Observations,
+    Running,
+    Liveness,
+}
+
+/// Something that must never be.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{checker:?}: {detail}")]
+pub struct Violation {
+    /// Who found it.
+    pub checker: Checker,
+    /// What.
+    pub detail: String,
+}
+
+impl Violation {
+    pub(crate) fn new(checker: Checker, detail: impl fmt::Display) -> Self {
+        Self { checker, detail: detail.to_string() }
+    }
+}
+
+/// Looks, and refuses what must not be.
+pub(crate) fn ensure(
+    holds: bool,
+    checker: Checker,
+    detail: impl FnOnce() -> String,
+) -> Result<(), Violation> {
+    if holds { Ok(()) } else { Err(Violation { checker, detail: detail() }) }
+}
+
+/// Everything that is known of a run.
+#[derive(Default)]
+pub(crate) struct Checks {
+    ledger: Ledger,
+    leadership: Leadership,
+    answers: Answers,
+    observations: Observations,
+    /// What each living process has applied.
+    watched: BTreeMap<HostId, Watched>,
+}
+
+struct Watched {
+    life: Life,
+    applied: LogIndex,
+    protection: Protection,
+}
+
+impl Checks {
+    /// A person was told what became of a wish.
+    pub(crate) fn answered(&mut self, wish: &Wish, outcome: &Outcome) {
+        self.answers.note(wish, outcome);
+    }
+
+    /// A host was given an observation.
+    pub(crate) fn observed(&mut self, host: HostId, life: Life, number: ObservationNumber) {
+        self.observations.made(host, life, number);
+    }
+
+    /// Looks at a host after a turn.
+    pub(crate) fn after_turn(&mut self, id: HostId, host: &Host) -> Result<(), Violation> {
+        let Some(node) = host.node() else { return Ok(()) };
+        let status = node.consensus();
+        self.leadership.look(id, host.life(), &status)?;
+        let applied = node.applied();
+        let watched = self.watch(id, host.life());
+        ensure(watched.applied <= applied && applied <= status.commit, Checker::Leadership, || {
+            format!("host {id} applied {applied} of {}, after {}", status.commit, watched.applied)
+        })?;
+        if watched.applied == applied {
+            return Ok(());
+        }
+        self.read_applied(id, host, applied)?;
+        self.compare_state(id, node)?;
+        let watched = self.watch(id, host.life());
+        watched.protection.look(id, node.model())
+    }
+
+    fn watch(&mut self, id: HostId, life: Life) -> &mut Watched {
+        let fresh = || Watched { life, applied: LogIndex::new(0), protection: Protection::default() };
+        let watched = self.watched.entry(id).or_insert_with(fresh);
+        if watched.life != life {
+            *watched = fresh();
+        }
+        watched
+    }
+
+    /// Reads from the host's own disk what it has applied since the last look.
+    fn read_applied(&mut self, id: HostId, host: &Host, applied: LogIndex) -> Result<(), Violation> {
+        let from = self.watch(id, host.life()).applied.next();
+        for entry in durable(id, host, from, applied)? {
+            let envelope = self.ledger.take(id, entry, &mut self.observations)?;
+            let watched = self.watch(id, host.life());
+            if let Some(envelope) = envelope {
+                watched.protection.fold(&envelope);
+            }
+        }
+        self.watch(id, host.life()).applied = applied;
+        Ok(())
+    }
+
+    fn compare_state(&mut self, id: HostId, node: &Node) -> Result<(), Violation> {
+        let applied = node.applied();
+        let Some(expected) = self.ledger.hash_at(applied) else { return Ok(()) };
+        ensure(expected == state_hash(node), Checker::State, || {
+            format!("host {id} at {applied} differs from the fold of the log")
+        })
+    }
+
+    /// Whether everything that living hosts were told to report is in the log.
+    pub(crate) fn all_observed(&self, hosts: &BTreeMap<HostId, Host>) -> bool {
+        self.observations.missing(hosts).is_empty()
+    }
+
+    /// Entries of the log.
+    pub(crate) fn entries(&self) -> u64 {
+        self.ledger.last().get()
+    }
+
+    /// Looks at everything once more, when all hosts have come to rest.
+    pub(crate) fn at_end(&mut self, hosts: &BTreeMap<HostId, Host>) -> Result<(), Violation> {
+        self.answers.look(&self.ledger)?;
+        let missing = self.observations.missing(hosts);
+        ensure(missing.is_empty(), Checker::Observations, || format!("lost: {missing:?}"))?;
+        let rebuilt = self.ledger.rebuild();
+        for (id, host) in hosts {
+            let Some(node) = host.node() else { continue };
+            ensure(node.applied() == self.ledger.last(), Checker::Liveness, || {
+                format!("host {id} applied {} of {}", node.applied(), self.ledger.last())
+            })?;
+            ensure(state_hash(node) == rebuilt, Checker::State, || {
+                format!("host {id} differs from models folded anew")
+            })?;
+            for entry in durable(*id, host, LogIndex::new(1), node.applied())? {
+                self.ledger.take(*id, entry, &mut self.observations)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A host's entries up to one, from its disk.
+fn durable(id: HostId, host: &Host, from: LogIndex, upto: LogIndex) -> Result<Vec<LogEntry>, Violation> {
+    let Some(reader) = host.drive.reader() else { return Ok(Vec::new()) };
+    let entries = reader.entries(from, upto.next(), u64::MAX);
+    entries.map_err(|error| {
+        Violation::new(Checker::Log, format!("host {id} applied {upto}, but its disk says: {error}"))
+    })
+}
+
+fn state_hash(node: &Node) -> [u8; 32] {
+    let views = node.views();
+    let views = views.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    projections::state_hash(node.model(), &views)
+}
+
+/// The envelope of an entry; consensus's own entries have none.
+fn envelope(entry: &LogEntry) -> Result<Option<Envelope>, Violation> {
+    if entry.kind != EntryKind::Normal || entry.data.is_empty() {
+        return Ok(None);
+    }
+    let decoded = Envelope::decode(&entry.data).map(Some);
+    decoded.map_err(|error| Violation::new(Checker::Log, format!("entry {}: {error}", entry.index)))
+}
+
+/// The last committed and applied indexes of a host, for a line of the trace.
+pub(crate) fn picture(status: &Status, applied: LogIndex) -> String {
+    format!("{:?} term {} commit {} applied {applied}", status.role, status.term, status.commit)
+}

@@ -1,0 +1,228 @@
+//! One host: its process, if it lives, its disk and its clocks. The stand-in for the driver's thread
+//! (`palisade::runtime`): an inbox, turns, and ticks.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use consensus::core::{Core, CoreConfig, CoreError};
+use log_format::ids::{ClusterId, HostId, Incarnation, LogIndex};
+use log_format::recover::RecoverError;
+use log_format::wal::{ConfState, WalIdentity};
+use palisade::node::{Identity, Input, KnownHost, Node, Now, Output};
+use thiserror::Error;
+
+use crate::clock::{HostClock, Skew};
+use crate::disk::{Drive, End, Honesty};
+use crate::planted::Planted;
+use crate::prng::Prng;
+
+/// The cluster.
+const CLUSTER: ClusterId = ClusterId::new(*b"simulated hosts!");
+/// No data directory is ever made anew.
+const INCARNATION: Incarnation = Incarnation::new(1);
+/// Raft's tick, as the driver has it.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+/// Ticks made up for after a pause.
+const CATCH_UP_TICKS: u32 = 2;
+/// The hosts.
+pub(crate) const HOSTS: [HostId; 3] = [HostId::new(1), HostId::new(2), HostId::new(3)];
+
+/// Which of a host's processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Life(u32);
+
+/// A host did not start.
+#[derive(Debug, Error)]
+pub(crate) enum BootError {
+    /// Its log did not open.
+    #[error("open the log")]
+    Log(#[from] RecoverError),
+    /// Consensus did not start.
+    #[error("start consensus")]
+    Core(#[from] CoreError),
+}
+
+/// What is the same for every host of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setup {
+    pub(crate) planted: Planted,
+    /// Proposals that may wait to be committed, in bytes.
+    pub(crate) max_uncommitted: usize,
+}
+
+pub(crate) struct Host {
+    id: HostId,
+    setup: Setup,
+    pub(crate) clock: HostClock,
+    pub(crate) drive: Drive,
+    life: Life,
+    process: Option<Process>,
+    /// The process stands still until then.
+    pub(crate) resumes_at: Duration,
+}
+
+struct Process {
+    node: Node,
+    inbox: Vec<Input>,
+    ticks: u32,
+    unreachable: BTreeSet<HostId>,
+    told: u64,
+    turn: Turn,
+    ending: Option<Ending>,
+}
+
+/// The process ends after so many outputs of its next turn, and is down for a time.
+type Ending = (usize, Duration);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Idle,
+    Due,
+}
+
+impl Host {
+    pub(crate) fn new(id: HostId, setup: Setup, skew: Skew) -> Self {
+        let identity = WalIdentity { cluster: CLUSTER, host: id, incarnation: INCARNATION };
+        let honesty = match setup.planted {
+            Planted::AckBeforeSync => Honesty::AcksBeforeSync,
+            Planted::Nothing | Planted::NewIdOnRetry | Planted::ReuseObservationNumbers => Honesty::Honest,
+        };
+        Self {
+            id,
+            setup,
+            clock: HostClock::new(skew),
+            drive: Drive::new(identity, ConfState::new(HOSTS, []), honesty),
+            life: Life(0),
+            process: None,
+            resumes_at: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// The process that runs now, or ran last.
+    pub(crate) fn life(&self) -> Life {
+        self.life
+    }
+
+    pub(crate) fn is_life(&self, life: Life) -> bool {
+        self.is_up() && self.life == life
+    }
+
+    pub(crate) fn node(&self) -> Option<&Node> {
+        self.process.as_ref().map(|process| &process.node)
+    }
+
+    /// Starts the process, which folds what was committed before.
+    pub(crate) fn boot(&mut self, at: Duration, prng: &mut Prng) -> Result<Vec<Output>, BootError> {
+        let (restored, reader) = self.drive.boot(prng.fork())?;
+        self.life = Life(self.life.0 + 1);
+        self.clock.restart(at);
+        let config =
+            CoreConfig { max_uncommitted_bytes: self.setup.max_uncommitted, ..CoreConfig::new(self.id) };
+        let core = Core::new(&config, restored, Box::new(reader), prng.next())?;
+        let mut node = Node::new(self.identity(), core, prng.bytes(), self.now(at));
+        let mut outputs = Vec::new();
+        node.start(&mut outputs);
+        self.process = Some(Process {
+            node,
+            inbox: Vec::new(),
+            ticks: 0,
+            unreachable: BTreeSet::new(),
+            told: 0,
+            turn: Turn::Idle,
+            ending: None,
+        });
+        Ok(outputs)
+    }
+
+    fn identity(&self) -> Identity {
+        let start = match self.setup.planted {
+            Planted::ReuseObservationNumbers => 1,
+            Planted::Nothing | Planted::AckBeforeSync | Planted::NewIdOnRetry => self.life.0,
+        };
+        let hosts = HOSTS.map(|host| KnownHost {
+            host,
+            name: format!("host-{host}"),
+            addresses: vec![address_of(host)],
+        });
+        Identity { cluster: CLUSTER, host: self.id, incarnation: INCARNATION, start, hosts: hosts.to_vec() }
+    }
+
+    /// The process ends.
+    pub(crate) fn end(&mut self, end: End, prng: &mut Prng) {
+        self.process = None;
+        self.resumes_at = Duration::ZERO;
+        self.drive.end(end, prng);
+    }
+
+    /// The process ends at the next turn, after so many of its outputs.
+    pub(crate) fn end_after(&mut self, outputs: usize, down: Duration) {
+        if let Some(process) = &mut self.process {
+            process.ending = Some((outputs, down));
+        }
+    }
+
+    pub(crate) fn now(&self, at: Duration) -> Now {
+        self.clock.read(at)
+    }
+
+    /// Puts something into the inbox.
+    pub(crate) fn push(&mut self, input: Input) {
+        if let Some(process) = &mut self.process {
+            process.inbox.push(input);
+        }
+    }
+
+    /// A tick went by; after a pause only some are made up for.
+    pub(crate) fn tick(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.ticks = CATCH_UP_TICKS.min(process.ticks + 1);
+        }
+    }
+
+    /// The transport could not deliver.
+    pub(crate) fn note_unreachable(&mut self, peer: HostId) {
+        if let Some(process) = &mut self.process {
+            process.unreachable.insert(peer);
+        }
+    }
+
+    /// Whether a turn must be planned now: something waits, and no turn is planned yet.
+    pub(crate) fn plan_turn(&mut self) -> bool {
+        let Some(process) = &mut self.process else { return false };
+        std::mem::replace(&mut process.turn, Turn::Due) == Turn::Idle
+    }
+
+    /// Takes everything that waits in one turn. Gives the outputs, and after how many of them the process ends.
+    pub(crate) fn turn(&mut self, at: Duration) -> (Vec<Output>, Option<Ending>) {
+        let (now, durable) = (self.clock.read(at), self.drive.durable());
+        let mut outputs = Vec::new();
+        let Some(process) = &mut self.process else { return (outputs, None) };
+        process.turn = Turn::Idle;
+        let mut inputs = Vec::new();
+        // The writer's progress comes before whatever peers answered to it.
+        if process.told < durable {
+            process.told = durable;
+            inputs.push(Input::Persisted { number: durable });
+        }
+        inputs.append(&mut process.inbox);
+        let unreachable = std::mem::take(&mut process.unreachable);
+        inputs.extend(unreachable.into_iter().map(|host| Input::Unreachable { host }));
+        inputs.extend((0..std::mem::take(&mut process.ticks)).map(|_| Input::Tick));
+        process.node.handle_all(inputs, now, &mut outputs);
+        (outputs, process.ending.take())
+    }
+
+    pub(crate) fn applied(&self) -> LogIndex {
+        self.node().map_or(LogIndex::new(0), Node::applied)
+    }
+}
+
+/// A host's own address, which is never blocked.
+pub(crate) fn address_of(host: HostId) -> IpAddr {
+    IpAddr::from([10, 0, 0, u8::try_from(host.get()).unwrap_or(u8::MAX)])
+}

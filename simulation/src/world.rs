@@ -1,0 +1,337 @@
+//! The world: a queue of events in virtual time, and what each of them does.
+
+mod phases;
+mod turns;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use log_format::ids::HostId;
+use palisade::node::{Input, Node, PeerMessage};
+
+use crate::check::{Checker, Checks, Violation};
+use crate::disk::End;
+use crate::faults::{Fault, Faults};
+use crate::host::{HOSTS, Host, Life, Setup, TICK};
+use crate::network::{Network, Weather};
+use crate::planted::Planted;
+use crate::prng::Prng;
+use crate::trace::{Echo, Trace};
+use crate::workload::{Wish, Workload};
+
+pub use self::phases::run;
+
+/// The driver takes up what waits within this time.
+const TURN_WITHIN: Duration = Duration::from_micros(500);
+/// The writer takes up what waits within this time.
+const WRITER_WITHIN: Duration = Duration::from_micros(200);
+/// A writer without work does its small work after this time.
+const WRITER_IDLE: Duration = Duration::from_millis(50);
+
+/// What a run found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// Equal for equal runs.
+    pub trace_hash: u64,
+    /// What happened in it.
+    pub figures: Figures,
+}
+
+/// What happened in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Figures {
+    /// Events of the world.
+    pub events: u64,
+    /// Entries of the log.
+    pub entries: u64,
+    /// Processes that ended in the middle of something.
+    pub crashes: u64,
+    /// Wishes answered as committed.
+    pub committed: u64,
+    /// Wishes that the domain refused.
+    pub rejected: u64,
+    /// Answers after which people asked again.
+    pub asked_again: u64,
+    /// Virtual time.
+    pub time: Duration,
+}
+
+/// A run that found what must not be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// Equal for equal runs.
+    pub trace_hash: u64,
+    /// What must not be.
+    pub violation: Violation,
+    /// The last lines of the trace.
+    pub tail: Vec<String>,
+}
+
+/// What happens, to whom.
+#[derive(Debug)]
+enum Event {
+    /// A host takes up what waits.
+    Turn(HostId, Life),
+    /// A host's clock ticks.
+    Tick(HostId, Life),
+    /// A message arrives.
+    Arrives { from: HostId, to: HostId, message: PeerMessage },
+    /// A writer takes up what waits.
+    WriterTakes(HostId, Life),
+    /// A write is done.
+    WriterFinishes(HostId, Life),
+    /// A writer has had nothing to do for a while.
+    WriterIdles(HostId, Life),
+    /// Something goes wrong.
+    Fault,
+    /// A host starts again.
+    Restart(HostId),
+    /// Somebody wants something.
+    Wish,
+    /// Somebody asks again.
+    AskAgain(Wish),
+    /// A sensor sees something.
+    Sense(HostId),
+}
+
+pub(crate) struct World {
+    now: Duration,
+    queue: BTreeMap<(Duration, u64), Event>,
+    scheduled: u64,
+    prng: Prng,
+    hosts: BTreeMap<HostId, Host>,
+    network: Network,
+    faults: Faults,
+    workload: Workload,
+    checks: Checks,
+    trace: Trace,
+    figures: Figures,
+}
+
+impl World {
+    fn new(seed: u64, planted: Planted, echo: Option<Echo>) -> Self {
+        let mut prng = Prng::new(seed);
+        let faults = Faults::draw(prng.fork());
+        let network = Network::new(prng.fork(), faults.weather);
+        let workload = Workload::new(prng.fork(), planted, faults.deltas);
+        let setup = Setup { planted, max_uncommitted: faults.max_uncommitted };
+        let hosts = HOSTS.into_iter().zip(faults.skews).map(|(id, skew)| (id, Host::new(id, setup, skew)));
+        Self {
+            now: Duration::ZERO,
+            queue: BTreeMap::new(),
+            scheduled: 0,
+            prng,
+            hosts: hosts.collect(),
+            network,
+            faults,
+            workload,
+            checks: Checks::default(),
+            trace: Trace::new(echo),
+            figures: Figures::default(),
+        }
+    }
+
+    fn schedule(&mut self, after: Duration, event: Event) {
+        self.scheduled += 1;
+        self.queue.insert((self.now + after, self.scheduled), event);
+    }
+
+    /// Lets the next event happen.
+    fn step(&mut self) -> Result<(), Violation> {
+        let Some(((at, _), event)) = self.queue.pop_first() else { return Ok(()) };
+        self.now = self.now.max(at);
+        self.figures.events += 1;
+        match event {
+            Event::Turn(host, life) if self.runs(host, life, Event::Turn) => self.turn(host),
+            Event::Tick(host, life) if self.runs(host, life, Event::Tick) => {
+                self.tick(host);
+                Ok(())
+            }
+            Event::WriterTakes(host, life) if self.runs(host, life, Event::WriterTakes) => {
+                self.writer_takes(host);
+                Ok(())
+            }
+            Event::WriterFinishes(host, life) if self.runs(host, life, Event::WriterFinishes) => {
+                self.writer_finishes(host)
+            }
+            Event::WriterIdles(host, life) if self.runs(host, life, Event::WriterIdles) => {
+                self.writer_idles(host)
+            }
+            Event::Turn(..)
+            | Event::Tick(..)
+            | Event::WriterTakes(..)
+            | Event::WriterFinishes(..)
+            | Event::WriterIdles(..) => Ok(()),
+            Event::Arrives { from, to, message } => {
+                self.offer(to, Input::Peer { from, message });
+                Ok(())
+            }
+            Event::Fault => self.fault(),
+            Event::Restart(host) => self.restart(host),
+            Event::Wish => {
+                self.somebody_wishes();
+                Ok(())
+            }
+            Event::AskAgain(wish) => {
+                self.workload.taken_up();
+                self.ask(wish);
+                Ok(())
+            }
+            Event::Sense(host) => {
+                self.sense(host);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the process still lives and runs; what comes to one that stands still comes when it goes on.
+    fn runs(&mut self, id: HostId, life: Life, again: fn(HostId, Life) -> Event) -> bool {
+        let Some(host) = self.hosts.get(&id).filter(|host| host.is_life(life)) else { return false };
+        let resumes_at = host.resumes_at;
+        if self.now < resumes_at {
+            self.schedule(resumes_at - self.now, again(id, life));
+            return false;
+        }
+        true
+    }
+
+    fn tick(&mut self, id: HostId) {
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        host.tick();
+        let (next, life) = (host.clock.true_time(TICK), host.life());
+        self.schedule(next, Event::Tick(id, life));
+        self.plan_turn(id);
+    }
+
+    /// Puts something into a host's inbox.
+    fn offer(&mut self, id: HostId, input: Input) {
+        let Some(host) = self.hosts.get_mut(&id).filter(|host| host.is_up()) else { return };
+        host.push(input);
+        self.plan_turn(id);
+    }
+
+    fn plan_turn(&mut self, id: HostId) {
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        if host.plan_turn() {
+            let life = host.life();
+            let after = self.prng.up_to(TURN_WITHIN);
+            self.schedule(after, Event::Turn(id, life));
+        }
+    }
+
+    fn somebody_wishes(&mut self) {
+        let wish = self.workload.wish();
+        self.ask(wish);
+        let gap = self.workload.wish_gap();
+        self.schedule(gap, Event::Wish);
+    }
+
+    fn ask(&mut self, wish: Wish) {
+        let Some(id) = self.workload.choose_host() else { return };
+        let Some(life) = self.hosts.get(&id).filter(|host| host.is_up()).map(Host::life) else {
+            return self.ask_again(wish);
+        };
+        let (number, command, body) = (wish.number, wish.id, wish.body.clone());
+        self.trace.line(self.now, format_args!("host {id}: asked {number:?} {command}"));
+        let ticket = self.workload.ask(id, life, wish);
+        self.offer(id, Input::Submit { ticket, id: command, body });
+    }
+
+    fn ask_again(&mut self, wish: Wish) {
+        self.figures.asked_again += 1;
+        let wish = self.workload.put_off(wish);
+        let gap = self.workload.ask_again_gap();
+        self.schedule(gap, Event::AskAgain(wish));
+    }
+
+    fn sense(&mut self, id: HostId) {
+        let gap = self.workload.sense_gap();
+        self.schedule(gap, Event::Sense(id));
+        let Some(host) = self.hosts.get(&id).filter(|host| host.is_up()) else { return };
+        let (life, wall) = (host.life(), host.now(self.now).wall);
+        let (number, observation) = self.workload.observe(id, wall);
+        self.trace.line(self.now, format_args!("host {id}: saw {number:?}"));
+        self.checks.observed(id, life, number);
+        self.offer(id, Input::Observe(observation));
+    }
+
+    fn fault(&mut self) -> Result<(), Violation> {
+        let gap = self.faults.gap();
+        self.schedule(gap, Event::Fault);
+        let Some(fault) = self.faults.next() else { return Ok(()) };
+        self.trace.line(self.now, format_args!("{fault:?}"));
+        match fault {
+            Fault::Crash { host, end, down } => self.crash(host, end, down),
+            Fault::CrashInTurn { host, after, down } => {
+                if let Some(host) = self.hosts.get_mut(&host) {
+                    host.end_after(after, down);
+                }
+            }
+            Fault::Split { cut } => {
+                self.network.heal();
+                cut.into_iter().for_each(|(from, to)| self.network.cut(from, to));
+            }
+            Fault::Heal => self.network.heal(),
+            Fault::Pause { host, time } => {
+                if let Some(host) = self.hosts.get_mut(&host) {
+                    host.resumes_at = self.now + time;
+                }
+            }
+            Fault::SetClock { host, offset } => {
+                if let Some(host) = self.hosts.get_mut(&host) {
+                    host.clock.set_offset(offset);
+                }
+            }
+            Fault::Transfer { at, to } => self.offer(at, Input::Transfer { to }),
+        }
+        Ok(())
+    }
+
+    /// A process ends; whoever waited for it sees that.
+    fn crash(&mut self, id: HostId, end: End, down: Duration) {
+        let Some(host) = self.hosts.get_mut(&id).filter(|host| host.is_up()) else { return };
+        let life = host.life();
+        host.end(end, &mut self.prng);
+        self.figures.crashes += 1;
+        self.trace.line(self.now, format_args!("host {id}: ends, {end:?}"));
+        for wish in self.workload.hung_up(id, life) {
+            self.ask_again(wish);
+        }
+        self.schedule(down, Event::Restart(id));
+    }
+
+    fn restart(&mut self, id: HostId) -> Result<(), Violation> {
+        let Some(host) = self.hosts.get_mut(&id).filter(|host| !host.is_up()) else { return Ok(()) };
+        let outputs = host
+            .boot(self.now, &mut self.prng)
+            .map_err(|error| Violation::new(Checker::Running, format!("host {id}: {error:?}")))?;
+        let (life, applied) = (host.life(), host.applied());
+        self.trace.line(self.now, format_args!("host {id}: starts, applied {applied}"));
+        self.schedule(TICK, Event::Tick(id, life));
+        self.carry_out_all(id, outputs)
+    }
+
+    /// Everything works from now on.
+    fn heal(&mut self) {
+        self.trace.line(self.now, format_args!("everything works from now on"));
+        self.faults.end();
+        self.network.heal();
+        self.network.set_weather(Weather::FAIR);
+        for host in self.hosts.values_mut() {
+            host.resumes_at = Duration::ZERO;
+        }
+        let is_over = |event: &Event| matches!(event, Event::Fault | Event::Wish | Event::Sense(_));
+        self.queue.retain(|_, event| !is_over(event));
+        for id in HOSTS {
+            self.schedule(Duration::ZERO, Event::Restart(id));
+        }
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.hosts.values().filter_map(Host::node)
+    }
+}

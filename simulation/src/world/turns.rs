@@ -1,0 +1,156 @@
+//! What a host does in a turn, and what its writer does.
+
+use log_format::ids::HostId;
+use palisade::node::{Outcome, Output, PeerMessage};
+
+use super::{Event, WRITER_IDLE, WRITER_WITHIN, World};
+use crate::check::{Checker, Violation, picture};
+use crate::disk::{End, Released};
+use crate::host::Host;
+use crate::network::Fate;
+
+impl World {
+    pub(super) fn turn(&mut self, id: HostId) -> Result<(), Violation> {
+        let Some(host) = self.hosts.get_mut(&id) else { return Ok(()) };
+        let (mut outputs, ending) = host.turn(self.now);
+        self.look(id)?;
+        let Some((after, down)) = ending else { return self.carry_out_all(id, outputs) };
+        outputs.truncate(after);
+        self.carry_out_all(id, outputs)?;
+        self.crash(id, End::Killed, down);
+        Ok(())
+    }
+
+    pub(super) fn carry_out_all(&mut self, id: HostId, outputs: Vec<Output>) -> Result<(), Violation> {
+        outputs.into_iter().try_for_each(|output| self.carry_out(id, output))?;
+        self.wake_writer(id);
+        Ok(())
+    }
+
+    /// Looks at a host after a turn, before anybody sees what it says.
+    fn look(&mut self, id: HostId) -> Result<(), Violation> {
+        let Some(host) = self.hosts.get(&id) else { return Ok(()) };
+        let before = self.checks.entries();
+        self.checks.after_turn(id, host)?;
+        if let Some(node) = host.node().filter(|_| before < self.checks.entries()) {
+            let picture = picture(&node.consensus(), node.applied());
+            self.trace.line(self.now, format_args!("host {id}: {picture}"));
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, id: HostId, output: Output) -> Result<(), Violation> {
+        match output {
+            Output::Send { to, message } => self.send(id, to, message),
+            Output::Persist(job) => {
+                if let Some(host) = self.hosts.get_mut(&id) {
+                    host.drive.submit(job);
+                }
+            }
+            Output::Reply { ticket, outcome } => {
+                if let Some(wish) = self.workload.answered(ticket) {
+                    self.trace.line(self.now, format_args!("host {id}: {:?} is {outcome:?}", wish.number));
+                    self.checks.answered(&wish, &outcome);
+                    match outcome {
+                        Outcome::Committed { .. } => self.figures.committed += 1,
+                        Outcome::Rejected(_) => self.figures.rejected += 1,
+                        Outcome::Unknown | Outcome::Busy => self.ask_again(wish),
+                    }
+                }
+            }
+            Output::Halt(reason) => {
+                let detail = format!("host {id} halts: {reason:?}");
+                return Err(Violation::new(Checker::Running, detail));
+            }
+            Output::Applied { .. }
+            | Output::Firewall { .. }
+            | Output::LiftProvisional { .. }
+            | Output::Plan { .. }
+            | Output::Cluster(_)
+            | Output::StateHash { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, from: HostId, to: HostId, message: PeerMessage) {
+        let fate = self.network.send(self.now, from, to);
+        self.trace.line(self.now, format_args!("{from} -> {to}: {} {fate:?}", Shown(&message)));
+        match fate {
+            Fate::Refused => {
+                if let (PeerMessage::Raft(_), Some(host)) = (&message, self.hosts.get_mut(&from)) {
+                    host.note_unreachable(to);
+                }
+            }
+            Fate::Arrives(after) => {
+                for after in after {
+                    self.schedule(after, Event::Arrives { from, to, message: message.clone() });
+                }
+            }
+        }
+    }
+
+    fn wake_writer(&mut self, id: HostId) {
+        let Some(host) = self.hosts.get_mut(&id).filter(|host| host.drive.wants_to_write()) else { return };
+        let life = host.life();
+        let after = self.prng.up_to(WRITER_WITHIN);
+        self.schedule(after, Event::WriterTakes(id, life));
+    }
+
+    pub(super) fn writer_takes(&mut self, id: HostId) {
+        let Some(host) = self.hosts.get_mut(&id).filter(|host| host.drive.wants_to_write()) else { return };
+        let (released, life) = (host.drive.take(), host.life());
+        let after = self.faults.sync_time();
+        self.schedule(after, Event::WriterFinishes(id, life));
+        self.release(id, released);
+    }
+
+    pub(super) fn writer_finishes(&mut self, id: HostId) -> Result<(), Violation> {
+        let Some(host) = self.hosts.get_mut(&id) else { return Ok(()) };
+        let (released, life) = (host.drive.finish().map_err(|error| broken(id, &error))?, host.life());
+        self.trace.line(self.now, format_args!("host {id}: wrote"));
+        self.release(id, released);
+        self.wake_writer(id);
+        self.schedule(WRITER_IDLE, Event::WriterIdles(id, life));
+        Ok(())
+    }
+
+    pub(super) fn writer_idles(&mut self, id: HostId) -> Result<(), Violation> {
+        match self.hosts.get_mut(&id).filter(|host| host.drive.is_idle()) {
+            Some(host) => host.drive.idle().map_err(|error| broken(id, &error)),
+            None => Ok(()),
+        }
+    }
+
+    /// What is durable lets go of what rests on it, and wakes the driver.
+    fn release(&mut self, id: HostId, released: Released) {
+        for (to, message) in released.messages {
+            self.send(id, to, message);
+        }
+        if self.hosts.get(&id).is_some_and(Host::is_up) {
+            self.plan_turn(id);
+        }
+    }
+}
+
+fn broken(id: HostId, error: &log_format::wal::AppendError) -> Violation {
+    Violation::new(Checker::Running, format!("host {id} cannot write: {error:?}"))
+}
+
+/// A message on one line.
+struct Shown<'a>(&'a PeerMessage);
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            PeerMessage::Raft(raft) => {
+                let entries = raft.entries.len();
+                let (kind, term, index) = (raft.msg_type, raft.term, raft.index);
+                write!(f, "{kind:?} term {term} index {index} commit {} +{entries}", raft.commit)
+            }
+            PeerMessage::Ping { .. } => f.write_str("ping"),
+            PeerMessage::Pong { .. } => f.write_str("pong"),
+            PeerMessage::Forward { ticket, payload: _ } => write!(f, "forward {ticket}"),
+            PeerMessage::Forwarded { ticket, outcome: _ } => write!(f, "forwarded {ticket}"),
+        }
+    }
+}
