@@ -17,9 +17,9 @@ mod apply;
 mod outbox;
 mod peers;
 mod submit;
-pub mod wire;
 #[cfg(test)]
 mod tests;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
