@@ -109,30 +109,12 @@ fn status(arguments: &Status) -> Result<(), Failure> {
 }
 
 fn print_cluster(cluster: &Value, hosts: &[Value]) {
-    println!(
-        "cluster {}   term {}   commit {}   state {} at {}",
-        text(&cluster["cluster_id"]),
-        cluster["term"],
-        cluster["commit"],
-        text(&cluster["state_hash"]).get(..16).unwrap_or_default(),
-        cluster["applied"],
-    );
+    println!("{}", cluster_line(cluster));
     println!(
         "{:<16} {:<10} {:<9} {:>9} {:>9}  {:<12} sensor",
         "host", "role", "status", "applied", "enforced", "firewall"
     );
-    for host in hosts {
-        println!(
-            "{:<16} {:<10} {:<9} {:>9} {:>9}  {:<12} {}",
-            text(&host["name"]),
-            text(&host["role"]),
-            text(&host["status"]),
-            host["applied"],
-            host["enforced"],
-            text(&host["firewall"]["mode"]),
-            text(&host["sensor"]["source"]),
-        );
-    }
+    hosts.iter().for_each(|host| println!("{}", host_line(host)));
     for host in hosts {
         let reason = text(&host["firewall"]["reason"]);
         if !reason.is_empty() {
@@ -141,6 +123,58 @@ fn print_cluster(cluster: &Value, hosts: &[Value]) {
     }
 }
 
+fn cluster_line(cluster: &Value) -> String {
+    let hash = &cluster["state_hash"];
+    format!(
+        "cluster {}   term {}   commit {}   state {} at {}",
+        text(&cluster["cluster_id"]),
+        number(&cluster["term"]),
+        number(&cluster["commit"]),
+        text(&hash["hash"]).get(..16).unwrap_or("-"),
+        number(&hash["index"]),
+    )
+}
+
+fn host_line(host: &Value) -> String {
+    format!(
+        "{:<16} {:<10} {:<9} {:>9} {:>9}  {:<12} {}",
+        text(&host["name"]),
+        text(&host["role"]),
+        text(&host["status"]),
+        number(&host["applied"]),
+        number(&host["enforced"]),
+        text(&host["firewall"]["mode"]),
+        text(&host["sensor"]["source"]),
+    )
+}
+
+/// As text, because a JSON value does not follow a column's width.
+fn number(value: &Value) -> String {
+    value.as_u64().map_or_else(|| "-".to_owned(), |number| number.to_string())
+}
+
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_clusters_line_has_the_state_and_its_index() {
+        let hash = json!({ "index": 7, "hash": "00112233445566778899aabbccddeeff" });
+        let cluster = json!({ "cluster_id": "09", "term": 2, "commit": 8, "state_hash": hash });
+        assert_eq!(cluster_line(&cluster), "cluster 09   term 2   commit 8   state 0011223344556677 at 7");
+    }
+
+    #[test]
+    fn a_hosts_line_keeps_its_columns_also_for_a_host_that_has_not_reported() {
+        let host =
+            json!({ "name": "host1", "role": "leader", "status": "active", "applied": 12, "enforced": null });
+        let line = host_line(&host);
+        assert_eq!(line, "host1            leader     active           12         -  -            -");
+    }
 }
