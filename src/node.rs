@@ -268,6 +268,8 @@ pub struct Node {
     decided: Vec<(Proposal, Decided)>,
     /// Handed to consensus, which has not said where it put them.
     proposed: BTreeMap<Ticket, Decided>,
+    /// Wait for the effect of something decided in this turn, which may not enter the log.
+    following: Vec<(LogIndex, Requester)>,
     /// In this leader's log and not folded yet: what `speculation` holds beyond the committed model.
     in_flight: BTreeMap<LogIndex, Envelope>,
     /// Something that was decided did not enter the log, or not where it was expected: `speculation` is to be built anew.
@@ -294,6 +296,7 @@ impl Node {
             waiting: BTreeMap::new(),
             decided: Vec::new(),
             proposed: BTreeMap::new(),
+            following: Vec::new(),
             in_flight: BTreeMap::new(),
             is_speculation_stale: false,
             outbox,

@@ -122,6 +122,9 @@ impl Node {
 
     /// The command's effect is in the log up to there, which may not be committed yet.
     fn answer_once_committed(&mut self, index: LogIndex, requester: Requester, outputs: &mut Vec<Output>) {
+        if self.decided.first().is_some_and(|(_, decided)| decided.expected <= index) {
+            return self.following.push((index, requester));
+        }
         match &self.speculation {
             Some(speculation) if self.applied < index => {
                 let term = speculation.term;
@@ -168,8 +171,17 @@ impl Node {
         let mut effects = Vec::new();
         self.core.handle_all(inputs.into_iter(), &mut effects);
         self.carry_out(effects, now, outputs);
-        if mem::take(&mut self.is_speculation_stale) {
+        let is_stale = mem::take(&mut self.is_speculation_stale);
+        if is_stale {
             self.respeculate();
+        }
+        for (index, requester) in mem::take(&mut self.following) {
+            if is_stale {
+                // What it follows may not be in the log; something else may come to stand there.
+                self.answer(requester, Outcome::Unknown, outputs);
+            } else {
+                self.answer_once_committed(index, requester, outputs);
+            }
         }
     }
 
@@ -213,7 +225,8 @@ impl Node {
         let undecided = mem::take(&mut self.decided).into_iter().map(|(_, decided)| decided.requester);
         let proposed = mem::take(&mut self.proposed).into_values().map(|decided| decided.requester);
         let waiting = mem::take(&mut self.waiting).into_values().flatten().map(|(_, requester)| requester);
-        for requester in undecided.chain(proposed).chain(waiting).collect::<Vec<_>>() {
+        let following = mem::take(&mut self.following).into_iter().map(|(_, requester)| requester);
+        for requester in undecided.chain(proposed).chain(waiting).chain(following).collect::<Vec<_>>() {
             self.answer(requester, Outcome::Unknown, outputs);
         }
     }
