@@ -90,6 +90,8 @@ enum Event {
     Fault,
     /// A host starts again.
     Restart(HostId),
+    /// A process that stood still goes on.
+    GoesOn(HostId),
     /// Somebody wants something.
     Wish,
     /// Somebody asks again.
@@ -102,6 +104,8 @@ pub(crate) struct World {
     now: Duration,
     queue: BTreeMap<(Duration, u64), Event>,
     scheduled: u64,
+    /// What waits for a process that stands still.
+    held: BTreeMap<HostId, Vec<Event>>,
     prng: Prng,
     hosts: BTreeMap<HostId, Host>,
     network: Network,
@@ -124,6 +128,7 @@ impl World {
             now: Duration::ZERO,
             queue: BTreeMap::new(),
             scheduled: 0,
+            held: BTreeMap::new(),
             prng,
             hosts: hosts.collect(),
             network,
@@ -172,6 +177,10 @@ impl World {
             }
             Event::Fault => self.fault(),
             Event::Restart(host) => self.restart(host),
+            Event::GoesOn(host) => {
+                self.go_on(host);
+                Ok(())
+            }
             Event::Wish => {
                 self.somebody_wishes();
                 Ok(())
@@ -188,15 +197,23 @@ impl World {
         }
     }
 
-    /// Whether the process still lives and runs; what comes to one that stands still comes when it goes on.
+    /// Whether the process still lives and runs; what comes to one that stands still is held until it goes on.
     fn runs(&mut self, id: HostId, life: Life, again: fn(HostId, Life) -> Event) -> bool {
         let Some(host) = self.hosts.get(&id).filter(|host| host.is_life(life)) else { return false };
-        let resumes_at = host.resumes_at;
-        if self.now < resumes_at {
-            self.schedule(resumes_at - self.now, again(id, life));
-            return false;
+        let stands = self.now < host.resumes_at;
+        if stands {
+            self.held.entry(id).or_default().push(again(id, life));
         }
-        true
+        !stands
+    }
+
+    fn go_on(&mut self, id: HostId) {
+        let stands = self.hosts.get(&id).is_some_and(|host| self.now < host.resumes_at);
+        if !stands {
+            for event in self.held.remove(&id).unwrap_or_default() {
+                self.schedule(Duration::ZERO, event);
+            }
+        }
     }
 
     fn tick(&mut self, id: HostId) {
@@ -277,9 +294,10 @@ impl World {
             }
             Fault::Heal => self.network.heal(),
             Fault::Pause { host, time } => {
-                if let Some(host) = self.hosts.get_mut(&host) {
-                    host.resumes_at = self.now + time;
+                if let Some(host) = self.hosts.get_mut(&host).filter(|host| host.is_up()) {
+                    host.resumes_at = host.resumes_at.max(self.now + time);
                 }
+                self.schedule(time, Event::GoesOn(host));
             }
             Fault::SetClock { host, offset } => {
                 if let Some(host) = self.hosts.get_mut(&host) {
@@ -296,6 +314,7 @@ impl World {
         let Some(host) = self.hosts.get_mut(&id).filter(|host| host.is_up()) else { return };
         let life = host.life();
         host.end(end, &mut self.prng);
+        self.held.remove(&id);
         self.figures.crashes += 1;
         self.trace.line(self.now, format_args!("host {id}: ends, {end:?}"));
         for wish in self.workload.hung_up(id, life) {
@@ -328,6 +347,7 @@ impl World {
         self.queue.retain(|_, event| !is_over(event));
         for id in HOSTS {
             self.schedule(Duration::ZERO, Event::Restart(id));
+            self.schedule(Duration::ZERO, Event::GoesOn(id));
         }
     }
 
