@@ -195,13 +195,15 @@ impl Outbox {
         }
     }
 
-    /// The domain said no. An observation is never refused for what it says; one that is, is not sent again.
+    /// The leader said no. An observation is refused only if it cannot be written (too large, say): its number must not
+    /// be missing, or those behind it would wait for ever, so it goes on as one that says nothing.
     pub(super) fn rejected(&mut self, ticket: Ticket, outcome: Outcome, outputs: &mut Vec<Output>) {
         if let Some(person) = self.people.remove(&ticket) {
             outputs.push(Output::Reply { ticket: person.caller, outcome });
-        } else if let Some(place) = self.observations.iter().position(|(own, _)| *own == ticket) {
-            self.observations.remove(place);
+        } else if let Some((_, waiting)) = self.observations.iter_mut().find(|(own, _)| *own == ticket) {
             self.dropped += 1;
+            waiting.command.body = CommandBody::CountStrikes(StrikesCounted { deltas: Vec::new() });
+            waiting.sent = Sent::No;
         }
     }
 
@@ -247,5 +249,39 @@ impl Outbox {
     fn fresh_ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
         Ticket::new(self.next_ticket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use log_format::ids::{ClusterId, Incarnation};
+
+    use super::*;
+
+    #[test]
+    fn a_refused_observation_leaves_no_gap_before_the_next() {
+        let host = HostId::new(1);
+        let incarnation = Incarnation::new(1);
+        let identity =
+            Identity { cluster: ClusterId::default(), host, incarnation, start: 1, hosts: Vec::new() };
+        let mut outbox = Outbox::new(&identity);
+        let mut randomness = Randomness { secret: [0; 32], drawn: 0 };
+        let now = Now { wall: Timestamp::ZERO, monotonic: Duration::ZERO };
+        for _ in 0..2 {
+            let fact = Fact::Strikes(StrikesCounted { deltas: vec![delta()] });
+            outbox.observe(Observation { observed_at: now.wall, fact }, &mut randomness);
+        }
+        let sent = outbox.take_unsent(host, now);
+        outbox.rejected(sent[0].0, Outcome::Unknown, &mut Vec::new());
+        let again = outbox.take_unsent(host, now);
+        assert_eq!(again.len(), 1);
+        assert_eq!(again[0].1.origin.sequence, sent[0].1.origin.sequence);
+        assert_eq!(again[0].1.body, CommandBody::CountStrikes(StrikesCounted { deltas: Vec::new() }));
+        assert_eq!(outbox.dropped(), 1, "and it is counted");
+    }
+
+    fn delta() -> log_format::event::StrikeDelta {
+        let rule = log_format::event::Rule::BadRegistrations;
+        log_format::event::StrikeDelta { source: IpAddr::from([192, 0, 2, 1]), rule, proven: 1, unproven: 0 }
     }
 }
