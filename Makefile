@@ -40,7 +40,7 @@ advisories:
 	python3 tests/advisories/check.py
 
 seeds:
-	cargo run --locked --release -p simulation -- --seeds 1..2000
+	cargo run --locked --release -p simulation -- --seeds 1..2001
 
 kills: setup-test
 	cargo build --locked
