@@ -64,6 +64,13 @@ pub struct HostConfig {
     pub own_addresses: Vec<IpAddr>,
 }
 
+impl HostConfig {
+    /// Every address of its own: where its peers reach it, and the others given.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.own_addresses.iter().copied().chain([self.address.ip()])
+    }
+}
+
 /// Where the console and the API listen, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsoleConfig {
@@ -430,6 +437,8 @@ devices = ["eth0"]
         assert_eq!(config.sensor, SensorConfig::Devices(vec!["eth0".to_owned()]));
         assert_eq!(config.console.security, ConsoleSecurity::PlainOnLoopback);
         assert_eq!(config.firewall.table, "palisade");
+        let own: Vec<IpAddr> = config.cluster.hosts[&HostId::new(2)].addresses().collect();
+        assert_eq!(own, [IpAddr::from([192, 0, 2, 2]), IpAddr::from([10, 0, 0, 2])]);
     }
 
     #[test]

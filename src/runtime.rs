@@ -44,7 +44,7 @@ use tokio::sync::watch;
 
 use self::driver::{Clocks, Inbox, Outlets, Shared};
 use self::files::DataDirectory;
-use crate::config::{Config, ConsoleSecurity};
+use crate::config::{Config, ConsoleSecurity, HostConfig};
 use crate::node::{HostPicture, Identity, Input, KnownHost, LocalState, Node, Output};
 
 /// The incarnation of a data directory that was never replaced.
@@ -276,7 +276,7 @@ fn compose(
     let known = config.cluster.hosts.iter().map(|(id, host)| KnownHost {
         host: *id,
         name: host.name.clone(),
-        addresses: host.own_addresses.iter().copied().chain([host.address.ip()]).collect(),
+        addresses: host.addresses().collect(),
     });
     let identity = Identity {
         cluster: config.cluster.id,
@@ -301,8 +301,6 @@ fn refuse_halt(outputs: Vec<Output>) -> anyhow::Result<()> {
 }
 
 fn start_transport(config: &Config, tokio: &Runtime, inbox: &Inbox) -> anyhow::Result<Transport> {
-    let read =
-        |path: &std::path::Path| std::fs::read(path).with_context(|| format!("read {}", path.display()));
     let tls = PeerTls {
         ca_pem: read(&config.cluster.ca)?,
         cert_pem: read(&config.cluster.certificate)?,
@@ -333,9 +331,7 @@ fn start_server(
     (doors, data): (Arc<ports::Doors>, &DataDirectory),
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<Server> {
-    let read =
-        |path: &std::path::Path| std::fs::read(path).with_context(|| format!("read {}", path.display()));
-    let tls = |certificate, key| -> anyhow::Result<ConsoleTransport> {
+    let tls = |certificate: &std::path::Path, key: &std::path::Path| -> anyhow::Result<ConsoleTransport> {
         Ok(ConsoleTransport::Tls { certificates_pem: read(certificate)?, key_pem: read(key)? })
     };
     let transport = match &config.console.security {
@@ -369,7 +365,7 @@ fn start_sensors(
     (inbox, orders, clocks): (&Inbox, &actuator::Orders, Clocks),
     (views, firewall): (Arc<RwLock<ReadModels>>, Arc<actuator::Shared>),
 ) -> anyhow::Result<Arc<sensor::Shared>> {
-    let own: Vec<_> = config.cluster.hosts.values().map(|host| host.address.ip()).collect();
+    let own: Vec<_> = config.cluster.hosts.values().flat_map(HostConfig::addresses).collect();
     let policy = policy(&views.read().unwrap_or_else(PoisonError::into_inner), &own);
     let sensors = Arc::new(sensor::Shared::new(policy));
     let tools = sensor::Tools {
@@ -390,6 +386,10 @@ fn start_sensors(
         own,
     }));
     Ok(sensors)
+}
+
+fn read(path: &std::path::Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("read {}", path.display()))
 }
 
 /// Binds a socket; a predecessor may need a moment to let go of it.
@@ -456,7 +456,8 @@ fn policy(views: &ReadModels, own: &[std::net::IpAddr]) -> sensors::Policy {
     }
 }
 
-fn kernel_release() -> String {
+/// The kernel's release, as it says itself.
+pub(crate) fn kernel_release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
 }
 

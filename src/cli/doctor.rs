@@ -116,8 +116,7 @@ fn capture_finding() -> Finding {
 
 fn kernel_finding() -> Finding {
     let subject = "kernel";
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let release = release.trim();
+    let release = crate::runtime::kernel_release();
     let mut numbers =
         release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
@@ -126,7 +125,7 @@ fn kernel_finding() -> Finding {
             format!("{release} is older than 5.10, the oldest that is supported; upgrade the distribution");
         return Finding { subject, health: Health::Bad, says };
     }
-    Finding { subject, health: Health::Good, says: release.to_owned() }
+    Finding { subject, health: Health::Good, says: release }
 }
 
 fn clock_finding() -> Finding {

@@ -234,11 +234,11 @@ impl Node {
     /// Builds the speculative model anew from the committed one and what the log holds beyond it.
     fn respeculate(&mut self) {
         let Some(term) = self.speculation.as_ref().map(|speculation| speculation.term) else { return };
-        let mut rebuilt = Speculation { term, model: self.model.clone(), next: self.applied.next() };
+        let mut rebuilt =
+            Speculation { term, model: self.model.clone(), next: self.core.status().last.next() };
         for (&index, envelope) in &self.in_flight {
             rebuilt.model.evolve(index, envelope);
         }
-        rebuilt.next = self.core.status().last.next();
         self.speculation = Some(rebuilt);
     }
 
