@@ -47,8 +47,13 @@ pub trait Disk: Send + Sync + 'static {
     /// The names of a directory's files, sorted. Names that are not UTF-8 are none of ours and are left out.
     fn list(&self, path: &Path) -> Result<Vec<String>, DiskError>;
 
+    /// How large the file system below this directory is, and what is left of it.
+    fn space(&self, path: &Path) -> Result<Space, DiskError>;
+
     /// Bytes that can still be written below this directory.
-    fn free_space(&self, path: &Path) -> Result<u64, DiskError>;
+    fn free_space(&self, path: &Path) -> Result<u64, DiskError> {
+        self.space(path).map(|space| space.free)
+    }
 
     /// Takes the exclusive lock of a file, which is made if it is missing. Fails at once if another process has it, with
     /// an error for which [`DiskError::is_locked`] holds.
@@ -69,6 +74,15 @@ pub trait DiskFile: Send + Sync + 'static {
 
     /// The file's length in bytes.
     fn length(&self) -> Result<u64, DiskError>;
+}
+
+/// The size of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that can still be written by this process.
+    pub free: u64,
+    /// Bytes of the whole file system.
+    pub total: u64,
 }
 
 /// What an opened file is for.

@@ -14,8 +14,8 @@ use crate::wal::{
     self, ConfState, EntryKind, HardState, LogEntry, LogPosition, ReadError, WalIdentity, WalReader,
 };
 
-/// How often a log is read again that does not end cleanly: on a live directory a batch may be seen half written, or a
-/// later one beside it. Damage is still there the next time.
+/// How often a log is read again that does not end cleanly: on a live directory a batch may be seen half written, a later
+/// one beside it, or a file be retired. Damage is still there the next time.
 const ATTEMPTS: u32 = 3;
 /// Problems that a report holds; the rest is only counted.
 const MAX_PROBLEMS: usize = 100;
@@ -133,13 +133,7 @@ impl<D: Disk> LogView<D> {
     /// Finds the batches of the log below a data directory.
     pub fn open(disk: &D, data: &Path) -> Result<Self, RecoverError> {
         let directory = wal::wal_directory(data);
-        let mut walk = wal::walk(disk, &directory, Access::Read)?;
-        for _ in 1..ATTEMPTS {
-            if walk.ending == Ending::Clean {
-                break;
-            }
-            walk = wal::walk(disk, &directory, Access::Read)?;
-        }
+        let walk = Self::walk(disk, &directory)?;
         Ok(Self {
             identity: walk.identity,
             hard_state: walk.hard_state,
@@ -150,6 +144,18 @@ impl<D: Disk> LogView<D> {
             bytes: walk.bytes,
             reader: WalReader::new(Arc::new(RwLock::new(walk.index))),
         })
+    }
+
+    fn walk(disk: &D, directory: &Path) -> Result<wal::Walk<D::File>, RecoverError> {
+        for _ in 1..ATTEMPTS {
+            match wal::walk(disk, directory, Access::Read) {
+                Ok(walk) if walk.ending == Ending::Clean => return Ok(walk),
+                Ok(_) => {}
+                Err(RecoverError::Disk(error)) if error.is_missing() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        wal::walk(disk, directory, Access::Read)
     }
 
     /// Whose log it is.

@@ -23,6 +23,7 @@ mod index;
 mod names;
 mod reader;
 mod record;
+mod retire;
 mod spares;
 #[cfg(test)]
 mod tests;
@@ -49,9 +50,8 @@ use crate::recover::{Ending, RecoverError};
 use file_header::FileHeader;
 use index::{Index, Span};
 pub(crate) use names::wal_directory;
-use spares::Spares;
-use walk::Walk;
-pub(crate) use walk::walk;
+use spares::{Blank, Spares};
+pub(crate) use walk::{Walk, walk};
 
 /// Batches and file headers start at multiples of this: a disk's block.
 pub(crate) const BLOCK: usize = 4_096;
@@ -133,7 +133,7 @@ impl<D: Disk> Wal<D> {
         let file = begin_file(&*disk, &directory, &mut spares, &header)?;
         disk.sync_dir(data)?;
         let mut index = Index::new(header.base);
-        index.add_file(header.sequence, Arc::clone(&file));
+        index.add_file(&header, Arc::clone(&file));
         Ok(Self {
             disk,
             directory,
@@ -177,7 +177,7 @@ impl<D: Disk> Wal<D> {
             last: walk.index.last(),
             ended,
         };
-        let wal = Self {
+        let mut wal = Self {
             disk,
             directory,
             setup,
@@ -198,6 +198,7 @@ impl<D: Disk> Wal<D> {
             health: Health::Sound,
             _lock: lock,
         };
+        wal.drop_replaced()?;
         Ok((wal, recovered))
     }
 
@@ -206,9 +207,7 @@ impl<D: Disk> Wal<D> {
     /// After an error from the disk the log is poisoned: the caller must end the process and never try again, since a
     /// failed sync may have dropped what it was asked to keep.
     pub fn append(&mut self, batch: &Batch<'_>) -> Result<Appended, AppendError> {
-        if self.health == Health::Poisoned {
-            return Err(AppendError::Poisoned);
-        }
+        self.refuse_poisoned()?;
         self.check(batch)?;
         if self.may_wait(batch) {
             return Ok(Appended::Waiting);
@@ -315,23 +314,28 @@ impl<D: Disk> Wal<D> {
 
     /// Goes on in a new file.
     fn roll(&mut self) -> Result<(), DiskError> {
-        let stamp = (self.setup.stamps)();
         let base = self.index_mut().last();
-        let header = FileHeader {
+        let header = self.next_header(base, self.conf_state.clone());
+        let file = begin_file(&*self.disk, &self.directory, &mut self.spares, &header)?;
+        self.index_mut().add_file(&header, Arc::clone(&file));
+        self.current = Current::at_start(file, &header);
+        Ok(())
+    }
+
+    /// The header of the file behind the current one.
+    fn next_header(&mut self, base: LogPosition, conf_state: ConfState) -> FileHeader {
+        let stamp = (self.setup.stamps)();
+        FileHeader {
             identity: self.setup.identity,
             sequence: WalSequence::new(self.current.sequence.get().saturating_add(1)),
             nonce: stamp.nonce,
             first_batch: self.current.next,
             base,
-            conf_state: self.conf_state.clone(),
+            conf_state,
             previous_crc: self.current.last_crc,
             created_at: stamp.created_at,
             file_bytes: self.setup.options.file_bytes,
-        };
-        let file = begin_file(&*self.disk, &self.directory, &mut self.spares, &header)?;
-        self.index_mut().add_file(header.sequence, Arc::clone(&file));
-        self.current = Current::at_start(file, &header);
-        Ok(())
+        }
     }
 
     fn index_mut(&self) -> RwLockWriteGuard<'_, Index<D::File>> {
@@ -380,8 +384,17 @@ fn begin_file<D: Disk>(
     let blank = spares.take()?;
     blank.file.write_at(0, &header.encode())?;
     blank.file.sync_data()?;
-    let path = names::log_file(directory, header.sequence);
-    disk.rename(&blank.path, &path)?;
+    name_file(disk, directory, blank, header.sequence)
+}
+
+/// Gives a file that has its header its name, durably.
+fn name_file<D: Disk>(
+    disk: &D,
+    directory: &Path,
+    blank: Blank<D::File>,
+    sequence: WalSequence,
+) -> Result<Arc<D::File>, DiskError> {
+    disk.rename(&blank.path, &names::log_file(directory, sequence))?;
     disk.sync_dir(directory)?;
     Ok(Arc::new(blank.file))
 }

@@ -5,11 +5,12 @@
 //! one at a time. The same calls and the same seeds give the same bytes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Access, Disk, DiskError, DiskFile, Operation, SECTOR};
+use super::{Access, Disk, DiskError, DiskFile, Operation, SECTOR, Space};
 
 /// Free space of a new disk: more than a test writes.
 const DEFAULT_CAPACITY: u64 = 1 << 40;
@@ -66,6 +67,16 @@ struct State {
     capacity: u64,
     syncs: u64,
     writes: u64,
+    sync_hook: Option<SyncHook>,
+}
+
+#[derive(Clone)]
+struct SyncHook(Arc<dyn Fn(&Path) + Send + Sync>);
+
+impl fmt::Debug for SyncHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SyncHook")
+    }
 }
 
 /// A file's bytes as they are seen, and as they are after a power cut.
@@ -101,6 +112,7 @@ impl Default for State {
             capacity: DEFAULT_CAPACITY,
             syncs: 0,
             writes: 0,
+            sync_hook: None,
         }
     }
 }
@@ -118,12 +130,24 @@ impl MemoryDisk {
         disk
     }
 
+    /// Makes the disk larger or smaller: what other programs leave of it changes.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.state().capacity = bytes;
+    }
+
+    /// Calls this before each data sync, with the file's path, while no operation of the disk is under way: a slow disk, or
+    /// a chance to look at what is not durable yet. [`MemoryDisk::fork`] does not take it along.
+    pub fn before_each_sync(&self, hook: impl Fn(&Path) + Send + Sync + 'static) {
+        self.state().sync_hook = Some(SyncHook(Arc::new(hook)));
+    }
+
     /// Another disk with the same contents, also of what is not durable. Nothing is open or locked there.
     #[must_use]
     pub fn fork(&self) -> Self {
         let mut state = self.state().clone();
         state.end_life();
         state.forget_unnamed();
+        state.sync_hook = None;
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -442,9 +466,9 @@ impl Disk for MemoryDisk {
         Ok(inside.filter_map(|name| name.file_name()?.to_str().map(str::to_owned)).collect())
     }
 
-    fn free_space(&self, path: &Path) -> Result<u64, DiskError> {
+    fn space(&self, path: &Path) -> Result<Space, DiskError> {
         let state = self.begin(Operation::FreeSpace, path)?;
-        Ok(state.capacity.saturating_sub(state.used()))
+        Ok(Space { free: state.capacity.saturating_sub(state.used()), total: state.capacity })
     }
 
     fn lock(&self, path: &Path) -> Result<MemoryLock, DiskError> {
@@ -545,6 +569,10 @@ impl DiskFile for MemoryFile {
     }
 
     fn sync_data(&self) -> Result<(), DiskError> {
+        let hook = self.disk.state().sync_hook.clone();
+        if let Some(SyncHook(hook)) = hook {
+            hook(&self.path);
+        }
         self.run(Operation::SyncData, |state| {
             let inode = state.inodes.get_mut(&self.inode).ok_or(io::ErrorKind::NotFound)?;
             inode.sync();

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{Access, Disk, DiskError, DiskFile, Operation};
+use super::{Access, Disk, DiskError, DiskFile, Operation, Space};
 
 /// Files are for the owner only: the log holds addresses and names of customers.
 const FILE_MODE: u32 = 0o600;
@@ -81,10 +81,11 @@ impl Disk for StdDisk {
         Ok(names)
     }
 
-    fn free_space(&self, path: &Path) -> Result<u64, DiskError> {
+    fn space(&self, path: &Path) -> Result<Space, DiskError> {
         let asked = rustix::fs::statvfs(path).map_err(io::Error::from);
         let answer = named(Operation::FreeSpace, path, asked)?;
-        Ok(answer.f_bavail.saturating_mul(answer.f_frsize))
+        let bytes = |blocks: u64| blocks.saturating_mul(answer.f_frsize);
+        Ok(Space { free: bytes(answer.f_bavail), total: bytes(answer.f_blocks) })
     }
 
     fn lock(&self, path: &Path) -> Result<StdLock, DiskError> {

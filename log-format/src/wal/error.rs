@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::record::ContentError;
+use super::types::LogPosition;
 use crate::disk::DiskError;
 use crate::ids::{BatchNumber, LogIndex};
 
@@ -54,6 +55,14 @@ pub enum AppendError {
         /// The last entry's index.
         last: LogIndex,
     },
+    /// A snapshot's position and the commit index that comes with it differ. Nothing was written.
+    #[error("a snapshot at {position} with commit index {commit}")]
+    Snapshot {
+        /// The position.
+        position: LogPosition,
+        /// The commit index.
+        commit: LogIndex,
+    },
     /// The member list is not sorted, or too long. Nothing was written.
     #[error("members that are not sorted, are repeated, or are too many")]
     Members,
@@ -62,8 +71,8 @@ pub enum AppendError {
 /// Entries were not read.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    /// They are older than the log.
-    #[error("entry {index} is no longer in the log, which begins with {first}")]
+    /// They were retired: they are older than the log.
+    #[error("entry {index} was retired from the log, which begins with {first} or later")]
     Compacted {
         /// The entry asked for.
         index: LogIndex,

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::batch::BatchHeader;
+use super::file_header::FileHeader;
 use super::record::{Contents, EntryView};
 use super::types::{Batch, LogPosition};
-use crate::ids::{LogIndex, Term, WalSequence};
+use crate::ids::{BatchNumber, LogIndex, Term, WalSequence};
 
 /// The entries of one batch that still count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,17 @@ pub(crate) struct Span {
     pub(crate) header: BatchHeader,
 }
 
+/// What must stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RetireLimits {
+    /// Entries from here on.
+    pub(crate) below: LogIndex,
+    /// What is not committed may be replaced, and nothing may be replaced that the log begins after.
+    pub(crate) commit: LogIndex,
+    /// The batch that is written next.
+    pub(crate) next: BatchNumber,
+}
+
 /// Finds entries and terms.
 #[derive(Debug)]
 pub(crate) struct Index<F> {
@@ -28,24 +40,80 @@ pub(crate) struct Index<F> {
     spans: Vec<Span>,
     /// The first index of each run of entries of one term.
     terms: BTreeMap<LogIndex, Term>,
-    files: BTreeMap<WalSequence, Arc<F>>,
+    files: BTreeMap<WalSequence, Held<F>>,
+    /// The file that the log begins in: those before it are left from before a snapshot.
+    start: WalSequence,
+}
+
+/// A file and what its header says of the log when it was begun.
+#[derive(Debug)]
+struct Held<F> {
+    file: Arc<F>,
+    base: LogPosition,
+    first_batch: BatchNumber,
 }
 
 impl<F> Index<F> {
     pub(crate) fn new(base: LogPosition) -> Self {
-        Self { base, last: base.index, spans: Vec::new(), terms: BTreeMap::new(), files: BTreeMap::new() }
+        Self {
+            base,
+            last: base.index,
+            spans: Vec::new(),
+            terms: BTreeMap::new(),
+            files: BTreeMap::new(),
+            start: WalSequence::default(),
+        }
     }
 
-    pub(crate) fn add_file(&mut self, sequence: WalSequence, file: Arc<F>) {
-        self.files.insert(sequence, file);
+    pub(crate) fn add_file(&mut self, header: &FileHeader, file: Arc<F>) {
+        let held = Held { file, base: header.base, first_batch: header.first_batch };
+        self.files.insert(header.sequence, held);
     }
 
-    /// Forgets all entries; the log goes on after this position.
-    pub(crate) fn restart(&mut self, base: LogPosition) {
+    /// Forgets all entries; the log goes on after this position, in this file.
+    pub(crate) fn restart(&mut self, base: LogPosition, start: WalSequence) {
         self.base = base;
         self.last = base.index;
+        self.start = start;
         self.spans.clear();
         self.terms.clear();
+    }
+
+    /// The oldest file, if the log can do without it: its entries are below an index or replaced by a snapshot, it is not
+    /// the last one, and the file behind it has a batch, so that the hard state is not lost. `next` is the batch to come.
+    pub(crate) fn retirable(&self, limits: &RetireLimits) -> Option<WalSequence> {
+        let mut files = self.files.iter();
+        let (oldest, _) = files.next()?;
+        let (second, held) = files.next()?;
+        let behind = files.next().map_or(limits.next, |(_, third)| third.first_batch);
+        let is_below = held.base.index < limits.below && held.base.index <= limits.commit;
+        let is_replaced = *second <= self.start;
+        ((is_below || is_replaced) && held.first_batch < behind).then_some(*oldest)
+    }
+
+    /// The oldest file's handle.
+    pub(crate) fn oldest(&self) -> Option<Arc<F>> {
+        self.files.values().next().map(|held| Arc::clone(&held.file))
+    }
+
+    /// Forgets the oldest file; the log then begins after the base of the next one.
+    pub(crate) fn retire(&mut self) {
+        let Some((oldest, _)) = self.files.pop_first() else {
+            return;
+        };
+        let Some(base) = self.files.values().next().map(|held| held.base) else {
+            return;
+        };
+        let kept = self.spans.partition_point(|span| span.file <= oldest);
+        self.spans.drain(..kept);
+        if base.index <= self.base.index {
+            return;
+        }
+        let first = base.index.next();
+        let term = self.term(first);
+        self.terms = self.terms.split_off(&first);
+        self.terms.extend(term.map(|term| (first, term)));
+        self.base = base;
     }
 
     /// Whether entries from this index on can follow.
@@ -99,8 +167,8 @@ impl<F> Index<F> {
     pub(crate) fn locate(&self, index: LogIndex) -> Option<(Span, Arc<F>)> {
         let after = self.spans.partition_point(|span| span.first <= index);
         let span = self.spans.get(after.checked_sub(1)?)?;
-        let file = self.files.get(&span.file)?;
-        (index <= span.last).then(|| (*span, Arc::clone(file)))
+        let held = self.files.get(&span.file)?;
+        (index <= span.last).then(|| (*span, Arc::clone(&held.file)))
     }
 }
 

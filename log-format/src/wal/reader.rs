@@ -5,11 +5,12 @@ use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
 use super::SharedIndex;
 use super::batch::BATCH_HEADER;
+use super::bytes::all_zero;
 use super::error::ReadError;
 use super::index::{Index, Span};
 use super::record::{self, EntryView};
 use super::types::{LogEntry, LogPosition};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, SECTOR};
 use crate::ids::{LogIndex, Term};
 
 /// A reader of the log's entries, committed or not. Every batch is checked each time it is read, so that rot since the
@@ -92,10 +93,17 @@ impl<D: Disk> WalReader<D> {
         let mut body = vec![0; header.body_bytes()];
         file.read_at(offset.saturating_add(BATCH_HEADER as u64), &mut body)
             .map_err(|source| ReadError::Disk { source })?;
-        if crc32c::crc32c(&body) != header.body_crc {
-            return Err(ReadError::Damaged { batch: header.number, offset });
+        if crc32c::crc32c(&body) == header.body_crc {
+            return Ok((span, body));
         }
-        Ok((span, body))
+        // Another process may have retired the file; it zeroes it from the front.
+        let mut first = [0; SECTOR];
+        file.read_at(0, &mut first).map_err(|source| ReadError::Disk { source })?;
+        Err(if all_zero(&first) {
+            ReadError::Compacted { index, first: span.last.next() }
+        } else {
+            ReadError::Damaged { batch: header.number, offset }
+        })
     }
 
     fn locate(&self, index: LogIndex) -> Result<(Span, Arc<D::File>), ReadError> {

@@ -34,6 +34,8 @@ pub(crate) struct Spares<D: Disk> {
     file_bytes: u64,
     ready: VecDeque<PathBuf>,
     making: Option<Making<D::File>>,
+    /// Log files that were given up and are to be zeroed, with the numbers that they have as spares.
+    retired: VecDeque<(u64, Arc<D::File>)>,
     next: u64,
 }
 
@@ -59,6 +61,7 @@ impl<D: Disk> Spares<D> {
             file_bytes: options.file_bytes,
             ready: VecDeque::new(),
             making: None,
+            retired: VecDeque::new(),
             next: 1,
         };
         for found in names::spares(&*spares.disk, directory)? {
@@ -96,7 +99,7 @@ impl<D: Disk> Spares<D> {
     /// Does a piece of the work.
     pub(crate) fn step(&mut self) -> Result<SpareProgress, DiskError> {
         if POOL <= self.ready.len() {
-            return Ok(SpareProgress::Ready);
+            return self.drop_retired();
         }
         let making = match self.making.take() {
             Some(making) => making,
@@ -113,9 +116,53 @@ impl<D: Disk> Spares<D> {
         }
     }
 
-    fn begin(&mut self) -> Result<Making<D::File>, DiskError> {
+    /// Takes over a log file that was given up, or removes it if there will be spares enough. The caller makes that
+    /// durable. The file is zeroed once nobody reads it any more.
+    pub(crate) fn recycle(&mut self, path: &Path, file: Arc<D::File>) -> Result<(), DiskError> {
+        let coming = self.ready.len() + usize::from(self.making.is_some()) + self.retired.len();
+        if POOL <= coming || file.length()? != self.file_bytes {
+            return self.disk.remove(path);
+        }
+        let number = self.take_number();
+        self.disk.rename(path, &names::spare_in_making(&self.directory, number))?;
+        self.retired.push_back((number, file));
+        Ok(())
+    }
+
+    /// Removes given-up files that are not needed. Who still reads one keeps it until it is done.
+    fn drop_retired(&mut self) -> Result<SpareProgress, DiskError> {
+        while let Some((number, _)) = self.retired.pop_front() {
+            self.disk.remove(&names::spare_in_making(&self.directory, number))?;
+        }
+        Ok(SpareProgress::Ready)
+    }
+
+    /// A given-up file that nobody reads.
+    fn unread(&mut self) -> Option<Making<D::File>> {
+        let (number, file) = self.retired.pop_front()?;
+        match Arc::try_unwrap(file) {
+            Ok(file) => {
+                let path = names::spare_in_making(&self.directory, number);
+                Some(Making { file, path, number, zeroed: 0 })
+            }
+            Err(file) => {
+                self.retired.push_back((number, file));
+                None
+            }
+        }
+    }
+
+    fn take_number(&mut self) -> u64 {
         let number = self.next;
         self.next = self.next.saturating_add(1);
+        number
+    }
+
+    fn begin(&mut self) -> Result<Making<D::File>, DiskError> {
+        if let Some(making) = self.unread() {
+            return Ok(making);
+        }
+        let number = self.take_number();
         let path = names::spare_in_making(&self.directory, number);
         let file = self.disk.create(&path)?;
         Ok(Making { file, path, number, zeroed: 0 })

@@ -1,6 +1,7 @@
 //! The log on a disk in memory.
 
 mod damage;
+mod retire;
 
 use std::io;
 use std::path::Path;

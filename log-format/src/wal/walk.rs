@@ -113,7 +113,7 @@ impl<F: DiskFile> Walk<F> {
             }))
         })?;
         let mut index = Index::new(header.base);
-        index.add_file(header.sequence, Arc::clone(&opened.file));
+        index.add_file(&header, Arc::clone(&opened.file));
         Ok(Self {
             index,
             identity: header.identity,
@@ -199,9 +199,9 @@ impl<F: DiskFile> Walk<F> {
 
     fn enter(&mut self, file: Arc<F>, path: PathBuf, header: FileHeader) {
         if header.base != self.index.last() {
-            self.index.restart(header.base);
+            self.index.restart(header.base, header.sequence);
         }
-        self.index.add_file(header.sequence, Arc::clone(&file));
+        self.index.add_file(&header, Arc::clone(&file));
         self.conf_state.clone_from(&header.conf_state);
         self.files += 1;
         self.bytes += super::BLOCK_BYTES;
