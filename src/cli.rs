@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a command line is for")]
 
 mod address;
+mod bench;
 mod capture;
 mod client;
 mod cluster;
@@ -56,6 +57,9 @@ enum Command {
     /// Let people in
     #[command(subcommand)]
     User(user::Command),
+    /// Measure how fast the parts are on this machine
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Check this machine: privileges, kernel features, capture, clock, disk
     Doctor(doctor::Arguments),
 }
@@ -155,6 +159,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Blocks(arguments) => address::list(&arguments),
         Command::Unblock(arguments) => address::unblock(&arguments),
         Command::User(command) => user::run(&command),
+        Command::Bench(command) => bench::run(&command),
         Command::Doctor(arguments) => doctor::run(&arguments),
     }
 }

@@ -22,7 +22,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use serde_json::Value;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::config::{Config, ConsoleSecurity};
 use crate::runtime::files::LOCAL_TOKEN;
@@ -36,6 +36,11 @@ pub struct Client {
     token: String,
     pinned: Option<CertificateDer<'static>>,
 }
+
+/// A connection, in clear or not.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// An answer of the API.
 #[derive(Debug, Clone)]
@@ -108,19 +113,47 @@ impl Client {
         Ok(Self { address: reachable(config.console.listen), token: token.trim().to_owned(), pinned })
     }
 
-    /// Asks once. `body` is sent as JSON.
-    pub async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, ClientError> {
+    /// Where the API is.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Opens a connection for whoever speaks HTTP over it by themselves; from this address of this machine if one is given.
+    pub(super) async fn open(&self, from: Option<IpAddr>) -> Result<Box<dyn Stream>, ClientError> {
         let failed = |source| ClientError::Connect { address: self.address, source };
-        let tcp = TcpStream::connect(self.address).await.map_err(failed)?;
-        let request = self.request(method, path, body)?;
+        let tcp = match from {
+            None => TcpStream::connect(self.address).await.map_err(failed)?,
+            Some(from) => {
+                let socket = if from.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+                let socket = socket.map_err(failed)?;
+                socket.bind(SocketAddr::new(from, 0)).map_err(failed)?;
+                socket.connect(self.address).await.map_err(failed)?
+            }
+        };
+        tcp.set_nodelay(true).map_err(failed)?;
         match &self.pinned {
-            None => converse(tcp, request).await,
+            None => Ok(Box::new(tcp)),
             Some(certificate) => {
                 let connector = tokio_rustls::TlsConnector::from(Arc::new(pinning(certificate)?));
                 let name = ServerName::from(self.address.ip());
-                converse(connector.connect(name, tcp).await.map_err(failed)?, request).await
+                Ok(Box::new(connector.connect(name, tcp).await.map_err(failed)?))
             }
         }
+    }
+
+    /// A request as it goes over such a connection.
+    pub(super) fn text(&self, method: &str, path: &str, body: &str) -> String {
+        let (address, token, length) = (self.address, &self.token, body.len());
+        format!(
+            "{method} /api/v1{path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
+    }
+
+    /// Asks once. `body` is sent as JSON.
+    pub async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, ClientError> {
+        let request = self.request(method, path, body)?;
+        converse(self.open(None).await?, request).await
     }
 
     fn request(
@@ -140,10 +173,7 @@ impl Client {
     }
 }
 
-async fn converse<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, ClientError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn converse(stream: Box<dyn Stream>, request: Request<Full<Bytes>>) -> Result<Answer, ClientError> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);
     let response = sender.send_request(request).await?;

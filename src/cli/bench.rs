@@ -1,0 +1,68 @@
+//! `palisade bench`: how fast the parts are on this machine, one JSON object a line for each figure.
+//!
+//! A figure alone says little: machines differ, and the same one differs from minute to minute. What is compared runs in
+//! turns with what it is compared with, and the medians of the rounds are divided.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark is a shell: clocks, files, threads and sockets are its work"
+)]
+
+mod figure;
+mod load;
+mod writer;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::{Failure, Host};
+
+/// Rounds of an alternating run: the median of three forgives one disturbed round.
+const ROUNDS: usize = 3;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// The log's writer alone against the disk's own rate of syncs; or, with --config, a running cluster under load
+    Log(Log),
+}
+
+#[derive(Args)]
+pub(super) struct Log {
+    /// Folder on the disk to measure; a folder is made in it and removed again
+    #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "config")]
+    dir: PathBuf,
+    /// Seconds that each measurement takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds)]
+    seconds: f64,
+    /// Write to the running host of this start-up configuration instead. It fills the cluster's log with blocks of
+    /// addresses in 20.0.0.0/8, so use a cluster that is there for nothing else
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Connections that write, each as soon as it has its answer
+    #[arg(long, value_name = "N", default_value_t = 64, requires = "config", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    clients: u16,
+}
+
+pub(super) fn run(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Log(arguments) => log(arguments),
+    }
+}
+
+fn log(arguments: &Log) -> Result<(), Failure> {
+    let span = Duration::from_secs_f64(arguments.seconds);
+    match &arguments.config {
+        None => Ok(writer::run(&arguments.dir, span, ROUNDS)?),
+        Some(config) => {
+            let host = Host { config: config.clone() };
+            load::run(&host.load()?, load::Load { clients: arguments.clients, span })
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let wrong = || format!("{text:?} is not a number of seconds from 0.1 to 3600");
+    text.parse().ok().filter(|seconds| (0.1..=3_600.0).contains(seconds)).ok_or_else(wrong)
+}
