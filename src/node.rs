@@ -31,6 +31,7 @@ pub use consensus::rt::transport::PeerMessage;
 use log_format::envelope::{Envelope, EnvelopeError};
 use log_format::ids::{ClusterId, CommandId, HostId, Incarnation, LogIndex, Salt, Term};
 use log_format::time::Timestamp;
+use log_format::wal::LogPosition;
 use projections::decide::{CommandBody, Model, Refusal};
 use projections::plan::firewall::FirewallPlan;
 use projections::read::ReadModels;
@@ -223,6 +224,12 @@ pub enum HaltReason {
         /// Why.
         #[source]
         source: CoreError,
+    },
+    /// The log begins too late, and what was before is not here.
+    #[error("the log begins after entry {at}, and what came before is not here")]
+    MissingBeginning {
+        /// The last entry that is not here.
+        at: LogPosition,
     },
     /// Consensus says so.
     #[error("consensus")]
@@ -422,7 +429,15 @@ impl Node {
                 Effect::Refused { ticket, reason } => self.note_refused(ticket, reason, outputs),
                 Effect::LeaderReady { term } => self.begin_leading(term, now, outputs),
                 Effect::LeaderLost { term } => self.stop_leading(term, outputs),
-                Effect::ReadReady { .. } | Effect::ReadDropped { .. } => {}
+                Effect::ReadReady { .. } | Effect::ReadDropped { .. } | Effect::MembersChanged { .. } => {}
+                Effect::Fetch { at, .. } => {
+                    // No log is shortened yet, so no honest host sends a snapshot.
+                    tracing::error!(%at, "a snapshot was offered; this version cannot fetch what it names");
+                    self.drive(CoreInput::FetchFailed { index: at.index }, now, outputs);
+                }
+                Effect::SnapshotInstalled { at, .. } => {
+                    self.halt(HaltReason::MissingBeginning { at }, outputs);
+                }
                 Effect::Halt(halt) => self.halt(HaltReason::Consensus(halt), outputs),
             }
         }

@@ -234,13 +234,7 @@ fn open_log(config: &Config, clocks: Clocks) -> anyhow::Result<(Wal<StdDisk>, Re
             if let TailEnd::Torn { .. } = found.ended {
                 tracing::warn!(tail = ?found.ended, "the log ended in a batch that nobody was told of; it was zeroed");
             }
-            let restored = Restored {
-                hard_state: found.hard_state,
-                conf_state: found.conf_state,
-                base: found.base,
-                last: found.last.index,
-            };
-            Ok((wal, restored))
+            Ok((wal, Restored::from(found)))
         }
         Err(RecoverError::Missing { .. }) => {
             let voters = ConfState::new(voters(config), learners(config));

@@ -17,8 +17,8 @@ use log_format::ids::HostId;
 use log_format::recover::RecoverError;
 use log_format::time::Timestamp;
 use log_format::wal::{
-    AppendError, Batch, ConfState, Durability, FileStamp, HardState, LogEntry, Wal, WalIdentity, WalOptions,
-    WalReader, WalSetup,
+    AppendError, Batch, ConfState, Durability, FileStamp, HardState, LogEntry, LogPosition, Wal, WalIdentity,
+    WalOptions, WalReader, WalSetup,
 };
 use palisade::node::PeerMessage;
 
@@ -74,6 +74,8 @@ pub(crate) struct Drive {
 #[derive(Default)]
 struct Gathered {
     number: u64,
+    /// Comes before the rest.
+    reset: Option<(LogPosition, ConfState)>,
     entries: Vec<LogEntry>,
     hard_state: Option<HardState>,
     conf_state: Option<ConfState>,
@@ -142,7 +144,10 @@ impl Drive {
     /// The writer takes what waits; the write is under way from now on.
     pub(crate) fn take(&mut self) -> Released {
         let mut gathered = Gathered::default();
-        self.queue.drain(..).for_each(|job| gathered.add(job));
+        // A reset begins a batch of its own: what was acknowledged before it is written before it.
+        while let Some(job) = self.queue.pop_front_if(|job| gathered.is_empty() || job.reset.is_none()) {
+            gathered.add(job);
+        }
         let early = match self.honesty {
             Honesty::Honest => Released::default(),
             Honesty::AcksBeforeSync => {
@@ -203,7 +208,11 @@ impl Drive {
 }
 
 fn write(wal: &mut Wal<MemoryDisk>, gathered: &Gathered, hard_state: HardState) -> Result<(), AppendError> {
-    let Gathered { number: _, entries, hard_state: changed, conf_state, must_sync, then: _ } = gathered;
+    let Gathered { number: _, reset, entries, hard_state: changed, conf_state, must_sync, then: _ } =
+        gathered;
+    if let Some((position, members)) = reset {
+        wal.reset(*position, members, HardState { commit: position.index, ..hard_state })?;
+    }
     if changed.is_none() && conf_state.is_none() && entries.is_empty() {
         return Ok(());
     }
@@ -244,8 +253,14 @@ fn runs(entries: &[LogEntry], most: usize) -> impl Iterator<Item = &[LogEntry]> 
 }
 
 impl Gathered {
+    /// Jobs are numbered from 1.
+    fn is_empty(&self) -> bool {
+        self.number == 0
+    }
+
     fn add(&mut self, job: PersistJob) {
-        let PersistJob { number, entries, hard_state, conf_state, durability, then } = job;
+        let PersistJob { number, reset, entries, hard_state, conf_state, durability, then } = job;
+        self.reset = reset.or_else(|| self.reset.take());
         self.number = self.number.max(number);
         if let Some(first) = entries.first() {
             // A newer leader's entries take the place of those that were never written.

@@ -199,7 +199,8 @@ impl Node {
         self.is_speculation_stale = true;
         let outcome = match reason {
             Refusal::NotLeader { .. } | Refusal::Transferring { .. } => Outcome::Unknown,
-            Refusal::Busy => Outcome::Busy,
+            // The last two are said of changes of members only.
+            Refusal::Busy | Refusal::ChangePending | Refusal::ChangeInapplicable => Outcome::Busy,
             Refusal::Size { bytes } => {
                 let detail = format!("the command needs {bytes} bytes in the log; make it smaller");
                 refuse("too_large", detail)

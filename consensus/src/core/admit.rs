@@ -3,7 +3,7 @@
 use log_format::ids::HostId;
 use raft::eraftpb::{Message, MessageType};
 
-use super::Core;
+use super::{Core, snapshot};
 
 /// Why a message stops here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,18 +36,22 @@ pub(super) fn check(core: &Core, from: HostId, message: &Message) -> Result<(), 
             well_formed(has_term(message))?;
             core.progress.entries_durable().then_some(()).ok_or(Inadmissible::NotDurable)
         }
+        // So may being told to take over; and raft looks for changes of members in what is not durable.
+        MessageType::MsgTimeoutNow => {
+            well_formed(has_term(message))?;
+            core.progress.entries_durable().then_some(()).ok_or(Inadmissible::NotDurable)
+        }
+        MessageType::MsgSnapshot => well_formed(has_term(message) && snapshot::is_sound(message)),
         MessageType::MsgAppendResponse
         | MessageType::MsgRequestVote
         | MessageType::MsgHeartbeat
         | MessageType::MsgHeartbeatResponse
-        | MessageType::MsgTimeoutNow
         | MessageType::MsgReadIndexResp
         | MessageType::MsgRequestPreVote => well_formed(has_term(message)),
-        // Local to a host; or forwarded, which hosts do on another layer; or a snapshot, of which there are none.
+        // Local to a host; or forwarded, which hosts do on another layer.
         MessageType::MsgHup
         | MessageType::MsgBeat
         | MessageType::MsgPropose
-        | MessageType::MsgSnapshot
         | MessageType::MsgUnreachable
         | MessageType::MsgSnapStatus
         | MessageType::MsgCheckQuorum

@@ -4,6 +4,8 @@ use log_format::ids::{HostId, LogIndex};
 use log_format::wal::{ConfState, HardState, LogPosition, ReadError, Recovered};
 use raft::{Config, ReadOnlyOption};
 
+use super::snapshot::SnapshotPoint;
+
 /// The largest entry. Four of them, with what surrounds them, fit in one batch of the write-ahead log's writer and one in a
 /// peer frame.
 pub const MAX_PROPOSAL_BYTES: usize = 2 << 20;
@@ -72,6 +74,9 @@ pub struct Restored {
     pub base: LogPosition,
     /// The last entry's index; the base's for an empty log.
     pub last: LogIndex,
+    /// What stands in for the log up to a position at or after `base`; needed once the log does not begin at its first
+    /// entry any more. The write-ahead log does not know it: it comes from the newest sealed chapter.
+    pub snapshot: Option<SnapshotPoint>,
 }
 
 impl Restored {
@@ -82,10 +87,13 @@ impl Restored {
             conf_state,
             base: LogPosition::default(),
             last: LogIndex::default(),
+            snapshot: None,
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), CoreError> {
+    /// Refuses a log that lost what was acknowledged. A snapshot that does not fit it is left out: it was fetched before a
+    /// crash that came before the log began anew with it.
+    pub(super) fn checked(mut self) -> Result<Self, CoreError> {
         let (commit, base, last) = (self.hard_state.commit, self.base.index, self.last);
         if self.conf_state.voters.is_empty() {
             return Err(CoreError::NoVoters);
@@ -93,14 +101,15 @@ impl Restored {
         if !(base..=last).contains(&commit) {
             return Err(CoreError::CommitOutsideLog { commit, base, last });
         }
-        Ok(())
+        self.snapshot.take_if(|point| !(base..=commit).contains(&point.at.index));
+        Ok(self)
     }
 }
 
 impl From<Recovered> for Restored {
     fn from(recovered: Recovered) -> Self {
         let Recovered { hard_state, conf_state, base, last, ended: _ } = recovered;
-        Self { hard_state, conf_state, base, last: last.index }
+        Self { hard_state, conf_state, base, last: last.index, snapshot: None }
     }
 }
 
@@ -136,4 +145,24 @@ pub enum CoreError {
         /// The log's reason.
         source: ReadError,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raft_is_set_up_as_its_pitfalls_ask_for() {
+        let config = CoreConfig::new(HostId::new(1)).to_raft(LogIndex::new(7));
+        // Defaults: one entry a message; no bound on what is uncommitted, nor on what one turn hands out as committed.
+        assert_eq!((config.max_size_per_msg, config.max_inflight_msgs), (256 << 10, 256));
+        assert_eq!((config.max_uncommitted_size, config.max_committed_size_per_ready), (64 << 20, 4 << 20));
+        // Defaults: off.
+        assert!(config.pre_vote && config.check_quorum && config.batch_append);
+        // Leases trust clocks; priorities let a host that cannot lead delay elections.
+        assert_eq!((config.read_only_option, config.priority), (ReadOnlyOption::Safe, 0));
+        assert!(!config.skip_bcast_commit);
+        assert_eq!((config.election_tick, config.heartbeat_tick, config.applied), (10, 2, 7));
+        config.validate().unwrap();
+    }
 }

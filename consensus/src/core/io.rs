@@ -5,6 +5,9 @@ use log_format::ids::{HostId, LogIndex, Term};
 use log_format::wal::{ConfState, Durability, HardState, LogEntry, LogPosition};
 use raft::eraftpb::Message;
 
+use super::membership::Change;
+use super::snapshot::SnapshotPoint;
+
 /// The caller's name for something it asked for; every ticket gets exactly one first answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
@@ -67,6 +70,49 @@ pub enum Input {
     },
     /// Stand for election now, without waiting for the timeout.
     Campaign,
+    /// Change the members by one step, if this host leads. Answered by [`Effect::Proposed`], then by
+    /// [`Effect::MembersChanged`] at that position once it is committed; or by [`Effect::Refused`].
+    ChangeMembers {
+        /// The proposer's name for it.
+        ticket: Ticket,
+        /// The step.
+        change: Change,
+    },
+    /// A newer chapter is sealed here, and the log will soon begin after `base`: to be told *before* anything is removed.
+    /// Followers that need what is gone are sent the chapter's manifest.
+    Retired {
+        /// The position before the first entry that stays; the one before if nothing goes.
+        base: LogPosition,
+        /// What stands in for the log up to a position at or after `base`.
+        snapshot: SnapshotPoint,
+    },
+    /// Everything that the manifest of [`Effect::Fetch`] names is here, verified and durable.
+    Fetched {
+        /// The index of the snapshot.
+        index: LogIndex,
+    },
+    /// It could not be fetched now. The leader sends the newest manifest again after a while.
+    FetchFailed {
+        /// The index of the snapshot.
+        index: LogIndex,
+    },
+    /// What became of a snapshot that this leader sent, if its owner learns it. A follower that acknowledges it needs no
+    /// report, and one of which nothing is heard is taken for failed after [`SNAPSHOT_TICKS`](super::SNAPSHOT_TICKS).
+    SnapshotReported {
+        /// The follower.
+        host: HostId,
+        /// What became of it.
+        outcome: SnapshotOutcome,
+    },
+}
+
+/// What became of a snapshot on its way to a follower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SnapshotOutcome {
+    /// The follower has it.
+    Finished,
+    /// It has to be sent again.
+    Failed,
 }
 
 /// One thing the driver must do, in the order of the effects.
@@ -124,6 +170,31 @@ pub enum Effect {
         /// The reader's name for it.
         ticket: Ticket,
     },
+    /// The log begins too late for this host: fetch what the manifest names from any peer, verify it, make it durable, then
+    /// answer with [`Input::Fetched`] or [`Input::FetchFailed`]. A later one takes the place of this one.
+    Fetch {
+        /// The leader that sent the manifest, and is known to have what it names.
+        from: HostId,
+        /// The last entry that it stands for.
+        at: LogPosition,
+        /// Opaque, from the leader's owner.
+        manifest: Bytes,
+    },
+    /// Raft took the snapshot that was fetched: the log goes on after `at`, and what is before it is read from what was
+    /// fetched. The job that resets the log comes next; the watermark is at `at`.
+    SnapshotInstalled {
+        /// The last entry that the snapshot stands for.
+        at: LogPosition,
+        /// The members there.
+        conf_state: ConfState,
+    },
+    /// A change of members is committed and in force. Comes after the [`Effect::Committed`] that covers it.
+    MembersChanged {
+        /// The entry that changed them.
+        index: LogIndex,
+        /// The members from here on.
+        conf_state: ConfState,
+    },
     /// This host may not go on: going on would break the log's promise. The driver logs it and ends the process. The core
     /// ignores everything from here on.
     Halt(Halt),
@@ -149,6 +220,10 @@ pub enum Refusal {
         /// Its length in bytes.
         bytes: usize,
     },
+    /// An earlier change of members is not in force yet; one at a time.
+    ChangePending,
+    /// The members are not such that this change makes sense; a leader, for one, does not take its own vote away.
+    ChangeInapplicable,
 }
 
 /// Why a host may not go on.
@@ -174,6 +249,9 @@ pub enum Halt {
 pub struct PersistJob {
     /// Strictly rising; not gapless.
     pub number: u64,
+    /// First make the log begin anew, empty, after this position and with these members: a snapshot took its place. The
+    /// `hard_state` beside it is durable with it.
+    pub reset: Option<(LogPosition, ConfState)>,
     /// To append; an index already there is overridden, with everything after it.
     pub entries: Vec<LogEntry>,
     /// The newest hard state, if it changed.

@@ -19,6 +19,7 @@ use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
 use super::config::Restored;
 use super::entry;
+use super::snapshot::SnapshotPoint;
 
 /// What an entry costs in memory besides its data.
 const ENTRY_OVERHEAD: usize = 128;
@@ -58,6 +59,8 @@ pub(super) struct Log {
     initial: RaftState,
     /// The position before the first entry.
     base: LogPosition,
+    /// What a follower gets that needs an entry at or before the base.
+    snapshot: Option<SnapshotPoint>,
     /// Index of the first entry of the tail; one past the end of the log while the tail is empty.
     start: u64,
     tail: VecDeque<Cached>,
@@ -74,7 +77,7 @@ struct Cached {
 impl Log {
     /// A log that is all on disk.
     pub(super) fn new(reader: Box<dyn EntryReader>, restored: Restored, max_tail_bytes: usize) -> Self {
-        let Restored { hard_state, conf_state, base, last } = restored;
+        let Restored { hard_state, conf_state, base, last, snapshot } = restored;
         Self {
             reader,
             initial: RaftState {
@@ -82,6 +85,7 @@ impl Log {
                 conf_state: entry::conf_state_to_raft(&conf_state),
             },
             base,
+            snapshot,
             start: last.next().get(),
             tail: VecDeque::new(),
             tail_bytes: 0,
@@ -91,6 +95,30 @@ impl Log {
 
     pub(super) fn last(&self) -> u64 {
         self.end() - 1
+    }
+
+    /// Forgets what is at or before `base`, for which `snapshot` stands in. The caller has checked both against the log.
+    pub(super) fn retire(&mut self, base: LogPosition, snapshot: SnapshotPoint) {
+        self.snapshot = Some(snapshot);
+        if base.index <= self.base.index {
+            return;
+        }
+        self.base = base;
+        while self.tail.front().is_some_and(|cached| cached.entry.index <= base.index.get()) {
+            if let Some(cached) = self.tail.pop_front() {
+                self.tail_bytes -= cost(&cached.entry);
+                self.start += 1;
+            }
+        }
+    }
+
+    /// Begins anew after a position, empty.
+    pub(super) fn reset(&mut self, base: LogPosition, snapshot: SnapshotPoint) {
+        self.base = base;
+        self.snapshot = Some(snapshot);
+        self.start = base.index.next().get();
+        self.tail.clear();
+        self.tail_bytes = 0;
     }
 
     /// Makes entries readable that job `job` is going to write; overrides from the first one's index on.
@@ -123,6 +151,10 @@ impl Log {
     /// The entries in `from..until` that exist, as many as fit in `max_bytes`, but at least one.
     pub(super) fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Entry>, wal::ReadError> {
         let until = until.min(self.end());
+        let first = self.base.index.next();
+        if from < first.get() && from < until {
+            return Err(wal::ReadError::Compacted { index: LogIndex::new(from), first });
+        }
         let mut room = Room::new(max_bytes);
         if from < self.start && from < until {
             let disk_until = until.min(self.start);
@@ -201,9 +233,13 @@ impl Storage for Log {
         Ok(self.last())
     }
 
-    /// The log is kept from its first entry on, so no follower ever needs one.
-    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+    /// A manifest, so it is there at once. Without one the log is held from its first entry on, and no follower needs any.
+    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        self.snapshot
+            .as_ref()
+            .filter(|point| request_index <= point.at.index.get())
+            .map(SnapshotPoint::to_raft)
+            .ok_or(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
     }
 }
 

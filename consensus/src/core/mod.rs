@@ -10,14 +10,17 @@
 //! ```
 
 mod admit;
+mod change;
 mod config;
 mod drain;
 mod election;
 mod entry;
 mod io;
 mod log;
+pub mod membership;
 mod reads;
 mod ready;
+mod snapshot;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -25,17 +28,21 @@ mod tests;
 use log_format::ids::{HostId, LogIndex, Term};
 use log_format::wal::{ConfState, LogEntry, LogPosition};
 use raft::eraftpb::{Entry, Message, MessageType};
-use raft::{RawNode, StateRole};
+use raft::{RawNode, SnapshotStatus, StateRole};
 
 use self::election::ElectionClock;
 pub(crate) use self::election::SplitMix64;
 use self::log::Log;
 use self::reads::Reads;
 use self::ready::Progress;
+use self::snapshot::{Outstanding, Parked};
 
 pub use self::config::{CoreConfig, CoreError, MAX_PROPOSAL_BYTES, Restored};
-pub use self::io::{Effect, Halt, Input, PersistJob, Proposal, Refusal, Role, Status, Ticket};
+pub use self::io::{
+    Effect, Halt, Input, PersistJob, Proposal, Refusal, Role, SnapshotOutcome, Status, Ticket,
+};
 pub use self::log::EntryReader;
+pub use self::snapshot::{MAX_MANIFEST_BYTES, SNAPSHOT_TICKS, SnapshotPoint};
 
 /// One host's part in the agreement on one log.
 pub struct Core {
@@ -44,6 +51,8 @@ pub struct Core {
     election: ElectionClock,
     progress: Progress,
     reads: Reads,
+    parked: Parked,
+    outstanding: Outstanding,
     /// Ticks after which a read is given up.
     read_ticks: usize,
     max_uncommitted: usize,
@@ -74,7 +83,7 @@ impl Core {
         log: Box<dyn EntryReader>,
         election_seed: u64,
     ) -> Result<Self, CoreError> {
-        restored.check()?;
+        let restored = restored.checked()?;
         let raft = config.to_raft(restored.hard_state.commit);
         let (min, max) = (raft.min_election_tick(), raft.max_election_tick());
         let progress = Progress::new(restored.hard_state);
@@ -90,6 +99,8 @@ impl Core {
             election,
             progress,
             reads: Reads::new(config.host, seeds.next()),
+            parked: Parked::default(),
+            outstanding: Outstanding::default(),
             read_ticks: config.election_ticks,
             max_uncommitted: config.max_uncommitted_bytes,
             leadership: Leadership::None,
@@ -118,8 +129,12 @@ impl Core {
                 Input::Persisted { number } => self.persisted(number),
                 Input::Unreachable { host } => self.node.report_unreachable(host.get()),
                 Input::Transfer { to } => self.node.transfer_leader(to.get()),
-                // A host that has no vote, or leads already, stays as it is; raft logs why.
-                Input::Campaign => drop(self.node.campaign()),
+                Input::Campaign => self.campaign(),
+                Input::ChangeMembers { ticket, change } => self.change_members(ticket, change, effects),
+                Input::Retired { base, snapshot } => self.retire(base, snapshot),
+                Input::Fetched { index } => self.fetched(index, effects),
+                Input::FetchFailed { index } => drop(self.parked.take(index)),
+                Input::SnapshotReported { host, outcome } => self.report_snapshot(host, outcome),
             }
         }
         if self.halted {
@@ -187,6 +202,9 @@ impl Core {
     fn tick(&mut self, effects: &mut Vec<Effect>) {
         let expired = self.reads.tick();
         effects.extend(expired.into_iter().map(|ticket| Effect::ReadDropped { ticket }));
+        for host in self.outstanding.tick() {
+            self.node.report_snapshot(host.get(), SnapshotStatus::Failure);
+        }
         // A host whose own log is not yet durable could not answer for its candidacy: while its disk is behind, time stands
         // still for its election timeout.
         if self.leads() || self.progress.entries_durable() {
@@ -214,16 +232,29 @@ impl Core {
             );
             return;
         }
+        if kind == MessageType::MsgSnapshot && self.must_fetch(&message) {
+            self.park(from, message, effects);
+            return;
+        }
         if let Err(error) = self.node.step(message) {
             tracing::debug!(%from, ?kind, %error, "raft ignored a peer message");
         }
         self.settle_role(effects);
     }
 
+    fn campaign(&mut self) {
+        // A candidate answers for its log, so that must be durable.
+        if self.progress.entries_durable() {
+            // A host that has no vote, or leads already, stays as it is; raft logs why.
+            drop(self.node.campaign());
+        }
+    }
+
     fn persisted(&mut self, number: u64) {
         let number = self.progress.persisted(number);
         self.node.on_persist_ready(number);
         self.node.mut_store().evict(number);
+        ready::advance_applied(self);
     }
 
     fn propose(&mut self, proposals: Vec<Proposal>, effects: &mut Vec<Effect>) {
@@ -345,6 +376,7 @@ impl Core {
         if held == now {
             return;
         }
+        self.outstanding.clear();
         if let Some(term) = held {
             tracing::info!(host = %self.host, %term, "leadership lost");
             effects.push(Effect::LeaderLost { term });

@@ -7,12 +7,13 @@
 //! - nothing is stepped between `ready()` and `advance_append_async()`.
 
 use log_format::ids::{LogIndex, Term};
-use log_format::wal::{ConfState, Durability, HardState};
+use log_format::wal::{ConfState, Durability, HardState, LogPosition};
 use protobuf::Message as _;
 use raft::Ready;
 use raft::eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType, Message};
 
 use super::io::{Effect, PersistJob};
+use super::snapshot::SnapshotPoint;
 use super::{Core, entry, split};
 
 /// How far writing and committing have come. Jobs are numbered as raft numbers the `Ready`s they come from.
@@ -21,8 +22,10 @@ pub(super) struct Progress {
     last: u64,
     /// The last job whose report something waits for.
     submitted: u64,
-    /// The last job with entries.
+    /// The last job with entries, or with a reset.
     entries: u64,
+    /// The last job with a reset.
+    reset: u64,
     /// The last job known to be durable.
     persisted: u64,
     /// The newest hard state given to the writer.
@@ -33,7 +36,8 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(hard_state: HardState) -> Self {
-        Self { last: 0, submitted: 0, entries: 0, persisted: 0, hard_state, committed: hard_state.commit }
+        let committed = hard_state.commit;
+        Self { last: 0, submitted: 0, entries: 0, reset: 0, persisted: 0, hard_state, committed }
     }
 
     pub(super) fn committed(&self) -> LogIndex {
@@ -68,8 +72,11 @@ fn step(core: &mut Core, effects: &mut Vec<Effect>) {
     let mut ready = core.node.ready();
     let number = ready.number();
     // 1. What a leader says leaves at once, in parallel with its own write.
-    effects.extend(send_all(ready.take_messages()));
-    // 2. There is never a snapshot: `admit` lets none in.
+    let messages = ready.take_messages();
+    core.outstanding.note(&messages);
+    effects.extend(send_all(messages));
+    // 2. A snapshot: what it names was fetched before raft heard of it, so the log alone begins anew.
+    let reset = reset(core, &ready, effects);
     // 3. New entries become readable before raft goes on.
     let entries = ready.take_entries();
     core.node.mut_store().append(&entries, number);
@@ -82,16 +89,35 @@ fn step(core: &mut Core, effects: &mut Vec<Effect>) {
         effects.extend(tickets.into_iter().map(|ticket| Effect::ReadReady { ticket, index }));
     }
     // 6. What must be durable, and what may leave once it is.
-    let job = job(core, &mut ready, entries, conf_state);
+    let job = PersistJob { reset, ..job(core, &mut ready, entries, conf_state) };
     submit(core, job, effects);
     // 7. Raft goes on; the write is under way.
     core.node.advance_append_async(ready);
-    // 8. For raft, applied means committed: whoever folds the log keeps an own cursor.
-    core.node.advance_apply_to(core.progress.committed.get());
-    // 9. With no write under way, a Ready without one is durable at once.
+    // 8. With no write under way, a Ready without one is durable at once.
     if core.progress.idle() {
         core.node.on_persist_ready(number);
     }
+    // 9. For raft, applied means committed: whoever folds the log keeps an own cursor.
+    advance_applied(core);
+}
+
+/// Raft asserts that what is applied is durable: a snapshot is, once its reset was reported.
+pub(super) fn advance_applied(core: &mut Core) {
+    if core.progress.reset <= core.progress.persisted {
+        core.node.advance_apply_to(core.progress.committed.get());
+    }
+}
+
+fn reset(core: &mut Core, ready: &Ready, effects: &mut Vec<Effect>) -> Option<(LogPosition, ConfState)> {
+    if ready.snapshot().is_empty() {
+        return None;
+    }
+    let point = SnapshotPoint::from_raft(ready.snapshot());
+    let (at, conf_state) = (point.at, point.conf_state.clone());
+    core.node.mut_store().reset(at, point);
+    core.progress.committed = at.index;
+    effects.push(Effect::SnapshotInstalled { at, conf_state: conf_state.clone() });
+    Some((at, conf_state))
 }
 
 /// Moves the watermark, and applies changes of membership in log order.
@@ -99,8 +125,15 @@ fn commit(core: &mut Core, committed: &[Entry], effects: &mut Vec<Effect>) -> Op
     let upto = LogIndex::new(committed.last()?.index);
     core.progress.committed = upto;
     effects.push(Effect::Committed { upto });
-    let changes = committed.iter().filter_map(|entry| apply(core, entry));
-    changes.last()
+    let mut newest = None;
+    for entry in committed {
+        if let Some(conf_state) = apply(core, entry) {
+            let index = LogIndex::new(entry.index);
+            effects.push(Effect::MembersChanged { index, conf_state: conf_state.clone() });
+            newest = Some(conf_state);
+        }
+    }
+    newest
 }
 
 fn apply(core: &mut Core, entry: &Entry) -> Option<ConfState> {
@@ -137,6 +170,7 @@ fn job(core: &mut Core, ready: &mut Ready, entries: Vec<Entry>, conf_state: Opti
         if ready.must_sync() || conf_state.is_some() { Durability::Sync } else { Durability::Later };
     PersistJob {
         number: ready.number(),
+        reset: None,
         entries: entries.into_iter().map(entry::from_raft).collect(),
         hard_state: changed.then_some(hard_state),
         conf_state,
@@ -161,8 +195,11 @@ fn submit(core: &mut Core, mut job: PersistJob, effects: &mut Vec<Effect>) {
         return;
     }
     progress.submitted = job.number;
-    if !job.entries.is_empty() {
+    if !job.entries.is_empty() || job.reset.is_some() {
         progress.entries = job.number;
+    }
+    if job.reset.is_some() {
+        progress.reset = job.number;
     }
     effects.push(Effect::Persist(job));
 }

@@ -2,12 +2,15 @@
 
 mod chaos;
 mod cluster;
+mod members;
+mod snapshots;
 
 use log_format::ids::Term;
 use log_format::wal::{ConfState, Durability, LogPosition};
-use raft::eraftpb::{ConfChange, ConfChangeType, Entry, Message, MessageType};
+use raft::eraftpb::{Entry, Message, MessageType};
 
 use self::cluster::{Cluster, host, index};
+use super::membership::Change;
 use super::*;
 
 #[test]
@@ -236,6 +239,21 @@ fn a_leader_without_a_quorum_steps_down() {
 }
 
 #[test]
+fn a_host_that_was_away_does_not_unseat_the_leader_when_it_comes_back() {
+    let mut cluster = Cluster::led_by_first(3);
+    cluster.cut.insert(host(3));
+    cluster.ticks(100);
+    // It asked in vain whether it would win, and never raised the term.
+    assert_eq!(cluster.status(host(3)).role, Role::PreCandidate);
+    assert_eq!(cluster.status(host(3)).term, Term::new(1));
+    cluster.cut.clear();
+    cluster.ticks(10);
+    assert_eq!((cluster.leader(), cluster.status(host(1)).term), (Some(host(1)), Term::new(1)));
+    let lost = |effect: &&Effect| matches!(effect, Effect::LeaderLost { .. });
+    assert_eq!(cluster.told(host(1)).iter().find(lost).map(drop), None);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_trace() {
     let run = |seed| {
         let mut cluster = Cluster::new(3, seed);
@@ -399,7 +417,7 @@ fn messages_that_no_honest_host_sends_change_nothing() {
         ("vote without a term", Message { term: 0, ..kind(MessageType::MsgRequestVote) }),
         ("read without a question", kind(MessageType::MsgReadIndex)),
         ("proposal", kind(MessageType::MsgPropose)),
-        ("snapshot", kind(MessageType::MsgSnapshot)),
+        ("empty snapshot", kind(MessageType::MsgSnapshot)),
         ("local message", kind(MessageType::MsgHup)),
         ("transfer by a follower", kind(MessageType::MsgTransferLeader)),
     ];
@@ -456,11 +474,11 @@ fn a_new_member_learns_everything_and_membership_outlives_a_crash() {
     cluster.propose(host(1), &[b"early"]);
     cluster.settle();
     cluster.add(host(4), &ConfState::new([1, 2, 3].map(host), []));
-    change_membership(&mut cluster, ConfChangeType::AddLearnerNode, 4);
+    change_membership(&mut cluster, Change::AddLearner(host(4)));
     cluster.ticks(6);
     assert_eq!(cluster.data(host(4)), [b"early"]);
     assert_eq!(cluster.status(host(4)).role, Role::Learner);
-    change_membership(&mut cluster, ConfChangeType::AddNode, 4);
+    change_membership(&mut cluster, Change::Promote(host(4)));
     cluster.ticks(6);
     for id in 1..=4 {
         cluster.crash(host(id), id);
@@ -480,7 +498,7 @@ fn membership_is_right_wherever_between_two_writes_the_power_fails() {
     for writes in 0..6 {
         let mut cluster = Cluster::led_by_first(3);
         cluster.cut.insert(host(3));
-        change_membership(&mut cluster, ConfChangeType::AddLearnerNode, 9);
+        change_membership(&mut cluster, Change::AddLearner(host(9)));
         cluster.cut.clear();
         cluster.hosts.get_mut(&host(3)).unwrap().writes = false;
         cluster.ticks(3);
@@ -535,12 +553,11 @@ impl Cluster {
     }
 }
 
-fn change_membership(cluster: &mut Cluster, kind: ConfChangeType, id: u64) {
-    let leader = cluster.hosts.get_mut(&host(1)).unwrap();
-    let change = ConfChange { change_type: kind, node_id: id, ..ConfChange::default() };
-    leader.core.node.propose_conf_change(Vec::new(), change).unwrap();
-    cluster.inputs(host(1), Vec::new());
+fn change_membership(cluster: &mut Cluster, change: Change) -> Ticket {
+    let ticket = Ticket::new(1_000_000);
+    cluster.input(host(1), Input::ChangeMembers { ticket, change });
     cluster.settle();
+    ticket
 }
 
 fn proposed(cluster: &Cluster, id: HostId) -> Vec<(Ticket, LogPosition)> {

@@ -270,8 +270,12 @@ impl Driver {
             }
             Effect::Proposed { .. }
             | Effect::Refused { .. }
+            | Effect::MembersChanged { .. }
             | Effect::ReadReady { .. }
             | Effect::ReadDropped { .. } => {}
+            Effect::Fetch { .. } | Effect::SnapshotInstalled { .. } => {
+                panic!("no log is shortened here: {effect:?}")
+            }
             Effect::Halt(halt) => panic!("{halt}"),
         }
         None

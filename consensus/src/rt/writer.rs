@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use log_format::disk::Disk;
 use log_format::ids::{HostId, LogIndex};
-use log_format::wal::{AppendError, Batch, ConfState, Durability, HardState, LogEntry, SpareProgress, Wal};
+use log_format::wal::{
+    AppendError, Batch, ConfState, Durability, HardState, LogEntry, LogPosition, SpareProgress, Wal,
+};
 use raft::eraftpb::Message;
 
 use crate::core::PersistJob;
@@ -43,6 +45,22 @@ pub enum WriterError {
         /// The log's reason.
         source: AppendError,
     },
+    /// The log does not begin anew, or nobody knows.
+    #[error("begin the log anew after {position}")]
+    Reset {
+        /// The snapshot's last entry.
+        position: LogPosition,
+        /// The log's reason.
+        source: AppendError,
+    },
+    /// Entries that are kept elsewhere could not be given up.
+    #[error("retire entries before {below}")]
+    Retire {
+        /// The first entry to stay.
+        below: LogIndex,
+        /// The log's reason.
+        source: AppendError,
+    },
 }
 
 /// The driver's side of the writer.
@@ -56,6 +74,8 @@ pub struct Writer {
 struct Durable {
     number: AtomicU64,
     commit: AtomicU64,
+    /// Not the writer's report but the driver's wish: entries below this index may go.
+    retire_below: AtomicU64,
 }
 
 impl Writer {
@@ -94,6 +114,12 @@ impl Writer {
         LogIndex::new(self.durable.commit.load(Ordering::Acquire))
     }
 
+    /// Lets whole files go whose entries all lie below `index`, with the next write or idle moment. The core must have been
+    /// told before ([`Input::Retired`](crate::core::Input::Retired)), and what goes must be durable elsewhere.
+    pub fn retire_below(&self, index: LogIndex) {
+        self.durable.retire_below.fetch_max(index.get(), Ordering::AcqRel);
+    }
+
     /// Writes what waits, then ends the thread.
     pub fn shutdown(mut self) {
         self.finish();
@@ -123,6 +149,10 @@ struct Writing<D: Disk, O, W> {
     /// The newest hard state, durable or not.
     hard_state: HardState,
     spares: Spares,
+    /// Taken from the queue, but to be written on its own.
+    held: Option<PersistJob>,
+    /// Entries below this were given up.
+    retired_below: u64,
 }
 
 /// Whether spare files want work.
@@ -136,6 +166,8 @@ enum Spares {
 #[derive(Default)]
 struct Gathered {
     number: u64,
+    /// Comes before the rest.
+    reset: Option<(LogPosition, ConfState)>,
     entries: Vec<LogEntry>,
     bytes: usize,
     hard_state: Option<HardState>,
@@ -153,7 +185,17 @@ where
     fn new(wal: Wal<D>, jobs: Receiver<PersistJob>, durable: Arc<Durable>, output: O, wake: W) -> Self {
         let hard_state = wal.durable_hard_state();
         durable.commit.store(hard_state.commit.get(), Ordering::Release);
-        Self { wal, jobs, durable, output, wake, hard_state, spares: Spares::Wanted }
+        Self {
+            wal,
+            jobs,
+            durable,
+            output,
+            wake,
+            hard_state,
+            spares: Spares::Wanted,
+            held: None,
+            retired_below: 0,
+        }
     }
 
     fn run_or_abort(self) {
@@ -175,6 +217,9 @@ where
 
     /// Waits for a job, with small work meanwhile; `None` once there will be none.
     fn wait(&mut self) -> Result<Option<PersistJob>, WriterError> {
+        if let Some(held) = self.held.take() {
+            return Ok(Some(held));
+        }
         let mut idle_steps = 0_u32;
         loop {
             if self.spares == Spares::Ready && !self.commit_waits() {
@@ -192,21 +237,29 @@ where
         }
     }
 
-    fn gather(&self, first: PersistJob) -> Gathered {
+    /// What waits, as one. A reset begins a batch of its own: what was acknowledged before it is written before it.
+    fn gather(&mut self, first: PersistJob) -> Gathered {
         let mut gathered = Gathered::default();
         gathered.add(first);
         while gathered.bytes < GATHER_BYTES
             && let Ok(job) = self.jobs.try_recv()
         {
+            if job.reset.is_some() {
+                self.held = Some(job);
+                break;
+            }
             gathered.add(job);
         }
         gathered
     }
 
     fn write(&mut self, gathered: Gathered) -> Result<(), WriterError> {
-        let Gathered { number, entries, bytes: _, hard_state, conf_state, must_sync, then } = gathered;
+        let Gathered { number, reset, entries, bytes: _, hard_state, conf_state, must_sync, then } = gathered;
         let changed = hard_state.is_some() || conf_state.is_some() || !entries.is_empty();
         self.hard_state = hard_state.unwrap_or(self.hard_state);
+        if let Some((position, members)) = reset {
+            self.reset(position, &members)?;
+        }
         let durability = if must_sync { Durability::Sync } else { Durability::Later };
         let most = (self.wal.max_batch() / 2).min(GATHER_BYTES);
         let (head, last) = last_batch(&entries, most);
@@ -229,6 +282,32 @@ where
             (self.output)(to, message);
         }
         (self.wake)();
+        self.retire()
+    }
+
+    /// The log begins anew; what was gathered behind the snapshot is appended to it.
+    fn reset(&mut self, position: LogPosition, members: &ConfState) -> Result<(), WriterError> {
+        let hard_state = HardState { commit: position.index, ..self.hard_state };
+        self.wal
+            .reset(position, members, hard_state)
+            .map_err(|source| WriterError::Reset { position, source })?;
+        self.durable.commit.store(position.index.get(), Ordering::Release);
+        self.spares = Spares::Wanted;
+        Ok(())
+    }
+
+    fn retire(&mut self) -> Result<(), WriterError> {
+        let below = self.durable.retire_below.load(Ordering::Acquire);
+        if below <= self.retired_below {
+            return Ok(());
+        }
+        self.retired_below = below;
+        let below = LogIndex::new(below);
+        let files = self.wal.retire(below).map_err(|source| WriterError::Retire { below, source })?;
+        if files != 0 {
+            tracing::info!(%below, files, "log files retired");
+            self.spares = Spares::Wanted;
+        }
         Ok(())
     }
 
@@ -279,7 +358,8 @@ where
 
 impl Gathered {
     fn add(&mut self, job: PersistJob) {
-        let PersistJob { number, entries, hard_state, conf_state, durability, then } = job;
+        let PersistJob { number, reset, entries, hard_state, conf_state, durability, then } = job;
+        self.reset = reset.or_else(|| self.reset.take());
         self.number = self.number.max(number);
         if let Some(first) = entries.first() {
             // A newer leader's entries take the place of those that were never written.

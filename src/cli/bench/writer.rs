@@ -208,6 +208,7 @@ fn job(number: u64) -> PersistJob {
     let term = Term::new(1);
     PersistJob {
         number,
+        reset: None,
         entries: vec![LogEntry {
             index: LogIndex::new(number),
             term,

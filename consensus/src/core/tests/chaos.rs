@@ -3,24 +3,28 @@
 
 use std::collections::BTreeMap;
 
-use log_format::ids::HostId;
+use log_format::ids::{HostId, LogIndex};
 use log_format::wal::LogEntry;
 
 use super::cluster::{Cluster, host};
-use crate::core::{Effect, Input, Role, SplitMix64};
+use crate::core::{Effect, Input, Role, SNAPSHOT_TICKS, SplitMix64};
 
 const SEEDS: u64 = 60;
 const STEPS: usize = 1_500;
 
 #[test]
 fn acknowledged_entries_survive_whatever_happens() {
+    let mut installed = 0;
     for seed in 0..SEEDS {
         let mut chaos = Chaos::new(seed);
         for _ in 0..STEPS {
             chaos.step();
         }
         chaos.heal();
+        let told = chaos.cluster.hosts.values().flat_map(|host| &host.told);
+        installed += told.filter(|effect| matches!(effect, Effect::SnapshotInstalled { .. })).count();
     }
+    assert!(0 < installed, "no host ever needed a snapshot");
 }
 
 struct Chaos {
@@ -60,11 +64,41 @@ impl Chaos {
             94..95 => self.crash(id),
             95..96 => self.cut_or_join(id),
             96..97 => self.cluster.input(id, Input::Campaign),
-            97..98 => self.cluster.input(id, Input::Unreachable { host: self.hosts[0] }),
-            98..99 => self.cluster.input(id, Input::Transfer { to: self.hosts[1] }),
+            97..99 => self.odd_jobs(id),
             _ => self.lose(),
         }
         self.check(id);
+    }
+
+    /// Transfers, shorter logs, and fetches that end one way or the other.
+    fn odd_jobs(&mut self, id: HostId) {
+        match self.random.next() % 5 {
+            4 => self.cluster.input(id, Input::Unreachable { host: self.hosts[0] }),
+            0 => self.cluster.input(id, Input::Transfer { to: self.hosts[1] }),
+            1 => self.retire(id),
+            2 => self.finish_fetches(),
+            _ => {
+                let fetching = self.cluster.hosts.get_mut(&id).unwrap().fetching.take();
+                if let Some(point) = fetching {
+                    self.cluster.input(id, Input::FetchFailed { index: point.at.index });
+                }
+            }
+        }
+    }
+
+    /// Lets the log of a host begin where it likes.
+    fn retire(&mut self, id: HostId) {
+        let (first, commit) = self.cluster.held(id);
+        let base = first + self.random.next() % (commit - first + 1);
+        if 0 < commit {
+            self.cluster.retire(id, LogIndex::new(base));
+        }
+    }
+
+    fn finish_fetches(&mut self) {
+        for id in self.hosts.clone() {
+            self.cluster.fetched(id);
+        }
     }
 
     fn any_host(&mut self) -> HostId {
@@ -125,6 +159,12 @@ impl Chaos {
         self.cluster.cut.clear();
         self.cluster.settle();
         self.cluster.ticks(80);
+        // Whoever waits for a chapter is told of one again within so many ticks.
+        for _ in 0..2 {
+            self.finish_fetches();
+            self.cluster.settle();
+            self.cluster.ticks(SNAPSHOT_TICKS + 10);
+        }
         let leader = self.cluster.leader();
         let leader = leader.unwrap_or_else(|| panic!("seed {}: no leader", self.seed));
         self.cluster.propose(leader, &[b"healed"]);

@@ -7,14 +7,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use log_format::disk::MemoryDisk;
-use log_format::ids::{ClusterId, HostId, Incarnation, LogIndex};
+use log_format::ids::{ClusterId, HostId, Incarnation, LogIndex, Term};
 use log_format::time::Timestamp;
 use log_format::wal::{
-    Batch, ConfState, EntryKind, FileStamp, HardState, LogEntry, Wal, WalIdentity, WalOptions, WalSetup,
+    Batch, ConfState, EntryKind, FileStamp, HardState, LogEntry, LogPosition, Wal, WalIdentity, WalOptions,
+    WalSetup,
 };
 use raft::eraftpb::{Message, MessageType};
 
-use crate::core::{Core, CoreConfig, Effect, Input, PersistJob, Proposal, Restored, Role, Status, Ticket};
+use crate::core::{
+    Core, CoreConfig, Effect, Input, PersistJob, Proposal, Restored, Role, SnapshotPoint, Status, Ticket,
+};
 
 const DATA: &str = "/data";
 
@@ -39,6 +42,14 @@ pub(super) struct Host {
     pub(super) told: Vec<Effect>,
     /// Committed entries with data, as a projection would have read them.
     pub(super) read: Vec<LogEntry>,
+    /// The last entry read.
+    cursor: LogIndex,
+    /// What is being fetched.
+    pub(super) fetching: Option<SnapshotPoint>,
+    /// What the newest sealed chapter stands for; as durable as the log.
+    snapshot: Option<SnapshotPoint>,
+    /// Entries before this may go.
+    retire_below: LogIndex,
     lives: u64,
 }
 
@@ -60,6 +71,10 @@ pub(super) struct Cluster {
     /// What every host did, once somebody wants to know.
     pub(super) trace: Option<String>,
     pub(super) configure: fn(&mut CoreConfig),
+    /// Every committed entry with data: what chapters hold.
+    archive: BTreeMap<LogIndex, LogEntry>,
+    /// The members from each index on.
+    pub(super) members: BTreeMap<LogIndex, ConfState>,
     seed: u64,
     next_ticket: u64,
 }
@@ -78,6 +93,8 @@ impl Cluster {
             delivered: BTreeMap::new(),
             trace: None,
             configure,
+            archive: BTreeMap::new(),
+            members: BTreeMap::from([(LogIndex::default(), voters.clone())]),
             seed,
             next_ticket: 0,
         };
@@ -102,6 +119,14 @@ impl Cluster {
         self.hosts.insert(id, started);
     }
 
+    fn read_chapters(&self, upto: LogIndex) -> Vec<LogEntry> {
+        self.archive.range(..=upto).map(|(_, entry)| entry.clone()).collect()
+    }
+
+    pub(super) fn members_at(&self, index: LogIndex) -> ConfState {
+        self.members.range(..=index).next_back().unwrap().1.clone()
+    }
+
     fn start(
         &self,
         disk: Arc<MemoryDisk>,
@@ -110,6 +135,7 @@ impl Cluster {
         life: (HostId, u64),
     ) -> Host {
         let (id, lives) = life;
+        let (base, snapshot) = (restored.base.index, restored.snapshot.clone());
         let mut config = CoreConfig::new(id);
         (self.configure)(&mut config);
         let hard_state = restored.hard_state;
@@ -123,7 +149,11 @@ impl Cluster {
             jobs: VecDeque::new(),
             writes: true,
             told: Vec::new(),
-            read: Vec::new(),
+            read: self.read_chapters(base),
+            cursor: base,
+            fetching: None,
+            snapshot,
+            retire_below: LogIndex::default(),
             lives,
         };
         host.catch_up();
@@ -132,11 +162,12 @@ impl Cluster {
 
     /// Cuts the host's power and starts it again.
     pub(super) fn crash(&mut self, id: HostId, seed: u64) {
-        let Host { disk, wal, lives, .. } = self.hosts.remove(&id).unwrap();
+        let Host { disk, wal, lives, snapshot, .. } = self.hosts.remove(&id).unwrap();
         disk.crash(seed);
         drop(wal);
         let (wal, recovered) = Wal::open(Arc::clone(&disk), Path::new(DATA), setup(id)).unwrap();
-        let started = self.start(disk, wal, Restored::from(recovered), (id, lives + 1));
+        let restored = Restored { snapshot, ..Restored::from(recovered) };
+        let started = self.start(disk, wal, restored, (id, lives + 1));
         self.hosts.insert(id, started);
     }
 
@@ -164,7 +195,24 @@ impl Cluster {
                 Effect::Persist(job) => host.jobs.push_back(job),
                 Effect::Committed { .. } => {
                     host.told.push(effect);
-                    host.catch_up();
+                    self.archive.extend(host.catch_up());
+                }
+                Effect::Fetch { at, ref manifest, .. } => {
+                    let (manifest, conf_state) = (manifest.clone(), ConfState::default());
+                    host.fetching = Some(SnapshotPoint { at, conf_state, manifest });
+                    host.told.push(effect);
+                }
+                Effect::SnapshotInstalled { at, .. } => {
+                    host.told.push(effect);
+                    assert!(host.cursor < at.index);
+                    host.cursor = at.index;
+                    host.read = self.archive.range(..=at.index).map(|(_, entry)| entry.clone()).collect();
+                }
+                Effect::MembersChanged { index, ref conf_state } => {
+                    // The same on every host, but for a learner that was not named in its snapshot.
+                    let known = self.members.entry(index).or_insert_with(|| conf_state.clone());
+                    assert_eq!(known.voters, conf_state.voters);
+                    host.told.push(effect);
                 }
                 Effect::Proposed { .. }
                 | Effect::Refused { .. }
@@ -175,6 +223,40 @@ impl Cluster {
                 | Effect::Halt(_) => host.told.push(effect),
             }
         }
+    }
+
+    /// Seals a chapter at the host's commit index and lets the log begin after `base`.
+    pub(super) fn retire(&mut self, id: HostId, base: LogIndex) {
+        let index = self.status(id).commit;
+        let conf_state = self.members_at(index);
+        let host = self.hosts.get_mut(&id).unwrap();
+        let position = |index| LogPosition {
+            term: Term::new(host.core.node.raft.raft_log.term(index).unwrap()),
+            index: LogIndex::new(index),
+        };
+        let (at, base) = (position(index.get()), position(base.get()));
+        let manifest = Bytes::from(format!("chapters up to {index}"));
+        let snapshot = SnapshotPoint { at, conf_state, manifest };
+        host.snapshot = Some(snapshot.clone());
+        self.input(id, Input::Retired { base, snapshot });
+        self.hosts.get_mut(&id).unwrap().retire_below = base.index.next();
+    }
+
+    /// The base of a host's log and its commit index.
+    pub(super) fn held(&self, id: HostId) -> (u64, u64) {
+        let host = &self.hosts[&id];
+        let first = raft::Storage::first_index(host.core.node.store()).unwrap();
+        (first - 1, host.core.status().commit.get())
+    }
+
+    /// What was asked for is here.
+    pub(super) fn fetched(&mut self, id: HostId) {
+        let host = self.hosts.get_mut(&id).unwrap();
+        let Some(SnapshotPoint { at, manifest, .. }) = host.fetching.take() else { return };
+        assert_eq!(manifest, format!("chapters up to {}", at.index));
+        let conf_state = self.members_at(at.index);
+        self.hosts.get_mut(&id).unwrap().snapshot = Some(SnapshotPoint { at, conf_state, manifest });
+        self.input(id, Input::Fetched { index: at.index });
     }
 
     /// Lets the host's writer finish what it has.
@@ -278,6 +360,9 @@ impl Host {
     fn write(&mut self, job: PersistJob) -> Vec<(HostId, Box<Message>)> {
         let changed = job.hard_state.is_some() || job.conf_state.is_some() || !job.entries.is_empty();
         self.hard_state = job.hard_state.unwrap_or(self.hard_state);
+        if let Some((position, members)) = &job.reset {
+            self.wal.reset(*position, members, self.hard_state).unwrap();
+        }
         if changed {
             let batch = Batch {
                 hard_state: self.hard_state,
@@ -287,24 +372,26 @@ impl Host {
             };
             self.wal.append(&batch).unwrap();
         }
+        self.wal.retire(self.retire_below).unwrap();
         job.then
     }
 
-    /// Reads what is committed and new, a little at a time.
-    fn catch_up(&mut self) {
+    /// Reads what is committed and new, a little at a time; returns it.
+    fn catch_up(&mut self) -> BTreeMap<LogIndex, LogEntry> {
         let commit = self.core.status().commit;
-        let mut next = self.read.last().map_or(index(1), |entry| entry.index.next());
-        while next <= commit {
-            let entries = self.core.entries(next, commit.next(), 1_000).unwrap();
+        let before = self.read.len();
+        while self.cursor < commit {
+            let entries = self.core.entries(self.cursor.next(), commit.next(), 1_000).unwrap();
             assert!(!entries.is_empty());
             for entry in entries {
-                assert_eq!(entry.index, next);
-                next = next.next();
+                assert_eq!(entry.index, self.cursor.next());
+                self.cursor = entry.index;
                 if entry.kind == EntryKind::Normal && !entry.data.is_empty() {
                     self.read.push(entry);
                 }
             }
         }
+        self.read[before..].iter().map(|entry| (entry.index, entry.clone())).collect()
     }
 }
 

@@ -48,6 +48,23 @@ fn more_than_a_batch_holds_becomes_several() {
 }
 
 #[test]
+fn a_snapshot_makes_the_log_begin_anew_after_all_that_was_acknowledged_before() {
+    let run = Run::new();
+    let at = LogPosition { term: Term::new(2), index: LogIndex::new(9) };
+    let members = ConfState::new([1, 2, 3].map(HostId::new), [HostId::new(4)]);
+    let at_commit =
+        |commit| Some(HardState { term: Term::new(3), vote: None, commit: LogIndex::new(commit) });
+    let reset = PersistJob { reset: Some((at, members.clone())), hard_state: at_commit(9), ..job(2, &[]) };
+    let behind = PersistJob { hard_state: at_commit(10), ..job(3, &[(10, 3)]) };
+    let told = run.all([job(1, &[(1, 1), (2, 1)]), reset, behind]).unwrap();
+    assert_eq!((told.persisted, told.sent), (3, vec![1, 2, 3]));
+    let (wal, recovered) = run.open();
+    assert_eq!((recovered.base, recovered.conf_state), (at, members));
+    assert_eq!(recovered.last.index, LogIndex::new(10));
+    assert_eq!(wal.durable_hard_state().commit, LogIndex::new(10));
+}
+
+#[test]
 fn a_failed_sync_is_reported_to_nobody() {
     let run = Run::new();
     run.fail(Operation::SyncData);
@@ -217,6 +234,7 @@ fn job(number: u64, entries: &[(u64, u64)]) -> PersistJob {
     let term = entries.iter().map(|(_, term)| *term).max();
     PersistJob {
         number,
+        reset: None,
         entries: entries.iter().map(|(index, term)| entry(*index, *term, 10)).collect(),
         hard_state: term.map(|term| HardState { term: Term::new(term), ..HardState::default() }),
         conf_state: None,

@@ -1,0 +1,266 @@
+//! Who takes part: the one-step changes that raft makes, and the plan that leads by such steps from the members there are
+//! to those that are wanted.
+//!
+//! ```text
+//!            AddLearner            Promote (has caught up)
+//!  wanted ───────────────> learner ───────────────────────> voter
+//!                             │  ^──────── Demote ────────────┘
+//!                             └──────────> Remove <───────────┘
+//! ```
+//!
+//! Voters are the largest odd number of the hosts that may vote: a fourth vote makes a majority larger and tolerates no
+//! more failures than three. One step at a time, and a leader hands over before its own vote is taken away.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use log_format::ids::{HostId, LogIndex};
+use log_format::wal::{ConfState, EntryKind, LogEntry};
+use protobuf::Message as _;
+use raft::eraftpb::{ConfChange, ConfChangeType};
+
+/// A learner that lacks no more entries than this holds the log for all practical purposes.
+pub const CATCH_UP_ENTRIES: u64 = 1_000;
+/// For so many ticks without a break it must have lacked no more before it gets a vote: 5 s.
+pub const CATCH_UP_TICKS: u32 = 50;
+
+/// One step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// Let this host receive entries.
+    AddLearner(HostId),
+    /// Give this learner a vote.
+    Promote(HostId),
+    /// Take this voter's vote away; it goes on receiving entries.
+    Demote(HostId),
+    /// Let this host go.
+    Remove(HostId),
+}
+
+impl Change {
+    /// The host that it is about.
+    pub const fn host(self) -> HostId {
+        match self {
+            Self::AddLearner(host) | Self::Promote(host) | Self::Demote(host) | Self::Remove(host) => host,
+        }
+    }
+
+    /// Whether it changes these members, in the way its name says.
+    pub fn applies_to(self, members: &ConfState) -> bool {
+        let (voters, learners) = (&members.voters, &members.learners);
+        match self {
+            Self::AddLearner(host) => {
+                !voters.contains(&host)
+                    && !learners.contains(&host)
+                    && voters.len() + learners.len() < ConfState::MAX_MEMBERS
+            }
+            Self::Promote(host) => learners.contains(&host),
+            Self::Demote(host) => 1 < voters.len() && voters.contains(&host),
+            Self::Remove(host) => learners.contains(&host) || (1 < voters.len() && voters.contains(&host)),
+        }
+    }
+
+    pub(super) fn to_raft(self) -> ConfChange {
+        let change_type = match self {
+            Self::AddLearner(_) | Self::Demote(_) => ConfChangeType::AddLearnerNode,
+            Self::Promote(_) => ConfChangeType::AddNode,
+            Self::Remove(_) => ConfChangeType::RemoveNode,
+        };
+        ConfChange { change_type, node_id: self.host().get(), ..ConfChange::default() }
+    }
+}
+
+/// Folds one committed entry into the members, as raft does: for whoever needs the members at an entry that raft has passed.
+pub fn fold_members(members: &mut ConfState, entry: &LogEntry) {
+    if entry.kind != EntryKind::ConfChange {
+        return;
+    }
+    let Ok(change) = ConfChange::parse_from_bytes(&entry.data) else { return };
+    let host = HostId::new(change.node_id);
+    let last_voter = members.voters == [host];
+    if change.change_type != ConfChangeType::AddNode && last_voter {
+        // Raft refuses to be left without a voter.
+        return;
+    }
+    let without = |hosts: &[HostId]| hosts.iter().copied().filter(|known| *known != host).collect::<Vec<_>>();
+    let (mut voters, mut learners) = (without(&members.voters), without(&members.learners));
+    match change.change_type {
+        ConfChangeType::AddNode => voters.push(host),
+        ConfChangeType::AddLearnerNode => learners.push(host),
+        ConfChangeType::RemoveNode => {}
+    }
+    *members = ConfState::new(voters, learners);
+}
+
+/// Whether a host may have a vote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Eligibility {
+    /// It may; whether it has one depends on the others.
+    VoterCapable,
+    /// Never: it senses and protects, and has the log.
+    SensorOnly,
+}
+
+/// The hosts that should take part.
+pub type Desired = BTreeMap<HostId, Eligibility>;
+
+/// What a leader knows that plans.
+#[derive(Debug, Clone, Copy)]
+pub struct Picture<'a> {
+    /// The leader itself.
+    pub leader: HostId,
+    /// Who takes part.
+    pub members: &'a ConfState,
+    /// Learners that have caught up; see [`CatchUp`].
+    pub caught_up: &'a BTreeSet<HostId>,
+    /// Hosts that answer just now, in any case the leader.
+    pub active: &'a BTreeSet<HostId>,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Change the members.
+    Change(Change),
+    /// Hand leadership over first: the leader's own vote has to go.
+    Transfer {
+        /// The next leader.
+        to: HostId,
+    },
+}
+
+/// The next step towards `desired`; none if nothing can be done now, or all is as desired.
+pub fn next_step(desired: &Desired, picture: &Picture<'_>) -> Option<Step> {
+    let planner = Planner { desired, picture };
+    planner
+        .remove_learner()
+        .or_else(|| planner.add())
+        .or_else(|| planner.retire_unwanted_voter())
+        .or_else(|| planner.demote_surplus())
+        .or_else(|| planner.promote())
+}
+
+/// How many hosts should have a vote, of so many that may.
+pub const fn voters_of(capable: usize) -> usize {
+    match capable {
+        0 => 0,
+        capable => capable - (capable + 1) % 2,
+    }
+}
+
+struct Planner<'a> {
+    desired: &'a Desired,
+    picture: &'a Picture<'a>,
+}
+
+impl Planner<'_> {
+    fn may_vote(&self, host: HostId) -> bool {
+        self.desired.get(&host) == Some(&Eligibility::VoterCapable)
+    }
+
+    fn wanted_voters(&self) -> usize {
+        let capable = self.desired.values().filter(|role| **role == Eligibility::VoterCapable);
+        voters_of(capable.count())
+    }
+
+    fn remove_learner(&self) -> Option<Step> {
+        let mut learners = self.picture.members.learners.iter();
+        let gone = learners.find(|host| !self.desired.contains_key(host))?;
+        Some(Step::Change(Change::Remove(*gone)))
+    }
+
+    fn add(&self) -> Option<Step> {
+        let ConfState { voters, learners } = self.picture.members;
+        let is_new = |host: &&HostId| !voters.contains(host) && !learners.contains(host);
+        let new = self.desired.keys().find(is_new)?;
+        Some(Step::Change(Change::AddLearner(*new)))
+    }
+
+    /// A voter that is wanted no more, or not as a voter. Those that do not answer go first: they only stand in the way.
+    fn retire_unwanted_voter(&self) -> Option<Step> {
+        let voters = &self.picture.members.voters;
+        let mut unwanted: Vec<_> = voters.iter().copied().filter(|host| !self.may_vote(*host)).collect();
+        unwanted
+            .sort_by_key(|host| (*host == self.picture.leader, self.picture.active.contains(host), *host));
+        let first = *unwanted.first()?;
+        if first == self.picture.leader {
+            return self.hand_over();
+        }
+        Some(Step::Change(match self.desired.contains_key(&first) {
+            true => Change::Demote(first),
+            false => Change::Remove(first),
+        }))
+    }
+
+    /// The leader must go: to a voter that stays; if there is none, somebody has to become one.
+    fn hand_over(&self) -> Option<Step> {
+        let stays = |host: &&HostId| self.may_vote(**host) && self.picture.active.contains(host);
+        match self.picture.members.voters.iter().find(stays) {
+            Some(to) => Some(Step::Transfer { to: *to }),
+            None => self.candidates().first().map(|host| Step::Change(Change::Promote(*host))),
+        }
+    }
+
+    fn demote_surplus(&self) -> Option<Step> {
+        let voters = &self.picture.members.voters;
+        if voters.len() <= self.wanted_voters().max(1) {
+            return None;
+        }
+        let others = voters.iter().copied().filter(|host| *host != self.picture.leader);
+        let least_use = others.max_by_key(|host| (!self.picture.active.contains(host), *host))?;
+        Some(Step::Change(Change::Demote(least_use)))
+    }
+
+    /// From an odd number of votes it takes two more at once to be better off: a first one is given only if a second one
+    /// can follow.
+    fn promote(&self) -> Option<Step> {
+        let voters = self.picture.members.voters.len();
+        let candidates = self.candidates();
+        let needed = if voters.is_multiple_of(2) { 1 } else { 2 };
+        let host = candidates.first().filter(|_| needed <= candidates.len())?;
+        (voters < self.wanted_voters()).then_some(Step::Change(Change::Promote(*host)))
+    }
+
+    /// Learners that may get a vote now.
+    fn candidates(&self) -> Vec<HostId> {
+        let Picture { members, caught_up, active, .. } = self.picture;
+        let ready = |host: &HostId| self.may_vote(*host) && caught_up.contains(host) && active.contains(host);
+        members.learners.iter().copied().filter(ready).collect()
+    }
+}
+
+/// Counts for how long each learner has been close behind the commit index. Reset it with each leadership.
+#[derive(Debug, Default)]
+pub struct CatchUp {
+    ticks: BTreeMap<HostId, u32>,
+}
+
+impl CatchUp {
+    /// One tick went by; `progress` says what each follower is known to hold.
+    pub fn tick(&mut self, learners: &[HostId], progress: &[(HostId, LogIndex)], commit: LogIndex) {
+        let enough = commit.get().saturating_sub(CATCH_UP_ENTRIES);
+        let is_close = |host: &HostId| {
+            progress
+                .iter()
+                .any(|(known, matched)| known == host && matched.get() != 0 && enough <= matched.get())
+        };
+        self.ticks.retain(|host, _| learners.contains(host) && is_close(host));
+        for host in learners.iter().filter(|host| is_close(host)) {
+            let ticks = self.ticks.entry(*host).or_default();
+            *ticks = ticks.saturating_add(1);
+        }
+    }
+
+    /// The learners that have been close for long enough.
+    pub fn caught_up(&self) -> BTreeSet<HostId> {
+        let enough = |(host, ticks): (&HostId, &u32)| (CATCH_UP_TICKS <= *ticks).then_some(*host);
+        self.ticks.iter().filter_map(enough).collect()
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.ticks.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests;

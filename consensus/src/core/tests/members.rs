@@ -1,0 +1,97 @@
+//! Changes of members, one at a time.
+
+use super::membership::fold_members;
+use super::*;
+
+fn change(cluster: &mut Cluster, id: u64, change: Change) -> Ticket {
+    let ticket = Ticket::new(2_000_000);
+    cluster.input(host(id), Input::ChangeMembers { ticket, change });
+    ticket
+}
+
+fn changes(cluster: &Cluster, id: u64) -> Vec<(LogIndex, ConfState)> {
+    told(cluster, host(id), |effect| {
+        let Effect::MembersChanged { index, conf_state } = effect else { return None };
+        Some((*index, conf_state.clone()))
+    })
+}
+
+#[test]
+fn every_host_is_told_who_takes_part_from_which_entry_on() {
+    let mut cluster = Cluster::led_by_first(3);
+    let ticket = change(&mut cluster, 1, Change::Demote(host(3)));
+    cluster.settle();
+    cluster.ticks(3);
+    let (found, at) = proposed(&cluster, host(1))[0];
+    assert_eq!((found, at.index), (ticket, index(2)));
+    let members = ConfState::new([1, 2].map(host), [host(3)]);
+    for id in 1..=3 {
+        assert_eq!(changes(&cluster, id), [(index(2), members.clone())], "host {id}");
+    }
+    let entries = cluster.hosts[&host(2)].core.entries(index(1), index(9), 1_000).unwrap();
+    let mut folded = ConfState::new([1, 2, 3].map(host), []);
+    entries.iter().for_each(|entry| fold_members(&mut folded, entry));
+    assert_eq!(folded, members, "whoever folds the log comes to the same");
+}
+
+#[test]
+fn a_second_change_is_refused_while_the_first_is_not_in_force() {
+    let mut cluster = Cluster::led_by_first(3);
+    change(&mut cluster, 1, Change::AddLearner(host(4)));
+    let second = change(&mut cluster, 1, Change::AddLearner(host(5)));
+    assert_eq!(refused(&cluster, host(1)), [(second, Refusal::ChangePending)]);
+    cluster.settle();
+    assert_eq!(cluster.status(host(1)).learners, [host(4)], "no empty entry in its place");
+    change(&mut cluster, 1, Change::AddLearner(host(5)));
+    cluster.settle();
+    assert_eq!(cluster.status(host(1)).learners, [4, 5].map(host));
+}
+
+#[test]
+fn changes_that_make_no_sense_are_refused_and_leave_no_entry() {
+    let mut cluster = Cluster::led_by_first(3);
+    let cases = [
+        (2, Change::AddLearner(host(4)), Refusal::NotLeader { hint: Some(host(1)) }),
+        (1, Change::AddLearner(host(2)), Refusal::ChangeInapplicable),
+        (1, Change::Promote(host(2)), Refusal::ChangeInapplicable),
+        (1, Change::Promote(host(9)), Refusal::ChangeInapplicable),
+        (1, Change::Demote(host(9)), Refusal::ChangeInapplicable),
+        (1, Change::Remove(host(9)), Refusal::ChangeInapplicable),
+        (1, Change::Remove(host(1)), Refusal::ChangeInapplicable),
+        (1, Change::Demote(host(1)), Refusal::ChangeInapplicable),
+    ];
+    let last = cluster.status(host(1)).last;
+    for (id, wanted, reason) in cases {
+        let ticket = change(&mut cluster, id, wanted);
+        assert_eq!(refused(&cluster, host(id)).last(), Some(&(ticket, reason)), "{wanted:?}");
+    }
+    assert_eq!(cluster.status(host(1)).last, last);
+    cluster.input(host(1), Input::Transfer { to: host(2) });
+    let during = change(&mut cluster, 1, Change::AddLearner(host(4)));
+    let reason = Refusal::Transferring { to: host(2) };
+    assert_eq!(refused(&cluster, host(1)).last(), Some(&(during, reason)));
+}
+
+#[test]
+fn an_old_leader_is_replaced_and_removed_while_the_others_go_on() {
+    let mut cluster = Cluster::led_by_first(3);
+    cluster.propose(host(1), &[b"before"]);
+    cluster.settle();
+    cluster.add(host(4), &ConfState::new([1, 2, 3].map(host), []));
+    for wanted in [Change::AddLearner(host(4)), Change::Promote(host(4))] {
+        change(&mut cluster, 1, wanted);
+        cluster.ticks(4);
+    }
+    cluster.input(host(1), Input::Transfer { to: host(4) });
+    cluster.ticks(4);
+    assert_eq!(cluster.leader(), Some(host(4)));
+    change(&mut cluster, 4, Change::Remove(host(1)));
+    cluster.ticks(4);
+    cluster.propose(host(4), &[b"after"]);
+    cluster.settle();
+    assert_eq!(cluster.data(host(3)), [b"before".as_slice(), b"after"]);
+    assert_eq!(cluster.status(host(4)).voters, [2, 3, 4].map(host));
+    // Whatever the removed host tries, it unseats nobody.
+    cluster.ticks(60);
+    assert_eq!(cluster.status(host(4)).role, Role::Leader);
+}
