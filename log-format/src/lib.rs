@@ -14,6 +14,7 @@ pub mod event;
 pub mod ids;
 pub mod recover;
 pub mod render;
+pub mod repair;
 pub mod time;
 mod upcast;
 pub mod verify;

@@ -7,7 +7,7 @@
 //! first bad place, where batch n is due
 //!   ├─ a good header of a batch above n lies further on ──> corrupt: n was acknowledged
 //!   ├─ only zeros from here on ───────────────────────────> clean end
-//!   ├─ n's header sector is zero ─────────────────────────> torn: n was never acknowledged
+//!   ├─ n's header sector is zero, but for one byte ───────> torn: n was never acknowledged
 //!   ├─ more zero sectors than n's header counts ──────────> torn, unless one bit in such a sector explains it all
 //!   └─ else ──────────────────────────────────────────────> suspect: n was probably acknowledged and has rotted
 //! ```
@@ -283,6 +283,18 @@ impl<F: DiskFile> FileScan<F> {
         self.window.at(start, header.body_bytes())
     }
 
+    /// Where the padding of a batch that was just read begins and how long it is, if it is not zero.
+    pub(crate) fn bad_padding(
+        &mut self,
+        offset: u64,
+        header: &BatchHeader,
+    ) -> Result<Option<(u64, u64)>, DiskError> {
+        let used = BATCH_HEADER as u64 + u64::from(header.body_length);
+        let (start, length) = (offset.saturating_add(used), header.padded_bytes().saturating_sub(used));
+        let padding = self.window.at(start, usize::try_from(length).unwrap_or(BLOCK))?;
+        Ok((!all_zero(padding)).then_some((start, length)))
+    }
+
     fn examine(&mut self) -> Result<Result<BatchHeader, Bad>, DiskError> {
         let sector = self.window.at(self.offset, SECTOR)?;
         if all_zero(sector) {
@@ -302,6 +314,7 @@ impl<F: DiskFile> FileScan<F> {
     /// Judges the first bad place.
     fn judge(&mut self, bad: Bad) -> Result<FileEnd, DiskError> {
         let rest = self.survey_rest()?;
+        let has_no_header = self.is_all_but_zero()?;
         let header = match &bad {
             Bad::Body(header) => Some(*header),
             Bad::Nothing | Bad::Header | Bad::Stray(_) => None,
@@ -312,11 +325,19 @@ impl<F: DiskFile> FileScan<F> {
         Ok(match bad {
             Bad::Nothing if rest.is_zero => FileEnd::Clean,
             Bad::Nothing => FileEnd::Torn(Evidence::BatchHeader),
+            Bad::Header if has_no_header => FileEnd::Torn(Evidence::BatchHeader),
             Bad::Header => FileEnd::Suspect(Evidence::BatchHeader, None),
             Bad::Stray(stray) => FileEnd::Suspect(Evidence::StrayHeader { batch: stray.number }, None),
             Bad::Body(header) if self.lacks_sectors(&header)? => FileEnd::Torn(Evidence::BatchBody),
             Bad::Body(header) => FileEnd::Suspect(Evidence::BatchBody, Some(header)),
         })
+    }
+
+    /// Whether the header's sector holds one byte at most that is not zero. No header looks so, nor the remains of one that
+    /// rotted a little: its magic alone has four. So a place that was never written has rotted.
+    fn is_all_but_zero(&mut self) -> Result<bool, DiskError> {
+        let sector = self.window.at(self.offset, SECTOR)?;
+        Ok(sector.iter().filter(|byte| **byte != 0).count() <= 1)
     }
 
     /// Whether more of the batch is zero than its writer left zero: sectors that never reached the disk.

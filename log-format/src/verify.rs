@@ -11,7 +11,7 @@ use crate::envelope::{Envelope, EnvelopeError};
 use crate::ids::LogIndex;
 use crate::recover::{Damage, Ending, RecoverError};
 use crate::wal::{
-    self, ConfState, EntryKind, HardState, LogEntry, LogPosition, ReadError, WalIdentity, WalReader,
+    self, ConfState, EntryKind, HardState, LogEntry, LogPosition, ReadError, Stray, WalIdentity, WalReader,
 };
 
 /// How often a log is read again that does not end cleanly: on a live directory a batch may be seen half written, a later
@@ -29,6 +29,7 @@ pub struct LogView<D: Disk> {
     files: u64,
     batches: u64,
     bytes: u64,
+    strays: Vec<Stray>,
     reader: WalReader<D>,
 }
 
@@ -72,6 +73,9 @@ pub enum Problem {
     /// The last batch is damaged and was probably acknowledged.
     #[error("suspect: {0}")]
     Suspect(Box<Damage>),
+    /// Bytes that must be zero are not; nothing is lost, and a start makes them zero again.
+    #[error("stray bytes: {0}")]
+    Stray(Stray),
     /// An entry's data does not decode: a host stops there.
     #[error("entry {index} does not decode: {}", chain(source))]
     Undecodable {
@@ -142,6 +146,7 @@ impl<D: Disk> LogView<D> {
             files: walk.files,
             batches: walk.batches,
             bytes: walk.bytes,
+            strays: walk.strays.into_iter().map(|(_, stray)| stray).collect(),
             reader: WalReader::new(Arc::new(RwLock::new(walk.index))),
         })
     }
@@ -206,6 +211,7 @@ impl<D: Disk> LogView<D> {
             Ending::Corrupt(damage) => report.note(Problem::Corrupt(damage.clone())),
             Ending::Suspect(damage) => report.note(Problem::Suspect(damage.clone())),
         }
+        self.strays.iter().for_each(|stray| report.note(Problem::Stray(stray.clone())));
         let mut next = report.first;
         for entry in self.entries(report.first) {
             match entry {

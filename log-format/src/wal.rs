@@ -20,7 +20,7 @@ pub(crate) mod crc;
 mod error;
 pub(crate) mod file_header;
 mod index;
-mod names;
+pub(crate) mod names;
 mod reader;
 mod record;
 mod retire;
@@ -28,7 +28,7 @@ mod spares;
 #[cfg(test)]
 mod tests;
 mod types;
-mod walk;
+pub(crate) mod walk;
 pub(crate) mod window;
 
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ pub use record::ContentError;
 pub use spares::SpareProgress;
 pub use types::{
     Appended, Batch, ConfState, Durability, EntryKind, FileStamp, HardState, LogEntry, LogPosition,
-    Recovered, Stamps, TailEnd, WalIdentity, WalOptions, WalSetup,
+    Recovered, Stamps, Stray, TailEnd, WalIdentity, WalOptions, WalSetup,
 };
 
 use crate::disk::{Access, Disk, DiskError, DiskFile};
@@ -78,6 +78,7 @@ pub struct Wal<D: Disk> {
     spares: Spares<D>,
     buffer: Vec<u8>,
     health: Health,
+    scrubbed: Vec<Stray>,
     _lock: D::Lock,
 }
 
@@ -145,6 +146,7 @@ impl<D: Disk> Wal<D> {
             spares,
             buffer: Vec::new(),
             health: Health::Sound,
+            scrubbed: Vec::new(),
             _lock: lock,
         })
     }
@@ -166,6 +168,7 @@ impl<D: Disk> Wal<D> {
             });
         }
         let ended = settle(&walk)?;
+        let scrubbed = scrub(&walk.strays)?;
         // What was read may be in memory only, written by a process that was killed before its sync.
         walk.tail.file.sync_data()?;
         disk.sync_dir(&directory)?;
@@ -196,6 +199,7 @@ impl<D: Disk> Wal<D> {
             spares,
             buffer: Vec::new(),
             health: Health::Sound,
+            scrubbed,
             _lock: lock,
         };
         wal.drop_replaced()?;
@@ -225,6 +229,11 @@ impl<D: Disk> Wal<D> {
     /// disk shows here first. An error does not poison the log.
     pub fn prepare_spare(&mut self) -> Result<SpareProgress, DiskError> {
         self.spares.step()
+    }
+
+    /// Places that held stray bytes when the log was opened and are zero again: nothing was lost, but the disk rots.
+    pub fn scrubbed(&self) -> &[Stray] {
+        &self.scrubbed
     }
 
     /// A reader of the entries, for any thread.
@@ -365,7 +374,7 @@ fn check_options(options: &WalOptions) -> Result<(), RecoverError> {
     Err(RecoverError::Options { file_bytes })
 }
 
-fn lock<D: Disk>(disk: &D, data: &Path) -> Result<D::Lock, RecoverError> {
+pub(crate) fn lock<D: Disk>(disk: &D, data: &Path) -> Result<D::Lock, RecoverError> {
     let path = names::lock_file(data);
     disk.lock(&path).map_err(|error| match error.is_locked() {
         true => RecoverError::InUse { path },
@@ -414,8 +423,23 @@ fn settle<F: DiskFile>(walk: &Walk<F>) -> Result<TailEnd, RecoverError> {
     }
 }
 
+/// Zeroes the places that must be zero. Each sector is as it was or zero where it must be, whatever happens meanwhile.
+fn scrub<F: DiskFile>(strays: &[(Arc<F>, Stray)]) -> Result<Vec<Stray>, DiskError> {
+    for (file, Stray { offset, length, .. }) in strays {
+        let end = offset.saturating_add(*length);
+        let mut at = *offset;
+        while at < end {
+            let piece = end.saturating_sub(at).min(BLOCK_BYTES);
+            file.write_at(at, &vec![0; usize::try_from(piece).unwrap_or(BLOCK)])?;
+            at = at.saturating_add(piece);
+        }
+        file.sync_data()?;
+    }
+    Ok(strays.iter().map(|(_, stray)| stray.clone()).collect())
+}
+
 /// Zeroes the blocks from an offset on that are not zero yet. A crash in between leaves a tail that is still torn.
-fn zero_from<F: DiskFile>(file: &F, from: u64) -> Result<u64, DiskError> {
+pub(crate) fn zero_from<F: DiskFile>(file: &F, from: u64) -> Result<u64, DiskError> {
     let length = file.length()?;
     let mut block = vec![0; BLOCK];
     let mut zeroed = 0;

@@ -11,6 +11,12 @@ use crate::time::Timestamp;
 pub(crate) const FILE_MAGIC: [u8; 8] = *b"ELOGWAL\0";
 /// Bytes of a header without the member list.
 const FIXED: usize = 110;
+/// Where the header's length is.
+const LENGTH_AT: usize = 10;
+/// Where the nonce is.
+const NONCE_AT: usize = 52;
+/// Where the time is, counted from the end of the header: time, file bytes and checksum.
+const CREATED_AT_BEFORE_END: usize = 20;
 
 /// What a file says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +85,14 @@ impl FileHeader {
 
     /// Reads a file's first block.
     pub(crate) fn read(block: &[u8]) -> Result<Self, HeaderError> {
+        let header = Self::read_front(block)?;
+        let used = FIXED + record::conf_state_bytes(&header.conf_state);
+        let rest = block.get(used..).unwrap_or_default();
+        if all_zero(rest) { Ok(header) } else { Err(HeaderError::Damaged) }
+    }
+
+    /// Reads a header, whatever lies behind its checksum.
+    pub(crate) fn read_front(block: &[u8]) -> Result<Self, HeaderError> {
         let mut fields = Fields::new(block);
         if fields.array() != Some(FILE_MAGIC) {
             return Err(HeaderError::Damaged);
@@ -92,8 +106,7 @@ impl FileHeader {
         if format != FORMAT {
             return Err(HeaderError::Version(format));
         }
-        let rest = block.get(length..).unwrap_or_default();
-        Self::read_fields(&mut fields, length).filter(|_| all_zero(rest)).ok_or(HeaderError::Damaged)
+        Self::read_fields(&mut fields, length).ok_or(HeaderError::Damaged)
     }
 
     fn read_fields(fields: &mut Fields<'_>, length: usize) -> Option<Self> {
@@ -123,6 +136,28 @@ impl FileHeader {
             created_at: Timestamp::from_nanos(fields.u64()?),
             file_bytes: fields.u64()?,
         })
+    }
+}
+
+impl FileHeader {
+    /// Bytes of a header with these members, its checksum being the last four.
+    pub(crate) fn length(conf_state: &ConfState) -> usize {
+        FIXED + record::conf_state_bytes(conf_state)
+    }
+
+    /// The length that a header says it has, damaged or not.
+    pub(crate) fn claimed_length(block: &[u8]) -> usize {
+        let field = block.get(LENGTH_AT..).and_then(|rest| Fields::new(rest).u16());
+        field.map_or(0, usize::from)
+    }
+
+    /// The nonce, and the time, that a block holds whose checksum may be wrong, if it has as many members.
+    pub(crate) fn unproven(block: &[u8], conf_state: &ConfState) -> Option<(u64, Timestamp)> {
+        let mut fields = Fields::new(block.get(NONCE_AT..)?);
+        let nonce = fields.u64()?;
+        let created_at = Self::length(conf_state).checked_sub(CREATED_AT_BEFORE_END)?;
+        let mut fields = Fields::new(block.get(created_at..)?);
+        Some((nonce, Timestamp::from_nanos(fields.u64()?)))
     }
 }
 

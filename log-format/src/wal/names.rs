@@ -3,6 +3,7 @@
 //! ```text
 //! <data>/LOCK                            held by the process that writes
 //! <data>/wal/0000000000000001.wal        log files, numbered in hexadecimal
+//! <data>/wal/0000000000000001.wal.1.cut  what a person had cut off a damaged file
 //! <data>/wal/spare-0000000000000001.zero zeroed, ready to become a log file
 //! <data>/wal/spare-0000000000000002.new  being zeroed; removed at the next start
 //! ```
@@ -29,6 +30,11 @@ pub(crate) fn wal_directory(data: &Path) -> PathBuf {
 
 pub(crate) fn log_file(directory: &Path, sequence: WalSequence) -> PathBuf {
     directory.join(format!("{:016x}{LOG_SUFFIX}", sequence.get()))
+}
+
+/// The name of a copy of what was cut off a file.
+pub(crate) fn cut_file(sequence: WalSequence, copy: u32) -> String {
+    format!("{:016x}{LOG_SUFFIX}.{copy}.cut", sequence.get())
 }
 
 pub(crate) fn ready_spare(directory: &Path, number: u64) -> PathBuf {

@@ -1,6 +1,7 @@
 //! The plain values that go into the log and come out of it.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use super::batch::MAX_BATCH;
 use crate::ids::{BatchNumber, ClusterId, HostId, Incarnation, LogIndex, Term, WalSequence};
@@ -201,6 +202,24 @@ pub struct Recovered {
     pub last: LogPosition,
     /// How the log ended.
     pub ended: TailEnd,
+}
+
+/// A place between or behind batches that must be zero and was not: rot that touched no batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stray {
+    /// The file.
+    pub file: PathBuf,
+    /// Where the place begins.
+    pub offset: u64,
+    /// Its length.
+    pub length: u64,
+}
+
+impl fmt::Display for Stray {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, offset, length } = self;
+        write!(f, "{} has rotted in the {length} zeros at byte {offset}", file.display())
+    }
 }
 
 /// How a log ended that could be opened.

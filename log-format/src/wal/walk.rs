@@ -8,10 +8,13 @@ use super::file_header::{FileHeader, HeaderError};
 use super::index::{self, Index, Span};
 use super::names;
 use super::record::{self, Contents};
-use super::types::{ConfState, HardState, WalIdentity};
+use super::types::{ConfState, HardState, Stray, WalIdentity};
 use crate::disk::{Access, Disk, DiskFile};
 use crate::ids::{BatchNumber, WalSequence};
 use crate::recover::{Damage, Ending, Evidence, FileEnd, FileScan, Place, RecoverError};
+
+/// Places with stray bytes that are remembered; with more, the others are found at the next start.
+const MAX_STRAYS: usize = 1_024;
 
 /// What the files hold.
 pub(crate) struct Walk<F> {
@@ -25,6 +28,7 @@ pub(crate) struct Walk<F> {
     pub(crate) bytes: u64,
     pub(crate) tail: Tail<F>,
     pub(crate) ending: Ending,
+    pub(crate) strays: Vec<(Arc<F>, Stray)>,
 }
 
 /// The last file that was reached, and where its good batches end.
@@ -131,6 +135,7 @@ impl<F: DiskFile> Walk<F> {
                 header,
             },
             ending: Ending::Clean,
+            strays: Vec::new(),
         })
     }
 
@@ -156,6 +161,10 @@ impl<F: DiskFile> Walk<F> {
         if header.previous_crc != self.tail.last_crc {
             let (found, expected) = (header.previous_crc.into(), self.tail.last_crc.into());
             return self.corrupt(opened.path, Evidence::Chain { found, expected });
+        }
+        if self.ending != Ending::Clean {
+            let (start, end) = (self.tail.offset, self.tail.header.file_bytes);
+            self.note_stray(start, end.saturating_sub(start));
         }
         self.enter(opened.file, opened.path, header);
         self.read_file()
@@ -223,12 +232,22 @@ impl<F: DiskFile> Walk<F> {
                     if !self.take(offset, &header, contents) {
                         return Ok(());
                     }
+                    if let Some((start, length)) = scan.bad_padding(offset, &header)? {
+                        self.note_stray(start, length);
+                    }
                     self.tail.offset = scan.offset;
                     self.tail.next = scan.due;
                     self.tail.last_crc = header.header_crc;
                 }
                 Place::End(end) => return self.end(end),
             }
+        }
+    }
+
+    fn note_stray(&mut self, offset: u64, length: u64) {
+        if self.strays.len() < MAX_STRAYS {
+            let stray = Stray { file: self.tail.path.clone(), offset, length };
+            self.strays.push((Arc::clone(&self.tail.file), stray));
         }
     }
 
