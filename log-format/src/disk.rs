@@ -159,7 +159,7 @@ impl DiskError {
 
     /// Whether the disk is full.
     pub fn is_full(&self) -> bool {
-        self.source.kind() == io::ErrorKind::StorageFull
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 
     /// Whether another process holds the lock.

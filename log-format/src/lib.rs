@@ -15,6 +15,7 @@ pub mod ids;
 pub mod recover;
 pub mod render;
 pub mod repair;
+pub mod reserve;
 pub mod time;
 mod upcast;
 pub mod verify;

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use log_format::event::{Class, Kind, Text};
+use log_format::reserve::SpaceLimits;
 use log_format::wal::{ConfState, MAX_BATCH, WalOptions};
 use log_format::{codec, disk, envelope};
 
@@ -26,6 +27,9 @@ fn the_constants_are_those_of_the_code() {
         ("file bytes", WalOptions::FILE_BYTES),
         ("batch bytes at most", MAX_BATCH as u64),
         ("members at most", ConfState::MAX_MEMBERS as u64),
+        ("reserve bytes", SpaceLimits::RESERVE_BYTES),
+        ("low bytes", SpaceLimits::LOW_BYTES),
+        ("low percent", SpaceLimits::LOW_PERCENT),
         ("envelope version", envelope::VERSION.into()),
         ("envelope header", envelope::HEADER_LENGTH as u64),
         ("events at most", envelope::MAX_EVENTS as u64),

@@ -12,6 +12,7 @@ use super::names::{self, Spare};
 use super::types::WalOptions;
 use super::{BLOCK, BLOCK_BYTES};
 use crate::disk::{Access, Disk, DiskError, DiskFile};
+use crate::reserve;
 
 /// Spare files kept ready: one is taken while the next is being made.
 const POOL: usize = 2;
@@ -96,8 +97,19 @@ impl<D: Disk> Spares<D> {
         Ok(all_zero(&block))
     }
 
-    /// Does a piece of the work.
+    /// Does a piece of the work. On a full disk the data directory's reserve is given up first.
     pub(crate) fn step(&mut self) -> Result<SpareProgress, DiskError> {
+        match self.try_step() {
+            Err(error) if error.is_full() && self.spend_reserve()? => Ok(SpareProgress::Working),
+            progress => progress,
+        }
+    }
+
+    fn spend_reserve(&self) -> Result<bool, DiskError> {
+        self.directory.parent().map_or(Ok(false), |data| reserve::spend(&*self.disk, data))
+    }
+
+    fn try_step(&mut self) -> Result<SpareProgress, DiskError> {
         if POOL <= self.ready.len() {
             return self.drop_retired();
         }

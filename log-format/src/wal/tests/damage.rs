@@ -3,6 +3,7 @@
 use super::*;
 use crate::ids::HostId;
 use crate::recover::Evidence;
+use crate::reserve::{Reserve, SpaceLimits, SpaceState};
 use crate::verify;
 
 const FILE: &str = "/data/wal/0000000000000001.wal";
@@ -191,6 +192,25 @@ fn a_full_disk_poisons_when_a_file_is_needed_and_not_before() {
     let error = append(&mut wal, 1, &[entry(8, 1, 10)]).unwrap_err();
     assert!(matches!(&error, AppendError::Disk { source } if source.is_full()), "{error:?}");
     assert!(matches!(append(&mut wal, 1, &[entry(8, 1, 10)]), Err(AppendError::Poisoned)));
+}
+
+#[test]
+fn a_full_disk_costs_the_reserve_before_it_costs_a_batch() {
+    let limits = SpaceLimits { reserve_bytes: SMALL, low_bytes: 0, low_percent: 0 };
+    for is_idle in [false, true] {
+        let disk = Arc::new(MemoryDisk::with_capacity(2 * SMALL + BLOCK_BYTES));
+        let mut wal = create(&disk);
+        let reserve = Reserve::new(Arc::clone(&disk), Path::new(DATA), limits);
+        assert_eq!(reserve.keep().unwrap(), SpaceState::Ample);
+        if is_idle {
+            while matches!(wal.prepare_spare(), Ok(SpareProgress::Working)) {}
+        }
+        for index in 1..=10 {
+            append(&mut wal, 1, &[entry(index, 1, 10)]).unwrap();
+        }
+        assert_eq!(reserve.state().unwrap(), SpaceState::ReserveSpent);
+        assert_eq!(read(&wal, 1, 11).len(), 10);
+    }
 }
 
 #[test]
