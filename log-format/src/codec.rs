@@ -4,7 +4,9 @@
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
-use crate::event::{AttackEvent, DenylistEvent, Event, HostEvent, Kind, SettingsEvent};
+use crate::event::{
+    AttackEvent, ChapterEvent, DenylistEvent, Event, HostEvent, Kind, MembershipEvent, SettingsEvent,
+};
 use crate::upcast;
 
 /// Bytes of one payload at most: a bound on what a decoder may allocate.
@@ -61,7 +63,10 @@ const fn configuration() -> bincode::config::Configuration<
     bincode::config::standard().with_limit::<MAX_PAYLOAD>()
 }
 
-/// Encodes an event's payload in its newest schema.
+/// The schema number that stands beside an erased payload: nothing is left to decode.
+pub(crate) const ERASED: u16 = 0;
+
+/// Encodes an event's payload in its newest schema; an erased one has no payload.
 pub fn encode(event: &Event) -> Result<Vec<u8>, CodecError> {
     let kind = event.kind();
     match event {
@@ -76,6 +81,20 @@ pub fn encode(event: &Event) -> Result<Vec<u8>, CodecError> {
         Event::Host(HostEvent::Active(inner)) => pack(kind, inner),
         Event::Host(HostEvent::Inactive(inner)) => pack(kind, inner),
         Event::Host(HostEvent::Removed(inner)) => pack(kind, inner),
+        Event::Host(HostEvent::KeyAnnounced(inner)) => pack(kind, inner),
+        Event::Host(HostEvent::SpoolDropped(inner)) => pack(kind, inner),
+        Event::Membership(MembershipEvent::TokenIssued(inner)) => pack(kind, inner),
+        Event::Membership(MembershipEvent::TokenRevoked(inner)) => pack(kind, inner),
+        Event::Membership(MembershipEvent::AuthorityAdded(inner)) => pack(kind, inner),
+        Event::Membership(MembershipEvent::AuthorityRetired(inner)) => pack(kind, inner),
+        Event::Membership(MembershipEvent::ClusterForced(inner)) => pack(kind, inner),
+        Event::Membership(MembershipEvent::TailLossAccepted(inner)) => pack(kind, inner),
+        Event::Chapter(ChapterEvent::Cut(inner)) => pack(kind, inner),
+        Event::Chapter(ChapterEvent::Sealed(inner)) => pack(kind, inner),
+        Event::Chapter(ChapterEvent::Witnessed(inner)) => pack(kind, inner),
+        Event::Chapter(ChapterEvent::Erased(inner)) => pack(kind, inner),
+        Event::Chapter(ChapterEvent::RolledUp(inner)) => pack(kind, inner),
+        Event::Erased(_) => Ok(Vec::new()),
     }
 }
 

@@ -158,8 +158,9 @@ impl Recorded {
     fn append_to(&self, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
         let kind = self.event.kind();
         let payload = codec::encode(&self.event)?;
+        let schema = if matches!(self.event, Event::Erased(_)) { codec::ERASED } else { kind.schema() };
         bytes.extend(kind.code().to_le_bytes());
-        bytes.extend(kind.schema().to_le_bytes());
+        bytes.extend(schema.to_le_bytes());
         bytes.push(kind.class().code());
         bytes.extend(self.observed_at.nanos().to_le_bytes());
         if kind.class().is_erasable() {

@@ -98,6 +98,10 @@ number!(
     /// Number of a write-ahead log file, from 1; also its name.
     WalSequence(u64)
 );
+number!(
+    /// A chapter of the log, from 1.
+    ChapterNumber(u64)
+);
 bytes16!(
     /// One cluster, for ever.
     ClusterId
@@ -109,6 +113,10 @@ bytes16!(
 bytes16!(
     /// A block's identity: the id of the command that made it.
     BlockId
+);
+bytes16!(
+    /// A join token's public name.
+    JoinTokenId
 );
 bytes16!(
     /// Random bytes beside an erasable payload, so that its hash cannot be reversed by guessing once the payload is gone.

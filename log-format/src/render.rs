@@ -6,8 +6,9 @@ use std::fmt::{Display, Write};
 
 use crate::envelope::{Envelope, Recorded};
 use crate::event::{
-    Actor, AttackEvent, AttackObserved, BlockReason, DenyReason, DenylistEvent, EnforcementMode, Event,
-    HostEvent, ReleaseCause, Scope, SettingChange, SettingsEvent, StrikesCounted, Text,
+    Actor, AttackEvent, AttackObserved, BlockReason, ChapterEvent, DenyReason, DenylistEvent,
+    EnforcementMode, Event, HostEvent, MembershipEvent, ReleaseCause, Scope, SettingChange, SettingsEvent,
+    StrikesCounted, Text,
 };
 use crate::ids::LogIndex;
 use crate::verify;
@@ -66,6 +67,9 @@ pub fn event_text(event: &Event) -> String {
             event.changes.iter().for_each(|change| setting(&mut line, change));
         }
         Event::Host(event) => host(&mut line, event),
+        Event::Membership(event) => membership(&mut line, event),
+        Event::Chapter(event) => chapter(&mut line, event),
+        Event::Erased(_) => line.0.push_str(" erased"),
     }
     line.0
 }
@@ -156,13 +160,12 @@ fn scope(line: &mut Line, scope: Scope) {
 
 fn block_reason(line: &mut Line, reason: &BlockReason) {
     match reason {
-        BlockReason::Attack { rule, attack, evidence, count, victim, user_agent, known_user_agent } => {
+        BlockReason::Attack { rule, attack, evidence, count, victim, known_user_agent } => {
             line.field("rule", rule.name());
             line.field("attack", attack.name());
             line.field("evidence", evidence.name());
             line.field("count", count);
             line.field("victim", victim);
-            line.text("user_agent", user_agent);
             line.field("known_user_agent", known_user_agent);
         }
         BlockReason::Manual { by, note } => {
@@ -207,6 +210,13 @@ fn host(line: &mut Line, event: &HostEvent) {
             line.field("host", event.host);
             line.text("name", &event.name);
             line.list("addresses", event.addresses.iter());
+            if let Some(peer) = event.peer {
+                line.field("peer", peer);
+            }
+            line.field("role", event.role.name());
+            if let Some(token) = event.token {
+                line.field("token", token);
+            }
         }
         HostEvent::Active(event) => line.field("host", event.host),
         HostEvent::Inactive(event) => {
@@ -216,6 +226,81 @@ fn host(line: &mut Line, event: &HostEvent) {
         HostEvent::Removed(event) => {
             line.field("host", event.host);
             line.actor(&event.by);
+        }
+        HostEvent::KeyAnnounced(event) => {
+            line.field("host", event.host);
+            line.bytes("key", &event.key);
+        }
+        HostEvent::SpoolDropped(event) => {
+            line.field("host", event.host);
+            line.field("sequences", format_args!("{}-{}", event.from, event.to));
+            line.field("count", event.count);
+        }
+    }
+}
+
+fn membership(line: &mut Line, event: &MembershipEvent) {
+    match event {
+        MembershipEvent::TokenIssued(event) => {
+            line.field("token", event.token);
+            line.field("role", event.role.name());
+            line.field("expires", event.expires);
+            line.actor(&event.by);
+        }
+        MembershipEvent::TokenRevoked(event) => {
+            line.field("token", event.token);
+            line.actor(&event.by);
+        }
+        MembershipEvent::AuthorityAdded(event) => {
+            line.field("certificate", format_args!("{} bytes", event.certificate.len()));
+            line.actor(&event.by);
+        }
+        MembershipEvent::AuthorityRetired(event) => {
+            line.bytes("key_hash", &event.key_hash);
+            line.actor(&event.by);
+        }
+        MembershipEvent::ClusterForced(event) => {
+            line.field("host", event.host);
+            line.field("previous", event.previous);
+            line.list("members", event.members.iter());
+            line.field("last", event.last);
+            line.actor(&event.by);
+        }
+        MembershipEvent::TailLossAccepted(event) => {
+            line.field("host", event.host);
+            line.field("last", event.last);
+            line.field("bytes", event.bytes);
+            line.actor(&event.by);
+        }
+    }
+}
+
+fn chapter(line: &mut Line, event: &ChapterEvent) {
+    match event {
+        ChapterEvent::Cut(event) => {
+            line.field("chapter", event.chapter);
+            line.field("last", event.last);
+        }
+        ChapterEvent::Sealed(event) => {
+            line.field("chapter", event.chapter);
+            line.bytes("seal", &event.seal);
+        }
+        ChapterEvent::Witnessed(event) => {
+            line.field("chapter", event.chapter);
+            line.field("host", event.host);
+            line.bytes("signature", &event.signature);
+        }
+        ChapterEvent::Erased(event) => {
+            line.field("chapter", event.chapter);
+            line.field("last", event.last);
+            line.actor(&event.by);
+        }
+        ChapterEvent::RolledUp(event) => {
+            line.field("chapter", event.chapter);
+            for count in &event.counts {
+                let (day, host) = (count.day, count.host);
+                line.field("attacks", format_args!("{day}/{host}/{}/{}", count.attack.name(), count.count));
+            }
         }
     }
 }
@@ -236,6 +321,11 @@ impl Line {
     fn list(&mut self, name: &str, items: impl Iterator<Item = impl Display>) {
         let items: Vec<String> = items.map(|item| item.to_string()).collect();
         self.field(name, format_args!("[{}]", items.join(",")));
+    }
+
+    fn bytes(&mut self, name: &str, bytes: &[u8]) {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.field(name, hex);
     }
 
     fn actor(&mut self, actor: &Actor) {

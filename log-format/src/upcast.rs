@@ -1,15 +1,58 @@
 //! Turns payloads of old schemas into today's events. Old structs live here for ever.
 //!
-//! Only schema 1 of each kind exists so far.
+//! Old structs are never edited: golden files of every schema are decoded by a test.
 
-use crate::codec::{CodecError, unpack};
-use crate::event::{AttackEvent, DenylistEvent, Event, HostEvent, Kind, SettingsEvent};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::codec::{CodecError, ERASED, unpack};
+use crate::event::{
+    Actor, AddressBlocked, AddressDenied, AttackEvent, AttackKind, BlockReason, ChapterEvent, DenyReason,
+    DenylistEvent, Event, Evidence, HostEnrolled, HostEvent, HostRole, Kind, MembershipEvent, Rule, Sanction,
+    Scope, SettingsEvent, Text,
+};
+use crate::ids::{BlockId, HostId};
+use crate::time::Timestamp;
 
 /// Decodes a payload of any known schema into the newest event.
 pub(crate) fn decode(kind: Kind, schema: u16, payload: &[u8]) -> Result<Event, CodecError> {
-    if schema != 1 {
+    if schema == ERASED {
+        return match payload.len() {
+            0 => Ok(Event::Erased(kind)),
+            left => Err(CodecError::TrailingBytes { kind, left }),
+        };
+    }
+    if kind.schema() < schema {
         return Err(CodecError::UnknownSchema { kind, schema });
     }
+    if schema < kind.schema() {
+        return old(kind, schema, payload);
+    }
+    newest(kind, payload)
+}
+
+/// Decodes what an older version wrote.
+fn old(kind: Kind, schema: u16, payload: &[u8]) -> Result<Event, CodecError> {
+    match (kind, schema) {
+        (Kind::AddressBlocked, 1) => {
+            let old: AddressBlocked1 = unpack(kind, payload)?;
+            Ok(Event::Denylist(DenylistEvent::AddressBlocked(old.into())))
+        }
+        (Kind::AddressDenied, 1) => {
+            let old: AddressDenied1 = unpack(kind, payload)?;
+            Ok(Event::Denylist(DenylistEvent::AddressDenied(old.into())))
+        }
+        (Kind::HostEnrolled, 1) => {
+            let old: HostEnrolled1 = unpack(kind, payload)?;
+            Ok(Event::Host(HostEvent::Enrolled(old.into())))
+        }
+        (kind, schema) => Err(CodecError::UnknownSchema { kind, schema }),
+    }
+}
+
+fn newest(kind: Kind, payload: &[u8]) -> Result<Event, CodecError> {
     Ok(match kind {
         Kind::AttackObserved => Event::Attack(AttackEvent::Observed(unpack(kind, payload)?)),
         Kind::StrikesCounted => Event::Attack(AttackEvent::StrikesCounted(unpack(kind, payload)?)),
@@ -22,5 +65,113 @@ pub(crate) fn decode(kind: Kind, schema: u16, payload: &[u8]) -> Result<Event, C
         Kind::HostActive => Event::Host(HostEvent::Active(unpack(kind, payload)?)),
         Kind::HostInactive => Event::Host(HostEvent::Inactive(unpack(kind, payload)?)),
         Kind::HostRemoved => Event::Host(HostEvent::Removed(unpack(kind, payload)?)),
+        Kind::HostKeyAnnounced => Event::Host(HostEvent::KeyAnnounced(unpack(kind, payload)?)),
+        Kind::SpoolDropped => Event::Host(HostEvent::SpoolDropped(unpack(kind, payload)?)),
+        Kind::JoinTokenIssued => Event::Membership(MembershipEvent::TokenIssued(unpack(kind, payload)?)),
+        Kind::JoinTokenRevoked => Event::Membership(MembershipEvent::TokenRevoked(unpack(kind, payload)?)),
+        Kind::AuthorityAdded => Event::Membership(MembershipEvent::AuthorityAdded(unpack(kind, payload)?)),
+        Kind::AuthorityRetired => {
+            Event::Membership(MembershipEvent::AuthorityRetired(unpack(kind, payload)?))
+        }
+        Kind::ClusterForced => Event::Membership(MembershipEvent::ClusterForced(unpack(kind, payload)?)),
+        Kind::TailLossAccepted => {
+            Event::Membership(MembershipEvent::TailLossAccepted(unpack(kind, payload)?))
+        }
+        Kind::ChapterCut => Event::Chapter(ChapterEvent::Cut(unpack(kind, payload)?)),
+        Kind::ChapterSealed => Event::Chapter(ChapterEvent::Sealed(unpack(kind, payload)?)),
+        Kind::SealWitnessed => Event::Chapter(ChapterEvent::Witnessed(unpack(kind, payload)?)),
+        Kind::RetentionCut => Event::Chapter(ChapterEvent::Erased(unpack(kind, payload)?)),
+        Kind::AttackRolledUp => Event::Chapter(ChapterEvent::RolledUp(unpack(kind, payload)?)),
     })
+}
+
+/// Schema 1 of [`AddressBlocked`]: its reason held the attacker's user agent.
+#[derive(Deserialize)]
+struct AddressBlocked1 {
+    block: BlockId,
+    source: IpAddr,
+    scope: Scope,
+    sanction: Sanction,
+    reason: BlockReason1,
+    until: Timestamp,
+    strikes: u32,
+}
+
+#[derive(Deserialize)]
+enum BlockReason1 {
+    Attack {
+        rule: Rule,
+        attack: AttackKind,
+        evidence: Evidence,
+        count: u32,
+        victim: IpAddr,
+        _user_agent: Text,
+        known_user_agent: bool,
+    },
+    Manual {
+        by: Actor,
+        note: Text,
+    },
+}
+
+/// Schema 1 of [`AddressDenied`].
+#[derive(Deserialize)]
+struct AddressDenied1 {
+    network: IpNet,
+    reason: DenyReason1,
+}
+
+#[derive(Deserialize)]
+enum DenyReason1 {
+    Threshold { blocks: u32, last: BlockReason1 },
+    Manual { by: Actor, note: Text },
+}
+
+/// Schema 1 of [`HostEnrolled`]: every host was there from the beginning.
+#[derive(Deserialize)]
+struct HostEnrolled1 {
+    host: HostId,
+    name: Text,
+    addresses: Vec<IpAddr>,
+}
+
+impl From<BlockReason1> for BlockReason {
+    fn from(old: BlockReason1) -> Self {
+        match old {
+            BlockReason1::Attack {
+                rule,
+                attack,
+                evidence,
+                count,
+                victim,
+                _user_agent: _,
+                known_user_agent,
+            } => Self::Attack { rule, attack, evidence, count, victim, known_user_agent },
+            BlockReason1::Manual { by, note } => Self::Manual { by, note },
+        }
+    }
+}
+
+impl From<AddressBlocked1> for AddressBlocked {
+    fn from(old: AddressBlocked1) -> Self {
+        let AddressBlocked1 { block, source, scope, sanction, reason, until, strikes } = old;
+        Self { block, source, scope, sanction, reason: reason.into(), until, strikes }
+    }
+}
+
+impl From<AddressDenied1> for AddressDenied {
+    fn from(old: AddressDenied1) -> Self {
+        let reason = match old.reason {
+            DenyReason1::Threshold { blocks, last } => DenyReason::Threshold { blocks, last: last.into() },
+            DenyReason1::Manual { by, note } => DenyReason::Manual { by, note },
+        };
+        Self { network: old.network, reason }
+    }
+}
+
+impl From<HostEnrolled1> for HostEnrolled {
+    fn from(old: HostEnrolled1) -> Self {
+        let HostEnrolled1 { host, name, addresses } = old;
+        Self { host, name, addresses, peer: None, role: HostRole::VoterCapable, token: None }
+    }
 }

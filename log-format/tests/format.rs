@@ -172,10 +172,12 @@ fn every_golden_payload_can_be_taken_apart_by_the_page() {
         if !Kind::ALL.iter().any(|known| known.name() == kind) {
             continue;
         }
-        assert!(schema.starts_with('1'), "the page describes one schema of {kind}");
+        let newest =
+            Kind::ALL.iter().any(|known| known.name() == kind && known.schema().to_string() == schema[..1]);
+        let heading = if newest { kind.to_owned() } else { format!("{kind}, schema {}", &schema[..1]) };
         let bytes = golden(name.trim_end_matches(".bin"));
         let mut left = bytes.as_slice();
-        page.take(kind, &mut left, &mut seen);
+        page.take(&heading, &mut left, &mut seen);
         assert!(left.is_empty(), "{name}: {} bytes are not on the page", left.len());
         payloads += 1;
     }
@@ -280,11 +282,13 @@ impl Page {
         let row = table[2..].iter().find(|row| row[0] == number);
         let row = row.unwrap_or_else(|| panic!("{name} has no variant {number}"));
         seen.insert(format!("{name} {}", row[1]));
+        // A comma before "schema" belongs to a name.
         row[2]
+            .replace(", schema", "; schema")
             .split(',')
-            .map(str::trim)
+            .map(|field| field.trim().replace("; schema", ", schema"))
             .filter(|field| !field.is_empty())
-            .for_each(|field| self.take(field, left, seen));
+            .for_each(|field| self.take(&field, left, seen));
     }
 
     /// Every variant of every choice.

@@ -5,11 +5,11 @@
 //! hashed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use log_format::event::{
-    Actor, AttackKind, EnforcementMode, Evidence, PortRange, Rule, Sanction, Scope, Text,
+    Actor, AttackKind, EnforcementMode, Evidence, HostRole, PortRange, Rule, Sanction, Scope, Text,
 };
 use log_format::ids::{BlockId, CommandId, HostId, Incarnation, LogIndex, OriginSequence, Position};
 use log_format::time::Timestamp;
@@ -91,6 +91,19 @@ impl Canonical for IpAddr {
                 out.update(address.octets());
             }
         }
+    }
+}
+
+impl Canonical for SocketAddr {
+    fn put(&self, out: &mut Sha256) {
+        self.ip().put(out);
+        self.port().put(out);
+    }
+}
+
+impl Canonical for HostRole {
+    fn put(&self, out: &mut Sha256) {
+        self.name().put(out);
     }
 }
 

@@ -167,7 +167,12 @@ fn decode_body(body: proto::Command_oneof_body, expected_version: u64) -> Result
         Body::observation(observation) => match decode_fact(observation.get_fact())? {
             Event::Attack(AttackEvent::Observed(attack)) => CommandBody::ReportAttack(attack),
             Event::Attack(AttackEvent::StrikesCounted(strikes)) => CommandBody::CountStrikes(strikes),
-            Event::Denylist(_) | Event::Settings(_) | Event::Host(_) => {
+            Event::Denylist(_)
+            | Event::Settings(_)
+            | Event::Host(_)
+            | Event::Membership(_)
+            | Event::Chapter(_)
+            | Event::Erased(_) => {
                 return Err(WireError::Field("observation"));
             }
         },
@@ -175,7 +180,12 @@ fn decode_body(body: proto::Command_oneof_body, expected_version: u64) -> Result
             Event::Settings(SettingsEvent::Changed(changed)) => {
                 CommandBody::ChangeSettings { expected_version, changes: changed.changes, by: changed.by }
             }
-            Event::Attack(_) | Event::Denylist(_) | Event::Host(_) => {
+            Event::Attack(_)
+            | Event::Denylist(_)
+            | Event::Host(_)
+            | Event::Membership(_)
+            | Event::Chapter(_)
+            | Event::Erased(_) => {
                 return Err(WireError::Field("settings"));
             }
         },

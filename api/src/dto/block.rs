@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use log_format::envelope::Envelope;
 use log_format::event::{
     Actor, AddressBlocked, AddressDenied, AttackKind, BlockReason, DenyReason, Evidence, Rule, Sanction,
     Scope, Text,
 };
-use log_format::ids::{BlockId, CommandId, LogIndex};
+use log_format::ids::{BlockId, LogIndex};
 use log_format::time::Timestamp;
-use projections::read::{AttackReason, DenylistRow, Reason};
+use projections::read::{AttackReason, DenylistRow, Reason, attacker_said};
 use serde::{Deserialize, Serialize};
 
 use super::shown;
@@ -83,7 +84,7 @@ enum Why<'a> {
         evidence: Evidence,
         count: u32,
         victim: Option<IpAddr>,
-        user_agent: &'a Text,
+        user_agent: Option<&'a Text>,
         known_user_agent: bool,
     },
     Manual {
@@ -101,10 +102,9 @@ pub(crate) struct Surroundings<'a> {
 
 /// Where an event stands in the log.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Entry {
-    pub(crate) command: CommandId,
+pub(crate) struct Entry<'a> {
     pub(crate) index: LogIndex,
-    pub(crate) at: Timestamp,
+    pub(crate) envelope: &'a Envelope,
 }
 
 impl<'a> Facts<'a> {
@@ -127,7 +127,7 @@ impl<'a> Facts<'a> {
                 evidence: *evidence,
                 count: *count,
                 victim: *victim,
-                user_agent,
+                user_agent: Some(user_agent),
                 known_user_agent: *known_user_agent,
             },
             Reason::Manual { note } => Why::Manual { by, note },
@@ -136,33 +136,35 @@ impl<'a> Facts<'a> {
     }
 
     /// Facts of a block that begins with this event.
-    pub(crate) fn of_blocked(event: &'a AddressBlocked, entry: Entry) -> Self {
+    pub(crate) fn of_blocked(event: &'a AddressBlocked, entry: Entry<'a>) -> Self {
         let AddressBlocked { block, source, scope, sanction, reason, until, strikes } = event;
         Self {
             network: IpNet::from(*source),
             block: *block,
-            since: entry.at,
+            since: entry.envelope.accepted_at,
             until: Some(*until),
             sanction: *sanction,
             scope: *scope,
-            why: Why::of(reason),
+            why: Why::of(reason, attacker_said(entry.envelope, *source)),
             strikes: *strikes,
             index: entry.index,
         }
     }
 
     /// Facts of a denylist entry that begins with this event.
-    pub(crate) fn of_denied(event: &'a AddressDenied, entry: Entry) -> Self {
+    pub(crate) fn of_denied(event: &'a AddressDenied, entry: Entry<'a>) -> Self {
         let AddressDenied { network, reason } = event;
         let (why, strikes) = match reason {
-            DenyReason::Threshold { blocks, last } => (Why::of(last), *blocks),
+            DenyReason::Threshold { blocks, last } => {
+                (Why::of(last, attacker_said(entry.envelope, network.addr())), *blocks)
+            }
             DenyReason::Manual { by, note } => (Why::Manual { by, note }, 0),
         };
         let is_address = network.prefix_len() == network.max_prefix_len();
         Self {
             network: *network,
-            block: BlockId::new(entry.command.get()),
-            since: entry.at,
+            block: BlockId::new(entry.envelope.command.get()),
+            since: entry.envelope.accepted_at,
             until: None,
             sanction: Sanction::Permanent,
             scope: if is_address { Scope::Address } else { Scope::Prefix(network.prefix_len()) },
@@ -174,9 +176,9 @@ impl<'a> Facts<'a> {
 }
 
 impl<'a> Why<'a> {
-    fn of(reason: &'a BlockReason) -> Self {
+    fn of(reason: &'a BlockReason, user_agent: Option<&'a Text>) -> Self {
         match reason {
-            BlockReason::Attack { rule, attack, evidence, count, victim, user_agent, known_user_agent } => {
+            BlockReason::Attack { rule, attack, evidence, count, victim, known_user_agent } => {
                 Self::Attack {
                     rule: *rule,
                     attack: *attack,
@@ -222,7 +224,7 @@ impl Block {
                 self.evidence = Some(evidence.name());
                 self.count = count;
                 self.victim = victim.map(|victim| victim.to_string());
-                self.user_agent = Some(shown(user_agent));
+                self.user_agent = Some(user_agent.map(shown).unwrap_or_default());
                 self.known_user_agent = known_user_agent;
             }
             Why::Manual { by, note } => {

@@ -58,9 +58,10 @@ pub(crate) fn messages<'a>(
     around: Surroundings<'a>,
 ) -> impl Iterator<Item = Message> + 'a {
     (0..).zip(&envelope.events).filter_map(move |(ordinal, recorded)| {
-        let entry = Entry { command: envelope.command, index, at: envelope.accepted_at };
+        let entry = Entry { index, envelope };
         let (position, host) = (Position { index, ordinal }, envelope.origin.host);
-        let recorded_as = attack::Recorded { at: entry.at, observed_at: recorded.observed_at, host };
+        let recorded_as =
+            attack::Recorded { at: envelope.accepted_at, observed_at: recorded.observed_at, host };
         match &recorded.event {
             Event::Attack(AttackEvent::Observed(event)) => {
                 let row = attack::row(event, position, recorded_as);
@@ -68,6 +69,7 @@ pub(crate) fn messages<'a>(
             }
             // Strikes are too many to show, and hosts are shown by their soft state.
             Event::Attack(AttackEvent::StrikesCounted(_)) | Event::Host(_) => None,
+            Event::Membership(_) | Event::Chapter(_) | Event::Erased(_) => None,
             Event::Denylist(event) => Some(listed(event, entry, around)),
             Event::Settings(SettingsEvent::Changed(SettingsChanged { by, changes: _ })) => {
                 Some(Message::Settings(Settings { by: actor_name(by), log_index: index.get() }))
@@ -76,7 +78,7 @@ pub(crate) fn messages<'a>(
     })
 }
 
-fn listed(event: &DenylistEvent, entry: Entry, around: Surroundings<'_>) -> Message {
+fn listed(event: &DenylistEvent, entry: Entry<'_>, around: Surroundings<'_>) -> Message {
     match event {
         DenylistEvent::AddressBlocked(event) => {
             Message::Block(Block::new(Facts::of_blocked(event, entry), around))

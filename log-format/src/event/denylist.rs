@@ -56,8 +56,6 @@ pub enum BlockReason {
         count: u32,
         /// The victim of the packet that tipped it.
         victim: IpAddr,
-        /// What the user agent said of itself.
-        user_agent: Text,
         /// Whether that agent is a known attack tool.
         known_user_agent: bool,
     },

@@ -1,11 +1,11 @@
 //! What happened to a host of the cluster.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Actor, Text};
-use crate::ids::HostId;
+use crate::ids::{HostId, JoinTokenId, OriginSequence};
 use crate::time::Timestamp;
 
 /// The family of the hosts' facts.
@@ -19,6 +19,10 @@ pub enum HostEvent {
     Inactive(HostInactive),
     /// A host no longer belongs to the cluster.
     Removed(HostRemoved),
+    /// A host signs what it witnesses with this key from now on.
+    KeyAnnounced(HostKeyAnnounced),
+    /// A host forgot observations that nobody took.
+    SpoolDropped(SpoolDropped),
 }
 
 /// A host belongs to the cluster.
@@ -30,6 +34,31 @@ pub struct HostEnrolled {
     pub name: Text,
     /// Its own addresses, which are never blocked.
     pub addresses: Vec<IpAddr>,
+    /// Where its peers reach it; `None`: as each host's start-up configuration says.
+    pub peer: Option<SocketAddr>,
+    /// What it may become.
+    pub role: HostRole,
+    /// The join token that it used up; `None`: it was there from the beginning.
+    pub token: Option<JoinTokenId>,
+}
+
+/// What a host may become in the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum HostRole {
+    /// A voter, if an odd number of voters has room for it.
+    VoterCapable,
+    /// A learner only: it senses, blocks and follows, and never votes.
+    SensorOnly,
+}
+
+impl HostRole {
+    /// The name that people see.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::VoterCapable => "voter-capable",
+            Self::SensorOnly => "sensor-only",
+        }
+    }
 }
 
 /// A host answers again.
@@ -55,4 +84,26 @@ pub struct HostRemoved {
     pub host: HostId,
     /// Who removed it.
     pub by: Actor,
+}
+
+/// A host signs what it witnesses with this key from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostKeyAnnounced {
+    /// The host.
+    pub host: HostId,
+    /// Its Ed25519 public key (RFC 8032).
+    pub key: [u8; 32],
+}
+
+/// A host's spool was full, and it forgot observations that no leader had taken. Its own start numbers them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpoolDropped {
+    /// The host.
+    pub host: HostId,
+    /// The first number that is missing.
+    pub from: OriginSequence,
+    /// The last number that is missing.
+    pub to: OriginSequence,
+    /// How many observations that were.
+    pub count: u64,
 }

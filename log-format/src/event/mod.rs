@@ -4,19 +4,30 @@
 //! A changed struct is a new schema number: the old one stays in `upcast.rs`.
 
 mod attack;
+mod chapter;
 mod denylist;
 mod host;
+mod membership;
 mod settings;
 mod text;
 
 pub use attack::{
     AttackEvent, AttackKind, AttackObserved, Evidence, Rule, Sanction, Scope, StrikeDelta, StrikesCounted,
 };
+pub use chapter::{
+    AttackCount, AttackRolledUp, ChapterCut, ChapterEvent, ChapterSealed, RetentionCut, SealWitnessed,
+};
 pub use denylist::{
     Actor, AddressAllowed, AddressBlocked, AddressDenied, AddressReleased, BlockReason, DenyReason,
     DenylistEvent, ReleaseCause,
 };
-pub use host::{HostActive, HostEnrolled, HostEvent, HostInactive, HostRemoved};
+pub use host::{
+    HostActive, HostEnrolled, HostEvent, HostInactive, HostKeyAnnounced, HostRemoved, HostRole, SpoolDropped,
+};
+pub use membership::{
+    AuthorityAdded, AuthorityRetired, ClusterForced, JoinTokenIssued, JoinTokenRevoked, MembershipEvent,
+    TailLossAccepted,
+};
 pub use settings::{EnforcementMode, PortRange, SettingChange, SettingsChanged, SettingsEvent};
 pub use text::Text;
 
@@ -31,6 +42,12 @@ pub enum Event {
     Settings(SettingsEvent),
     /// What happened to a host.
     Host(HostEvent),
+    /// How hosts and authorities come into the cluster.
+    Membership(MembershipEvent),
+    /// The log's own bookkeeping.
+    Chapter(ChapterEvent),
+    /// A fact whose payload was erased; only its kind is left. Read from old chapters, never written by a host.
+    Erased(Kind),
 }
 
 /// How long a fact is kept, and whether it can be erased on its own.
@@ -85,11 +102,24 @@ pub enum Kind {
     HostActive,
     HostInactive,
     HostRemoved,
+    HostKeyAnnounced,
+    SpoolDropped,
+    JoinTokenIssued,
+    JoinTokenRevoked,
+    AuthorityAdded,
+    AuthorityRetired,
+    ClusterForced,
+    TailLossAccepted,
+    ChapterCut,
+    ChapterSealed,
+    SealWitnessed,
+    RetentionCut,
+    AttackRolledUp,
 }
 
 impl Kind {
     /// Every kind, in order of its code.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 24] = [
         Self::AttackObserved,
         Self::StrikesCounted,
         Self::AddressBlocked,
@@ -101,6 +131,19 @@ impl Kind {
         Self::HostActive,
         Self::HostInactive,
         Self::HostRemoved,
+        Self::HostKeyAnnounced,
+        Self::SpoolDropped,
+        Self::JoinTokenIssued,
+        Self::JoinTokenRevoked,
+        Self::AuthorityAdded,
+        Self::AuthorityRetired,
+        Self::ClusterForced,
+        Self::TailLossAccepted,
+        Self::ChapterCut,
+        Self::ChapterSealed,
+        Self::SealWitnessed,
+        Self::RetentionCut,
+        Self::AttackRolledUp,
     ];
 
     /// The number on disk; the high byte is the family.
@@ -117,6 +160,19 @@ impl Kind {
             Self::HostActive => 0x0402,
             Self::HostInactive => 0x0403,
             Self::HostRemoved => 0x0404,
+            Self::HostKeyAnnounced => 0x0405,
+            Self::SpoolDropped => 0x0406,
+            Self::JoinTokenIssued => 0x0501,
+            Self::JoinTokenRevoked => 0x0502,
+            Self::AuthorityAdded => 0x0503,
+            Self::AuthorityRetired => 0x0504,
+            Self::ClusterForced => 0x0505,
+            Self::TailLossAccepted => 0x0506,
+            Self::ChapterCut => 0x0601,
+            Self::ChapterSealed => 0x0602,
+            Self::SealWitnessed => 0x0603,
+            Self::RetentionCut => 0x0604,
+            Self::AttackRolledUp => 0x0605,
         }
     }
 
@@ -139,12 +195,48 @@ impl Kind {
             Self::HostActive => "HostActive",
             Self::HostInactive => "HostInactive",
             Self::HostRemoved => "HostRemoved",
+            Self::HostKeyAnnounced => "HostKeyAnnounced",
+            Self::SpoolDropped => "SpoolDropped",
+            Self::JoinTokenIssued => "JoinTokenIssued",
+            Self::JoinTokenRevoked => "JoinTokenRevoked",
+            Self::AuthorityAdded => "AuthorityAdded",
+            Self::AuthorityRetired => "AuthorityRetired",
+            Self::ClusterForced => "ClusterForced",
+            Self::TailLossAccepted => "TailLossAccepted",
+            Self::ChapterCut => "ChapterCut",
+            Self::ChapterSealed => "ChapterSealed",
+            Self::SealWitnessed => "SealWitnessed",
+            Self::RetentionCut => "RetentionCut",
+            Self::AttackRolledUp => "AttackRolledUp",
         }
     }
 
     /// The newest schema of this kind: the one that is written.
     pub const fn schema(self) -> u16 {
-        1
+        match self {
+            Self::AddressBlocked | Self::AddressDenied | Self::HostEnrolled => 2,
+            Self::AttackObserved
+            | Self::StrikesCounted
+            | Self::AddressReleased
+            | Self::AddressAllowed
+            | Self::SettingsChanged
+            | Self::HostActive
+            | Self::HostInactive
+            | Self::HostRemoved
+            | Self::HostKeyAnnounced
+            | Self::SpoolDropped
+            | Self::JoinTokenIssued
+            | Self::JoinTokenRevoked
+            | Self::AuthorityAdded
+            | Self::AuthorityRetired
+            | Self::ClusterForced
+            | Self::TailLossAccepted
+            | Self::ChapterCut
+            | Self::ChapterSealed
+            | Self::SealWitnessed
+            | Self::RetentionCut
+            | Self::AttackRolledUp => 1,
+        }
     }
 
     /// How long events of this kind are kept.
@@ -155,7 +247,14 @@ impl Kind {
                 Class::Control
             }
             Self::HostEnrolled | Self::HostActive | Self::HostInactive | Self::HostRemoved => Class::Control,
-            Self::SettingsChanged => Class::Audit,
+            Self::HostKeyAnnounced | Self::SpoolDropped => Class::Control,
+            Self::ChapterCut | Self::ChapterSealed | Self::SealWitnessed | Self::AttackRolledUp => {
+                Class::Control
+            }
+            Self::SettingsChanged | Self::RetentionCut => Class::Audit,
+            Self::JoinTokenIssued | Self::JoinTokenRevoked => Class::Audit,
+            Self::AuthorityAdded | Self::AuthorityRetired => Class::Audit,
+            Self::ClusterForced | Self::TailLossAccepted => Class::Audit,
         }
     }
 }
@@ -175,6 +274,20 @@ impl Event {
             Self::Host(HostEvent::Active(_)) => Kind::HostActive,
             Self::Host(HostEvent::Inactive(_)) => Kind::HostInactive,
             Self::Host(HostEvent::Removed(_)) => Kind::HostRemoved,
+            Self::Host(HostEvent::KeyAnnounced(_)) => Kind::HostKeyAnnounced,
+            Self::Host(HostEvent::SpoolDropped(_)) => Kind::SpoolDropped,
+            Self::Membership(MembershipEvent::TokenIssued(_)) => Kind::JoinTokenIssued,
+            Self::Membership(MembershipEvent::TokenRevoked(_)) => Kind::JoinTokenRevoked,
+            Self::Membership(MembershipEvent::AuthorityAdded(_)) => Kind::AuthorityAdded,
+            Self::Membership(MembershipEvent::AuthorityRetired(_)) => Kind::AuthorityRetired,
+            Self::Membership(MembershipEvent::ClusterForced(_)) => Kind::ClusterForced,
+            Self::Membership(MembershipEvent::TailLossAccepted(_)) => Kind::TailLossAccepted,
+            Self::Chapter(ChapterEvent::Cut(_)) => Kind::ChapterCut,
+            Self::Chapter(ChapterEvent::Sealed(_)) => Kind::ChapterSealed,
+            Self::Chapter(ChapterEvent::Witnessed(_)) => Kind::SealWitnessed,
+            Self::Chapter(ChapterEvent::Erased(_)) => Kind::RetentionCut,
+            Self::Chapter(ChapterEvent::RolledUp(_)) => Kind::AttackRolledUp,
+            Self::Erased(kind) => *kind,
         }
     }
 }

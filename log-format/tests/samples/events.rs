@@ -1,14 +1,17 @@
 //! One event of every kind, and of every variant inside.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use log_format::event::{
-    Actor, AddressAllowed, AddressBlocked, AddressDenied, AddressReleased, AttackEvent, AttackKind,
-    AttackObserved, BlockReason, DenyReason, DenylistEvent, EnforcementMode, Event, Evidence, HostActive,
-    HostEnrolled, HostEvent, HostInactive, HostRemoved, PortRange, ReleaseCause, Rule, Sanction, Scope,
-    SettingChange, SettingsChanged, SettingsEvent, StrikeDelta, StrikesCounted, Text,
+    Actor, AddressAllowed, AddressBlocked, AddressDenied, AddressReleased, AttackCount, AttackEvent,
+    AttackKind, AttackObserved, AttackRolledUp, AuthorityAdded, AuthorityRetired, BlockReason, ChapterCut,
+    ChapterEvent, ChapterSealed, ClusterForced, DenyReason, DenylistEvent, EnforcementMode, Event, Evidence,
+    HostActive, HostEnrolled, HostEvent, HostInactive, HostKeyAnnounced, HostRemoved, HostRole,
+    JoinTokenIssued, JoinTokenRevoked, MembershipEvent, PortRange, ReleaseCause, RetentionCut, Rule,
+    Sanction, Scope, SealWitnessed, SettingChange, SettingsChanged, SettingsEvent, SpoolDropped, StrikeDelta,
+    StrikesCounted, TailLossAccepted, Text,
 };
-use log_format::ids::{BlockId, HostId};
+use log_format::ids::{BlockId, ChapterNumber, ClusterId, HostId, JoinTokenId, LogIndex, OriginSequence};
 use log_format::time::Timestamp;
 
 /// Events by case; a kind's first has no case.
@@ -17,7 +20,9 @@ pub(crate) fn events() -> Vec<(String, Event)> {
     events.extend(attacks());
     events.extend(denylist().map(|(case, event)| (case.to_owned(), Event::Denylist(event))));
     events.push((String::new(), Event::Settings(SettingsEvent::Changed(settings()))));
-    events.extend(hosts().map(|event| (String::new(), Event::Host(event))));
+    events.extend(hosts().map(|(case, event)| (case.to_owned(), Event::Host(event))));
+    events.extend(membership().map(|event| (String::new(), Event::Membership(event))));
+    events.extend(chapters().map(|event| (String::new(), Event::Chapter(event))));
     events
 }
 
@@ -101,7 +106,6 @@ fn attack_reason() -> BlockReason {
         evidence: Evidence::Proven,
         count: 10,
         victim: v4(18),
-        user_agent: Text::new(b"friendly-scanner"),
         known_user_agent: true,
     }
 }
@@ -128,13 +132,65 @@ fn settings() -> SettingsChanged {
     }
 }
 
-fn hosts() -> [HostEvent; 4] {
+fn hosts() -> [(&'static str, HostEvent); 8] {
     let host = HostId::new(3);
+    let enrolled = |peer, role, token| {
+        let (name, addresses) = (Text::new(b"north"), vec![v4(1), v6(1)]);
+        HostEvent::Enrolled(HostEnrolled { host, name, addresses, peer, role, token })
+    };
+    let (from, to) = (OriginSequence::new(7), OriginSequence::new(70_000));
     [
-        HostEvent::Enrolled(HostEnrolled { host, name: Text::new(b"north"), addresses: vec![v4(1), v6(1)] }),
-        HostEvent::Active(HostActive { host }),
-        HostEvent::Inactive(HostInactive { host, last_heard: at(15) }),
-        HostEvent::Removed(HostRemoved { host, by: Actor::System }),
+        ("", enrolled(None, HostRole::VoterCapable, None)),
+        ("-joined", enrolled(Some(SocketAddr::new(v4(1), 5091)), HostRole::SensorOnly, Some(token()))),
+        ("-joined6", enrolled(Some(SocketAddr::new(v6(1), 5091)), HostRole::VoterCapable, Some(token()))),
+        ("", HostEvent::Active(HostActive { host })),
+        ("", HostEvent::Inactive(HostInactive { host, last_heard: at(15) })),
+        ("", HostEvent::Removed(HostRemoved { host, by: Actor::System })),
+        ("", HostEvent::KeyAnnounced(HostKeyAnnounced { host, key: [0x4e; 32] })),
+        ("", HostEvent::SpoolDropped(SpoolDropped { host, from, to, count: 69_994 })),
+    ]
+}
+
+fn token() -> JoinTokenId {
+    JoinTokenId::new([0x70; 16])
+}
+
+fn membership() -> [MembershipEvent; 6] {
+    let (host, last, by) = (HostId::new(3), LogIndex::new(88), administrator());
+    [
+        MembershipEvent::TokenIssued(JoinTokenIssued {
+            token: token(),
+            verifier: [0x5e; 32],
+            role: HostRole::VoterCapable,
+            expires: at(900),
+            by: by.clone(),
+        }),
+        MembershipEvent::TokenRevoked(JoinTokenRevoked { token: token(), by: by.clone() }),
+        MembershipEvent::AuthorityAdded(AuthorityAdded { certificate: vec![0x30, 0x82], by: by.clone() }),
+        MembershipEvent::AuthorityRetired(AuthorityRetired { key_hash: [0xca; 32], by: by.clone() }),
+        MembershipEvent::ClusterForced(ClusterForced {
+            host,
+            previous: ClusterId::new([0x77; 16]),
+            members: [1, 2, 3].map(HostId::new).to_vec(),
+            last,
+            by: by.clone(),
+        }),
+        MembershipEvent::TailLossAccepted(TailLossAccepted { host, last, bytes: 4_096, by }),
+    ]
+}
+
+fn chapters() -> [ChapterEvent; 5] {
+    let (chapter, last) = (ChapterNumber::new(2), LogIndex::new(32_768));
+    let count = |attack, count| AttackCount { day: at(0), host: HostId::new(3), attack, count };
+    [
+        ChapterEvent::Cut(ChapterCut { chapter, last }),
+        ChapterEvent::Sealed(ChapterSealed { chapter, seal: [0x5e; 32] }),
+        ChapterEvent::Witnessed(SealWitnessed { chapter, host: HostId::new(3), signature: vec![0x51; 64] }),
+        ChapterEvent::Erased(RetentionCut { chapter, last, by: Actor::System }),
+        ChapterEvent::RolledUp(AttackRolledUp {
+            chapter,
+            counts: vec![count(AttackKind::Register, 4_000), count(AttackKind::Options, 2)],
+        }),
     ]
 }
 

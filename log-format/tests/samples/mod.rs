@@ -40,13 +40,19 @@ pub(crate) fn all() -> Vec<Sample> {
     let mut samples: Vec<Sample> = events().iter().map(|(case, event)| of_event(case, event)).collect();
     let envelope = envelope();
     samples.push(Sample {
-        name: "envelope-1".to_owned(),
+        name: "envelope-1-second".to_owned(),
         bytes: envelope.encode().expect("the sample envelope is within the limits"),
         text: lines(&render::event_lines(LogIndex::new(12), &envelope)),
     });
+    let erased = erased();
+    samples.push(Sample {
+        name: "envelope-1-erased".to_owned(),
+        bytes: erased.encode().expect("the sample envelope is within the limits"),
+        text: lines(&render::event_lines(LogIndex::new(12), &erased)),
+    });
     let disk = log();
     samples.push(Sample {
-        name: "wal-1".to_owned(),
+        name: "wal-1-second".to_owned(),
         bytes: disk.contents(Path::new(LOG_FILE)).expect("the sample log has one file"),
         text: describe(&disk),
     });
@@ -94,6 +100,20 @@ pub(crate) fn envelope() -> Envelope {
         accepted_at: at(2),
         events: ["AttackObserved", "AddressBlocked", "SettingsChanged"].map(of_class).to_vec(),
     }
+}
+
+/// The same once its erasable payloads are gone, as an old chapter tells it.
+pub(crate) fn erased() -> Envelope {
+    let mut envelope = envelope();
+    for recorded in envelope.events.iter_mut().filter(|recorded| recorded.event.kind().class().is_erasable())
+    {
+        *recorded = Recorded {
+            event: Event::Erased(recorded.event.kind()),
+            salt: Salt::default(),
+            ..recorded.clone()
+        };
+    }
+    envelope
 }
 
 /// A log of three batches in one file of four blocks: an envelope, a change of members, a replaced entry.

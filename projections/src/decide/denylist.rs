@@ -65,7 +65,6 @@ pub(super) fn report_attack(
             evidence: observed.evidence,
             count: observed.count,
             victim: observed.victim,
-            user_agent: observed.user_agent.clone(),
             known_user_agent: observed.known_user_agent,
         },
     });
@@ -333,7 +332,6 @@ fn strikes_reason(source: IpAddr, evidence: Evidence, count: u32) -> BlockReason
         evidence,
         count,
         victim,
-        user_agent: Text::default(),
         known_user_agent: false,
     }
 }

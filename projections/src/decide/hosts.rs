@@ -1,12 +1,12 @@
 //! The cluster's hosts: their fold, and the rules for taking them in and letting them go.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use log_format::event::{
     Actor, AddressReleased, DenylistEvent, Event, HostActive, HostEnrolled, HostEvent, HostInactive,
-    HostRemoved, ReleaseCause, Text,
+    HostRemoved, HostRole, ReleaseCause, Text,
 };
 use log_format::ids::HostId;
 use log_format::time::Timestamp;
@@ -47,7 +47,22 @@ pub enum HostState {
 pub(crate) struct Host {
     name: Text,
     addresses: BTreeSet<IpAddr>,
+    peer: Option<SocketAddr>,
+    role: HostRole,
     state: HostState,
+}
+
+/// A host that belongs to the cluster, as consensus and transport need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// The host.
+    pub host: HostId,
+    /// Where its peers reach it; `None`: as the start-up configuration says.
+    pub peer: Option<SocketAddr>,
+    /// What it may become.
+    pub role: HostRole,
+    /// Whether it answers.
+    pub is_active: bool,
 }
 
 /// All hosts that the cluster ever had.
@@ -74,21 +89,34 @@ impl Hosts {
         self.owners.keys().copied()
     }
 
+    /// Every host that belongs to the cluster, in order of id.
+    pub(crate) fn members(&self) -> impl Iterator<Item = Member> {
+        let members = self.by_id.iter().filter(|(_, host)| host.state != HostState::Removed);
+        members.map(|(id, host)| Member {
+            host: *id,
+            peer: host.peer,
+            role: host.role,
+            is_active: host.state == HostState::Active,
+        })
+    }
+
     pub(crate) fn state(&self, host: HostId) -> Option<HostState> {
         self.by_id.get(&host).map(|host| host.state)
     }
 
     pub(crate) fn evolve(&mut self, event: &HostEvent) {
         match event {
-            HostEvent::Enrolled(HostEnrolled { host, name, addresses }) => {
+            HostEvent::Enrolled(HostEnrolled { host, name, addresses, peer, role, token: _ }) => {
                 let (name, addresses) = (name.clone(), addresses.iter().copied().collect());
-                self.by_id.insert(*host, Host { name, addresses, state: HostState::Active });
+                let (peer, role, state) = (*peer, *role, HostState::Active);
+                self.by_id.insert(*host, Host { name, addresses, peer, role, state });
             }
             HostEvent::Active(HostActive { host }) => self.set(*host, HostState::Active),
             HostEvent::Inactive(HostInactive { host, last_heard }) => {
                 self.set(*host, HostState::Inactive { last_heard: *last_heard });
             }
             HostEvent::Removed(HostRemoved { host, by: _ }) => self.set(*host, HostState::Removed),
+            HostEvent::KeyAnnounced(_) | HostEvent::SpoolDropped(_) => {}
         }
         self.owners = self.owners_now();
     }
@@ -107,10 +135,11 @@ impl Hosts {
 
 /// Judges an enrolment. Addresses that were blocked before anybody knew whose they are become free.
 pub(super) fn enrol(model: &Model, enrolled: HostEnrolled, now: Timestamp) -> Result<Vec<Event>, Rejection> {
-    let HostEnrolled { host, name, addresses } = enrolled;
+    let HostEnrolled { host, name, addresses, peer, role, token } = enrolled;
     let addresses: BTreeSet<IpAddr> = addresses.into_iter().map(canonical).collect();
     check(model, host, addresses.len())?;
-    let same = Host { name: name.clone(), addresses: addresses.clone(), state: HostState::Active };
+    let same =
+        Host { name: name.clone(), addresses: addresses.clone(), peer, role, state: HostState::Active };
     if model.hosts.by_id.get(&host) == Some(&same) {
         return Ok(Vec::new());
     }
@@ -119,7 +148,8 @@ pub(super) fn enrol(model: &Model, enrolled: HostEnrolled, now: Timestamp) -> Re
         let cause = ReleaseCause::Manual { by: Actor::System };
         Event::Denylist(DenylistEvent::AddressReleased(AddressReleased { source, cause }))
     });
-    let enrolled = HostEnrolled { host, name, addresses: addresses.iter().copied().collect() };
+    let addresses = addresses.iter().copied().collect();
+    let enrolled = HostEnrolled { host, name, addresses, peer, role, token };
     Ok(std::iter::once(Event::Host(HostEvent::Enrolled(enrolled))).chain(released).collect())
 }
 
@@ -190,9 +220,11 @@ impl Canonical for HostState {
 
 impl Canonical for Host {
     fn put(&self, out: &mut Sha256) {
-        let Self { name, addresses, state } = self;
+        let Self { name, addresses, peer, role, state } = self;
         name.put(out);
         addresses.put(out);
+        peer.put(out);
+        role.put(out);
         state.put(out);
     }
 }

@@ -32,7 +32,9 @@ mod strikes;
 #[cfg(test)]
 mod tests;
 
-use log_format::event::{DenyReason, Event, HostEnrolled, HostInactive, HostRemoved, SettingsChanged};
+use log_format::event::{
+    DenyReason, Event, HostEnrolled, HostInactive, HostRemoved, HostRole, SettingsChanged,
+};
 use log_format::ids::LogIndex;
 use log_format::time::Timestamp;
 
@@ -41,7 +43,7 @@ pub use command::{Command, CommandBody};
 pub use dedupe::{MAX_ORIGINS, MAX_REMEMBERED, REMEMBERED_FOR};
 pub use denylist::{MAX_RELEASES, SHORTEST_V4_PREFIX, SHORTEST_V6_PREFIX};
 pub use escalation::{JITTER_PERMILLE, SOFT_BLOCK_SECONDS};
-pub use hosts::{HostState, MAX_ADDRESSES_OF_HOST, MAX_HOSTS};
+pub use hosts::{HostState, MAX_ADDRESSES_OF_HOST, MAX_HOSTS, Member};
 pub use model::{Model, Overflows, Verdict};
 pub use rejection::{Refusal, Rejection};
 pub use settings::{
@@ -100,7 +102,8 @@ fn events_of(model: &Model, command: &Command, at: Timestamp) -> Result<Vec<Even
             settings::change(&model.settings, expected_version, SettingsChanged { by, changes })
         }
         CommandBody::EnrolHost { host, name, addresses } => {
-            hosts::enrol(model, HostEnrolled { host, name, addresses }, at)
+            let (peer, role, token) = (None, HostRole::VoterCapable, None);
+            hosts::enrol(model, HostEnrolled { host, name, addresses, peer, role, token }, at)
         }
         CommandBody::MarkHostActive { host } => hosts::mark_active(model, host),
         CommandBody::MarkHostInactive { host, last_heard } => {

@@ -11,7 +11,7 @@ use sha2::Sha256;
 
 use super::addresses::{Addresses, DeniedBy};
 use super::dedupe::Dedupe;
-use super::hosts::{HostState, Hosts};
+use super::hosts::{HostState, Hosts, Member};
 use super::strikes::Strikes;
 use super::{Settings, denylist};
 use crate::address::{Untouchable, canonical, special};
@@ -84,6 +84,8 @@ impl Model {
                 Event::Denylist(event) => self.evolve_denylist(event, at),
                 Event::Settings(event) => self.settings.evolve(event),
                 Event::Host(event) => self.hosts.evolve(event),
+                Event::Membership(_) | Event::Chapter(_) => {} // No rule rests on them.
+                Event::Erased(_) => {}
             }
         }
         self.dedupe.evolve(index, envelope);
@@ -166,6 +168,11 @@ impl Model {
             HostState::Inactive { .. } => Some(false),
             HostState::Removed => None,
         }
+    }
+
+    /// Every host that belongs to the cluster, in order of id.
+    pub fn members(&self) -> impl Iterator<Item = Member> {
+        self.hosts.members()
     }
 
     /// What a host is to the cluster; `None` if it never was in it.

@@ -191,7 +191,13 @@ pub fn changes_of(envelope: &Envelope, model: &Model) -> FirewallChange {
             Event::Host(HostEvent::Enrolled(_) | HostEvent::Removed(_)) => {
                 change.never_block = Some(never_block(model));
             }
-            Event::Host(HostEvent::Active(_) | HostEvent::Inactive(_)) => {}
+            Event::Host(
+                HostEvent::Active(_)
+                | HostEvent::Inactive(_)
+                | HostEvent::KeyAnnounced(_)
+                | HostEvent::SpoolDropped(_),
+            ) => {}
+            Event::Membership(_) | Event::Chapter(_) | Event::Erased(_) => {}
         }
     }
     change

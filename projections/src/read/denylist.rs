@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use log_format::envelope::Envelope;
 use log_format::event::{
     Actor, AddressAllowed, AddressBlocked, AddressDenied, AddressReleased, AttackKind, BlockReason,
     DenyReason, DenylistEvent, Evidence, Rule, Sanction, Scope, Text,
@@ -178,14 +179,15 @@ impl Default for DenylistView {
 
 /// Where an event stands in the log: what a row remembers of it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
+pub(super) struct Entry<'a> {
     pub(super) index: LogIndex,
     pub(super) command: BlockId,
     pub(super) at: Timestamp,
+    pub(super) envelope: &'a Envelope,
 }
 
 impl DenylistView {
-    pub(super) fn evolve(&mut self, entry: Entry, event: &DenylistEvent) {
+    pub(super) fn evolve(&mut self, entry: Entry<'_>, event: &DenylistEvent) {
         match event {
             DenylistEvent::AddressBlocked(event) => self.block(entry, event),
             DenylistEvent::AddressReleased(AddressReleased { source, cause: _ }) => {
@@ -203,20 +205,22 @@ impl DenylistView {
         }
     }
 
-    fn block(&mut self, entry: Entry, event: &AddressBlocked) {
+    fn block(&mut self, entry: Entry<'_>, event: &AddressBlocked) {
         let AddressBlocked { block, source, scope, sanction, reason, until, strikes } = event;
-        let detail = Detail::new(entry, *strikes, reason);
+        let detail = Detail::new((entry, *source), *strikes, reason);
         let block = Block { id: *block, scope: *scope, sanction: *sanction, until: *until, detail };
         self.blocks.insert(*source, block, entry.at);
     }
 
-    fn deny(&mut self, entry: Entry, event: &AddressDenied) {
+    fn deny(&mut self, entry: Entry<'_>, event: &AddressDenied) {
         let AddressDenied { network, reason } = event;
         let detail = match reason {
-            DenyReason::Threshold { blocks, last } => Detail::new(entry, *blocks, last),
-            DenyReason::Manual { by, note } => {
-                Detail::new(entry, 0, &BlockReason::Manual { by: by.clone(), note: note.clone() })
-            }
+            DenyReason::Threshold { blocks, last } => Detail::new((entry, network.addr()), *blocks, last),
+            DenyReason::Manual { by, note } => Detail::new(
+                (entry, network.addr()),
+                0,
+                &BlockReason::Manual { by: by.clone(), note: note.clone() },
+            ),
         };
         self.blocks.release_within(network);
         self.denied.insert(*network, Denied { block: entry.command, by: DeniedBy::of(reason), detail });
@@ -312,17 +316,17 @@ impl DenylistRow<'_> {
 }
 
 impl Detail {
-    fn new(entry: Entry, strikes: u32, reason: &BlockReason) -> Self {
+    fn new((entry, source): (Entry<'_>, IpAddr), strikes: u32, reason: &BlockReason) -> Self {
         let (reason, by) = match reason {
             BlockReason::Manual { by, note } => (Reason::Manual { note: note.clone() }, by.clone()),
-            BlockReason::Attack { rule, attack, evidence, count, victim, user_agent, known_user_agent } => {
+            BlockReason::Attack { rule, attack, evidence, count, victim, known_user_agent } => {
                 let reason = AttackReason {
                     rule: *rule,
                     attack: *attack,
                     evidence: *evidence,
                     count: *count,
                     victim: Some(*victim).filter(|victim| !victim.is_unspecified()),
-                    user_agent: user_agent.clone(),
+                    user_agent: super::attacker_said(entry.envelope, source).cloned().unwrap_or_default(),
                     known_user_agent: *known_user_agent,
                 };
                 (Reason::Attack(reason), Actor::System)

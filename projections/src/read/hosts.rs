@@ -47,7 +47,7 @@ impl HostsView {
 
     pub(super) fn evolve(&mut self, log_index: LogIndex, since: Timestamp, event: &HostEvent) {
         match event {
-            HostEvent::Enrolled(HostEnrolled { host, name, addresses }) => {
+            HostEvent::Enrolled(HostEnrolled { host, name, addresses, .. }) => {
                 let (name, addresses) = (name.clone(), addresses.clone());
                 let state = HostState::Active;
                 self.rows.insert(*host, HostRow { host: *host, name, addresses, state, since, log_index });
@@ -59,6 +59,7 @@ impl HostsView {
             HostEvent::Removed(HostRemoved { host, by: _ }) => {
                 self.set(*host, HostState::Removed, (log_index, since));
             }
+            HostEvent::KeyAnnounced(_) | HostEvent::SpoolDropped(_) => {}
         }
     }
 

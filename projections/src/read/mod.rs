@@ -8,8 +8,10 @@ mod hosts;
 mod settings;
 mod summary;
 
+use std::net::IpAddr;
+
 use log_format::envelope::{Envelope, Recorded};
-use log_format::event::{AttackEvent, DenylistEvent, Event};
+use log_format::event::{AttackEvent, DenylistEvent, Event, Text};
 use log_format::ids::{BlockId, LogIndex, Position};
 use log_format::time::Timestamp;
 use sha2::{Digest, Sha256};
@@ -68,10 +70,11 @@ impl ReadModels {
             Event::Denylist(event) => {
                 let command = BlockId::new(envelope.command.get());
                 self.note_latest(command, event);
-                self.denylist.evolve(denylist::Entry { index, command, at }, event);
+                self.denylist.evolve(denylist::Entry { index, command, at, envelope }, event);
             }
             Event::Settings(event) => self.settings.evolve(index, at, event),
             Event::Host(event) => self.hosts.evolve(index, at, event),
+            Event::Membership(_) | Event::Chapter(_) | Event::Erased(_) => {}
         }
     }
 
@@ -109,6 +112,17 @@ impl ReadModels {
         applied.put(out);
         last_accepted_at.put(out);
     }
+}
+
+/// What the attacker's user agent said of itself, told by the attack that stands beside a block in its entry. A block
+/// does not repeat it, so that it goes when the attack's data is erased.
+pub fn attacker_said(envelope: &Envelope, source: IpAddr) -> Option<&Text> {
+    let mut attacks = envelope.events.iter().filter_map(|recorded| match &recorded.event {
+        Event::Attack(AttackEvent::Observed(observed)) if observed.source == source => Some(observed),
+        Event::Attack(_) | Event::Denylist(_) | Event::Settings(_) | Event::Host(_) => None,
+        Event::Membership(_) | Event::Chapter(_) | Event::Erased(_) => None,
+    });
+    attacks.next().map(|observed| &observed.user_agent)
 }
 
 /// The fingerprint of everything folded: equal on all hosts at equal index.

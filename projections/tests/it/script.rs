@@ -168,6 +168,10 @@ fn event(fact: &Event, now: Timestamp) -> String {
         Event::Host(HostEvent::Active(host)) => format!("active {}", host.host),
         Event::Host(HostEvent::Inactive(host)) => format!("inactive {}", host.host),
         Event::Host(HostEvent::Removed(host)) => format!("removed {}", host.host),
+        Event::Host(HostEvent::KeyAnnounced(_) | HostEvent::SpoolDropped(_))
+        | Event::Membership(_)
+        | Event::Chapter(_)
+        | Event::Erased(_) => log_format::render::event_text(fact),
     }
 }
 

@@ -149,6 +149,7 @@ fn wish_of(event: &Event) -> Option<WishNumber> {
             DenylistEvent::AddressAllowed(allowed) => &allowed.by,
         },
         Event::Attack(_) | Event::Settings(_) | Event::Host(_) => return None,
+        Event::Membership(_) | Event::Chapter(_) | Event::Erased(_) => return None,
     };
     match by {
         Actor::System => None,
@@ -166,5 +167,6 @@ fn observation_of(event: &Event) -> Option<ObservationNumber> {
             counted.deltas.first().map(|delta| ObservationNumber(u64::from(delta.unproven)))
         }
         Event::Denylist(_) | Event::Settings(_) | Event::Host(_) => None,
+        Event::Membership(_) | Event::Chapter(_) | Event::Erased(_) => None,
     }
 }
