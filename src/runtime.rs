@@ -32,7 +32,7 @@ use api::ports::{NoRandomness, Ports, Random};
 use api::{Limits, LocalToken, Server, Transport as ConsoleTransport};
 use consensus::core::{Core, CoreConfig, Restored, Role};
 use consensus::rt::tls::PeerTls;
-use consensus::rt::transport::{PeerMessage, Transport, TransportConfig};
+use consensus::rt::transport::{PeerMessage, Services, Transport, TransportConfig};
 use consensus::rt::writer::Writer;
 use log_format::disk::StdDisk;
 use log_format::ids::{HostId, Incarnation};
@@ -306,6 +306,7 @@ fn start_transport(config: &Config, tokio: &Runtime, inbox: &Inbox) -> anyhow::R
         peers: others.map(|(id, host)| (*id, host.address)).collect(),
         tls,
         build: env!("CARGO_PKG_VERSION").to_owned(),
+        services: Services::default(),
     };
     let listener = bind(config.cluster.listen).context("listen for peers (cluster.listen)")?;
     Ok(Transport::start(tokio.handle(), transport, listener, inbox.sender())?)

@@ -4,7 +4,7 @@ use log_format::ids::{HostId, LogIndex, Term};
 use log_format::wal::{ConfState, EntryKind, HardState, LogEntry};
 use raft::eraftpb;
 
-pub(super) fn to_raft(entry: LogEntry) -> eraftpb::Entry {
+pub(crate) fn to_raft(entry: LogEntry) -> eraftpb::Entry {
     let LogEntry { index, term, kind, data } = entry;
     eraftpb::Entry {
         index: index.get(),
@@ -19,7 +19,7 @@ pub(super) fn to_raft(entry: LogEntry) -> eraftpb::Entry {
     }
 }
 
-pub(super) fn from_raft(entry: eraftpb::Entry) -> LogEntry {
+pub(crate) fn from_raft(entry: eraftpb::Entry) -> LogEntry {
     LogEntry {
         index: LogIndex::new(entry.index),
         term: Term::new(entry.term),

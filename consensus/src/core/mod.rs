@@ -14,7 +14,7 @@ mod change;
 mod config;
 mod drain;
 mod election;
-mod entry;
+pub(crate) mod entry;
 mod io;
 mod log;
 pub mod membership;

@@ -30,13 +30,31 @@ enum Kind {
     Forward = 5,
     Forwarded = 6,
     Idle = 7,
+    BulkRequest = 8,
+    BulkResponse = 9,
+    Join = 10,
+    Renew = 11,
+    Certified = 12,
 }
 
 impl Kind {
     fn from_code(code: u8) -> Option<Self> {
-        [Self::Hello, Self::Raft, Self::Ping, Self::Pong, Self::Forward, Self::Forwarded, Self::Idle]
-            .into_iter()
-            .find(|kind| *kind as u8 == code)
+        [
+            Self::Hello,
+            Self::Raft,
+            Self::Ping,
+            Self::Pong,
+            Self::Forward,
+            Self::Forwarded,
+            Self::Idle,
+            Self::BulkRequest,
+            Self::BulkResponse,
+            Self::Join,
+            Self::Renew,
+            Self::Certified,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == code)
     }
 }
 
@@ -46,6 +64,18 @@ pub(super) enum Frame {
     Hello(Hello),
     Message(PeerMessage),
     Idle,
+    /// What travels on connections of its own.
+    Extra(Extra),
+}
+
+/// Requests and answers beside the stream of messages.
+#[derive(Debug)]
+pub(super) enum Extra {
+    BulkRequest(peer::BulkRequest),
+    BulkResponse(peer::BulkResponse),
+    Join(peer::Join),
+    Renew(peer::Renew),
+    Certified(peer::Certified),
 }
 
 /// What hosts tell each other first.
@@ -103,6 +133,15 @@ fn decode(kind: Kind, body: &Bytes) -> Result<Frame, FrameError> {
     Ok(Frame::Message(match kind {
         Kind::Hello => return hello_from_wire(parse(body, "hello")?).map(Frame::Hello),
         Kind::Idle => return Ok(Frame::Idle),
+        Kind::BulkRequest => {
+            return parse(body, "bulk request").map(Extra::BulkRequest).map(Frame::Extra);
+        }
+        Kind::BulkResponse => {
+            return parse(body, "bulk response").map(Extra::BulkResponse).map(Frame::Extra);
+        }
+        Kind::Join => return parse(body, "join request").map(Extra::Join).map(Frame::Extra),
+        Kind::Renew => return parse(body, "renewal").map(Extra::Renew).map(Frame::Extra),
+        Kind::Certified => return parse(body, "certificate").map(Extra::Certified).map(Frame::Extra),
         Kind::Raft => {
             let outer: peer::Raft = parse(body, "raft frame")?;
             let message: eraftpb::Message = parse(&outer.message, "raft message")?;
@@ -181,6 +220,16 @@ pub(super) fn encode_hello(hello: &Hello) -> Option<Bytes> {
         Channel::Bulk => peer::Channel::BULK,
     };
     frame(Kind::Hello, &wire)
+}
+
+pub(super) fn encode_extra(extra: &Extra) -> Option<Bytes> {
+    match extra {
+        Extra::BulkRequest(request) => frame(Kind::BulkRequest, request),
+        Extra::BulkResponse(response) => frame(Kind::BulkResponse, response),
+        Extra::Join(join) => frame(Kind::Join, join),
+        Extra::Renew(renew) => frame(Kind::Renew, renew),
+        Extra::Certified(certified) => frame(Kind::Certified, certified),
+    }
 }
 
 pub(super) fn encode_idle() -> Option<Bytes> {

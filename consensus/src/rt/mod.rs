@@ -20,7 +20,9 @@
     reason = "the shell of consensus: it owns the writer's thread, the sockets and their timers"
 )]
 
+pub mod bulk;
 mod frame;
+pub mod join;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -37,6 +39,7 @@ mod proto {
         mismatched_lifetime_syntaxes,
         renamed_and_removed_lints,
         clippy::allow_attributes,
+        clippy::panic,
         clippy::unwrap_used,
         reason = "the generator's style"
     )]

@@ -17,7 +17,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::testing::{Authority, CLUSTER};
-use super::transport::{Delivery, PeerEvent, PeerInput, PeerMessage, PeerSender, Transport, TransportConfig};
+use super::transport::{
+    Delivery, PeerEvent, PeerInput, PeerMessage, PeerSender, Services, Transport, TransportConfig,
+};
 use super::writer::Writer;
 use crate::core::{Core, CoreConfig, Effect, Input, Proposal, Restored, Ticket};
 
@@ -129,6 +131,7 @@ impl Cluster {
             peers,
             tls: self.authority.tls(host.get()),
             build: "test".to_owned(),
+            services: Services::default(),
         };
         let transport = Transport::start(&Handle::current(), config, listener, inbox.clone()).unwrap();
         let (read, seen) = watch::channel(Vec::new());

@@ -1,18 +1,19 @@
 //! Messages between hosts: one mutual TLS connection per pair of hosts, dialled by the one with the higher id (a newer host
-//! knows the older ones), used in both directions.
+//! knows the older ones), used in both directions. The same port serves what has connections of its own ([`Services`]).
 //!
 //! Losing a message is allowed, waiting for a peer is not: queues are bounded, raft's oldest messages give way.
 
 mod connection;
 mod dial;
 mod link;
+mod serve;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,10 +26,14 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use self::link::Link;
+use super::bulk::BulkSource;
+use super::join::JoinDesk;
 use super::tls::{PeerTls, TlsSetup, TlsSetupError};
 
 /// Connections that have not yet shown who they are. Every further one is closed at once.
 const MAX_STRANGERS: usize = 64;
+/// Connections that fetch, and strangers at the desk, each: they cost disk and signatures.
+const MAX_SERVED: usize = 16;
 /// A pause after the system refused to accept, so that running out of descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long closing may take before connections are cut.
@@ -45,6 +50,17 @@ pub struct TransportConfig {
     pub tls: PeerTls,
     /// This program's version, for people.
     pub build: String,
+    /// What else this host does for others.
+    pub services: Services,
+}
+
+/// What a host does for others beside raft; what is not there is not served.
+#[derive(Clone, Default)]
+pub struct Services {
+    /// Gives old entries and chapters.
+    pub bulk: Option<Arc<dyn BulkSource>>,
+    /// Gives certificates.
+    pub desk: Option<Arc<dyn JoinDesk>>,
 }
 
 /// What hosts say to each other. `status`, `payload` and `outcome` are opaque here.
@@ -157,9 +173,12 @@ pub struct PeerSender {
 struct Shared {
     identity: WalIdentity,
     build: String,
-    tls: TlsSetup,
+    tls: RwLock<TlsSetup>,
+    services: Services,
     links: Mutex<BTreeMap<HostId, Arc<Link>>>,
     inbox: Arc<dyn Inbox>,
+    fetching: Arc<Semaphore>,
+    at_desk: Arc<Semaphore>,
     peers: watch::Receiver<BTreeMap<HostId, SocketAddr>>,
     stop: watch::Receiver<bool>,
 }
@@ -173,7 +192,7 @@ impl Transport {
         listener: TcpListener,
         inbox: mpsc::Sender<T>,
     ) -> Result<Self, TransportError> {
-        let TransportConfig { identity, peers, tls, build } = config;
+        let TransportConfig { identity, peers, tls, build, services } = config;
         let tls = TlsSetup::new(&tls, identity.cluster, identity.host)?;
         let listen = |source| TransportError::Listen { source };
         listener.set_nonblocking(true).map_err(listen)?;
@@ -185,9 +204,12 @@ impl Transport {
         let shared = Arc::new(Shared {
             identity,
             build,
-            tls,
+            tls: RwLock::new(tls),
+            services,
             links: Mutex::new(BTreeMap::new()),
             inbox: Arc::new(inbox),
+            fetching: Arc::new(Semaphore::new(MAX_SERVED)),
+            at_desk: Arc::new(Semaphore::new(MAX_SERVED)),
             peers: peers_seen,
             stop: stop_seen,
         });
@@ -208,6 +230,14 @@ impl Transport {
     /// Sets who the other members are and where they listen. Whoever is not named any more is cut off at once.
     pub fn set_peers(&self, peers: BTreeMap<HostId, SocketAddr>) {
         self.peers.send_replace(peers);
+    }
+
+    /// Shows and trusts other certificates from the next connection on. The connections there are stay.
+    pub fn set_tls(&self, tls: &PeerTls) -> Result<(), TlsSetupError> {
+        let identity = self.shared.identity;
+        let setup = TlsSetup::new(tls, identity.cluster, identity.host)?;
+        *self.shared.tls.write().unwrap_or_else(PoisonError::into_inner) = setup;
+        Ok(())
     }
 
     /// Closes all connections and the listener; returns once they are closed.
@@ -242,6 +272,10 @@ impl Shared {
     fn lock_links(&self) -> std::sync::MutexGuard<'_, BTreeMap<HostId, Arc<Link>>> {
         // The map is whole between any two statements, so a panic elsewhere does not spoil it.
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tls(&self) -> TlsSetup {
+        self.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns once the transport stops, or was dropped.

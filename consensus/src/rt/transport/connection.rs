@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use log_format::ids::{ClusterId, HostId};
+use rustls::server::{Acceptor, ClientHello};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
 use super::link::Link;
-use super::{PeerInput, PeerMessage, Shared};
+use super::{PeerInput, PeerMessage, Shared, serve};
 use crate::rt::frame::{self, Channel, Frame, FrameError, Hello, MAX_FRAME, MAX_HELLO, PROTOCOL};
 use crate::rt::tls::IdentityError;
 use crate::rt::{self, tls};
@@ -54,6 +55,12 @@ pub(super) enum Ended {
     Protocol { min: u32, max: u32 },
     #[error("peer wants a channel that is not served")]
     Channel,
+    #[error("too many are served already")]
+    Busy,
+    #[error("what was asked for is answered")]
+    Served,
+    #[error("request is not signed by the key that it is about")]
+    NotOwnKey,
     #[error("peer did not greet first")]
     NoGreeting,
     #[error("peer greeted twice")]
@@ -83,28 +90,90 @@ impl Ended {
 
 /// Serves a connection that somebody opened.
 pub(super) async fn accept(shared: Arc<Shared>, stream: TcpStream, stranger: OwnedSemaphorePermit) {
-    let acceptor = TlsAcceptor::from(Arc::clone(&shared.tls.server));
     let greeting = async {
         stream.set_nodelay(true).map_err(Ended::Handshake)?;
-        let mut stream = acceptor.accept(stream).await.map_err(Ended::Handshake)?;
+        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await.map_err(Ended::Handshake)?;
+        let tls = shared.tls();
+        let purpose = Purpose::of(&start.client_hello());
+        let config = match purpose {
+            Purpose::Peer => tls.server,
+            Purpose::Join => tls.join_server,
+            Purpose::Renew => tls.renew_server,
+        };
+        let mut stream = start.into_stream(config).await.map_err(Ended::Handshake)?;
+        if purpose == Purpose::Join {
+            return Ok((stream, Guest::Stranger));
+        }
         let host = named(&shared, stream.get_ref().1.peer_certificates())?;
-        if host < shared.identity.host {
-            return Err(Ended::WrongDirection { host });
+        if purpose == Purpose::Renew {
+            return Ok((stream, Guest::Late(host)));
         }
         let hello = greet(&shared, &mut stream, host).await?;
-        Ok((stream, host, hello))
+        if hello.channel == Channel::Raft && host < shared.identity.host {
+            return Err(Ended::WrongDirection { host });
+        }
+        Ok((stream, Guest::Peer(host, hello)))
     };
     let greeted = before_stop(&shared, greeting).await;
     drop(stranger);
     match greeted {
-        Ok((stream, host, hello)) => run(&shared, stream, host, hello).await,
+        Ok((stream, Guest::Peer(host, hello))) => match hello.channel {
+            Channel::Raft => run(&shared, stream, host, hello).await,
+            Channel::Bulk => {
+                let ended = tokio::select! {
+                    ended = serve::fetches(&shared, stream, host) => ended,
+                    ended = until_unwanted(&shared, host) => ended,
+                };
+                log(&ended, Some(host));
+            }
+        },
+        Ok((stream, Guest::Stranger)) => {
+            let ended = tokio::select! {
+                ended = serve::joiner(&shared, stream) => ended,
+                () = shared.stopped() => Ended::Stopped,
+            };
+            log(&ended, None);
+        }
+        Ok((stream, Guest::Late(host))) => {
+            let ended = tokio::select! {
+                ended = serve::renewal(&shared, stream, host) => ended,
+                ended = until_unwanted(&shared, host) => ended,
+            };
+            log(&ended, Some(host));
+        }
         Err(ended) => log(&ended, None),
     }
 }
 
+/// What a client came for, as it says before anything of it is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Peer,
+    Join,
+    Renew,
+}
+
+impl Purpose {
+    fn of(hello: &ClientHello<'_>) -> Self {
+        let offers = |wanted: &[u8]| hello.alpn().is_some_and(|mut offered| offered.any(|one| one == wanted));
+        match (offers(tls::JOIN_ALPN), offers(tls::RENEW_ALPN)) {
+            (true, _) => Self::Join,
+            (false, true) => Self::Renew,
+            (false, false) => Self::Peer,
+        }
+    }
+}
+
+/// Who came, once the handshake is done.
+enum Guest {
+    Peer(HostId, Hello),
+    Stranger,
+    Late(HostId),
+}
+
 /// Opens a connection to `host` and serves it; returns whether it came to be.
 pub(super) async fn dial(shared: &Arc<Shared>, host: HostId, address: std::net::SocketAddr) -> bool {
-    let connector = TlsConnector::from(Arc::clone(&shared.tls.client));
+    let connector = TlsConnector::from(shared.tls().client);
     let greeting = async {
         let stream = TcpStream::connect(address).await.map_err(Ended::Handshake)?;
         stream.set_nodelay(true).map_err(Ended::Handshake)?;
@@ -116,6 +185,9 @@ pub(super) async fn dial(shared: &Arc<Shared>, host: HostId, address: std::net::
             return Err(Ended::OtherHost { wanted: host, found });
         }
         let hello = greet(shared, &mut stream, host).await?;
+        if hello.channel != Channel::Raft {
+            return Err(Ended::Channel);
+        }
         Ok((stream, hello))
     };
     match before_stop(shared, greeting).await {
@@ -188,6 +260,7 @@ fn check(shared: &Shared, theirs: &Hello, host: HostId) -> Result<(), Ended> {
     }
     match channel {
         Channel::Raft => Ok(()),
+        Channel::Bulk if shared.services.bulk.is_some() => Ok(()),
         Channel::Bulk => Err(Ended::Channel),
     }
 }
@@ -221,6 +294,7 @@ async fn receive(shared: &Shared, reader: impl AsyncRead + Unpin, host: HostId) 
             Ok(Err(error)) => return Ended::Frame(error),
             Ok(Ok(Frame::Idle)) => continue,
             Ok(Ok(Frame::Hello(_))) => return Ended::SecondGreeting,
+            Ok(Ok(Frame::Extra(_))) => return Ended::Channel,
             Ok(Ok(Frame::Message(message))) => message,
         };
         if let PeerMessage::Raft(message) = &message

@@ -1,5 +1,8 @@
 //! Real sockets and real TLS on the loopback, certificates made on the spot.
 
+mod bulk;
+mod join;
+
 use std::net::Ipv4Addr;
 
 use log_format::ids::ClusterId;
@@ -309,11 +312,21 @@ impl Node {
         peers: [(HostId, SocketAddr); N],
         tls: PeerTls,
     ) -> Self {
+        Self::start_serving(listener, host, peers, (tls, Services::default()))
+    }
+
+    fn start_serving<const N: usize>(
+        listener: TcpListener,
+        host: HostId,
+        peers: [(HostId, SocketAddr); N],
+        (tls, services): (PeerTls, Services),
+    ) -> Self {
         let config = TransportConfig {
             identity: identity(host),
             peers: BTreeMap::from(peers),
             tls,
             build: "test".to_owned(),
+            services,
         };
         let (inbox, events) = mpsc::channel(16);
         let transport = Transport::start(&Handle::current(), config, listener, inbox).unwrap();
