@@ -2,14 +2,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test console build demo test check advisories golden-check seeds kills latency clean
+.PHONY: help setup setup-test console build demo test check advisories golden-check seeds bugs kills latency clean
 
 help:
 	@echo 'make demo     three hosts on this machine, real attack traffic, console (as root: real blocks)'
 	@echo 'make test     everything that CI runs'
 	@echo 'make build    the binary, optimised: target/release/palisade'
 	@echo 'make check    formatting, clippy, advisories: the quick part of the tests'
-	@echo 'make seeds    2,000 simulated clusters;  make kills    60 kills of real hosts;  make latency    50 timed blocks'
+	@echo 'make seeds    2,000 simulated clusters;  make bugs    planted defects, each found;  make kills    60 kills of real hosts;  make latency    50 timed blocks'
 
 setup:
 	scripts/setup.sh build
@@ -40,7 +40,12 @@ advisories:
 	python3 tests/advisories/check.py
 
 seeds:
-	cargo run --locked --release -p simulation -- --seeds 1..2001
+	cargo run --locked --profile simulation -p simulation -- --seeds 1..2001
+
+# In a folder of its own: no other build may contain a planted defect.
+bugs:
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/scripts/with-bugs.sh cargo build --locked --profile simulation -p simulation --target-dir target/bugs
+	target/bugs/simulation/simulation --seeds 1..2001 --bugs
 
 kills: setup-test
 	cargo build --locked

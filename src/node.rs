@@ -338,6 +338,10 @@ impl Node {
     pub fn start(&mut self, outputs: &mut Vec<Output>) {
         let commit = self.core.status().commit;
         self.apply_upto(commit, outputs);
+        #[cfg(bug = "apply_twice_after_restart")]
+        if log_format::planted::is_on("apply_twice_after_restart") {
+            self.applied = LogIndex::new(self.applied.get().saturating_sub(1));
+        }
     }
 
     /// Takes in everything that happened in one turn. Commands decided in one turn are proposed together.

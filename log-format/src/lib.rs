@@ -12,6 +12,8 @@ pub mod disk;
 pub mod envelope;
 pub mod event;
 pub mod ids;
+#[cfg(bug)]
+pub mod planted;
 pub mod recover;
 pub mod render;
 pub mod repair;

@@ -305,7 +305,7 @@ impl<D: Disk> Wal<D> {
         let (offset, number) = (self.current.offset, self.current.next);
         batch::seal(&mut self.buffer, &mut header, self.current.nonce, number);
         self.current.file.write_at(offset, &self.buffer)?;
-        self.current.file.sync_data()?;
+        self.sync()?;
         self.current.offset = offset.saturating_add(size);
         self.current.next = BatchNumber::new(number.get().saturating_add(1));
         self.current.last_crc = header.header_crc;
@@ -319,6 +319,14 @@ impl<D: Disk> Wal<D> {
             self.index_mut().add(span, &index::runs_of_batch(batch));
         }
         Ok(number)
+    }
+
+    fn sync(&self) -> Result<(), DiskError> {
+        #[cfg(bug = "ack_before_sync")]
+        if crate::planted::is_on("ack_before_sync") {
+            return Ok(());
+        }
+        self.current.file.sync_data()
     }
 
     /// Goes on in a new file.
@@ -404,6 +412,10 @@ fn name_file<D: Disk>(
     sequence: WalSequence,
 ) -> Result<Arc<D::File>, DiskError> {
     disk.rename(&blank.path, &names::log_file(directory, sequence))?;
+    #[cfg(bug = "skip_dir_sync")]
+    if crate::planted::is_on("skip_dir_sync") {
+        return Ok(Arc::new(blank.file));
+    }
     disk.sync_dir(directory)?;
     Ok(Arc::new(blank.file))
 }
@@ -412,6 +424,15 @@ fn name_file<D: Disk>(
 fn settle<F: DiskFile>(walk: &Walk<F>) -> Result<TailEnd, RecoverError> {
     match &walk.ending {
         Ending::Clean => Ok(TailEnd::Clean),
+        #[cfg(bug = "tail_not_zeroed")]
+        Ending::Torn(_) if crate::planted::is_on("tail_not_zeroed") => Ok(TailEnd::Clean),
+        #[cfg(bug = "suspect_truncated")]
+        Ending::Suspect(damage) if crate::planted::is_on("suspect_truncated") => Ok(TailEnd::Torn {
+            file: walk.tail.header.sequence,
+            offset: damage.offset,
+            batch: damage.batch,
+            zeroed_bytes: zero_from(&*walk.tail.file, damage.offset)?,
+        }),
         Ending::Torn(damage) => Ok(TailEnd::Torn {
             file: walk.tail.header.sequence,
             offset: damage.offset,

@@ -12,22 +12,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use consensus::core::{PersistJob, Restored};
-use log_format::disk::MemoryDisk;
+use consensus::rt::writer::{Gathered, WriterError, write_hard_state};
+use log_format::disk::{DiskError, MemoryDisk};
 use log_format::ids::HostId;
-use log_format::recover::RecoverError;
 use log_format::time::Timestamp;
 use log_format::wal::{
-    AppendError, Batch, ConfState, Durability, FileStamp, HardState, LogEntry, LogPosition, Wal, WalIdentity,
-    WalOptions, WalReader, WalSetup,
+    ConfState, FileStamp, HardState, LogPosition, Wal, WalIdentity, WalOptions, WalReader, WalSetup,
 };
 use palisade::node::PeerMessage;
 
+use crate::host::BootError;
 use crate::prng::Prng;
 
 /// Small files, so that a run passes from one to the next.
 const FILE_BYTES: u64 = 128 << 10;
-/// What an entry costs in a batch besides its data, rounded up.
-const ENTRY_OVERHEAD: usize = 64;
 /// Changes of the disk that a write makes, with those that begin a new file: a crash falls between any two of them.
 const CHANGES_OF_A_WRITE: u64 = 8;
 
@@ -36,6 +34,23 @@ const CHANGES_OF_A_WRITE: u64 = 8;
 pub(crate) struct Released {
     /// Messages, in order.
     pub(crate) messages: Vec<(HostId, PeerMessage)>,
+}
+
+/// What a disk was last said to hold: whoever was told relies on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Held {
+    pub(crate) hard_state: HardState,
+    pub(crate) last: LogPosition,
+}
+
+impl Held {
+    /// Whether a log that was opened again keeps it: nothing older, no other vote in the same term, no entry gone.
+    pub(crate) fn is_kept_by(&self, now: &Self) -> bool {
+        let (then, since) = (self.hard_state, now.hard_state);
+        let is_later = since.term > then.term;
+        let same_vote = since.term == then.term && (then.vote.is_none() || then.vote == since.vote);
+        (is_later || same_vote) && then.commit <= since.commit && (self.last <= now.last)
+    }
 }
 
 /// How a process ends.
@@ -68,19 +83,7 @@ pub(crate) struct Drive {
     in_flight: Option<Gathered>,
     hard_state: HardState,
     durable: u64,
-}
-
-/// Several jobs as one.
-#[derive(Default)]
-struct Gathered {
-    number: u64,
-    /// Comes before the rest.
-    reset: Option<(LogPosition, ConfState)>,
-    entries: Vec<LogEntry>,
-    hard_state: Option<HardState>,
-    conf_state: Option<ConfState>,
-    must_sync: bool,
-    then: Vec<(HostId, PeerMessage)>,
+    held: Held,
 }
 
 impl Drive {
@@ -96,11 +99,12 @@ impl Drive {
             in_flight: None,
             hard_state: HardState::default(),
             durable: 0,
+            held: Held::default(),
         }
     }
 
     /// Opens the log, or begins it.
-    pub(crate) fn boot(&mut self, mut prng: Prng) -> Result<(Restored, WalReader<MemoryDisk>), RecoverError> {
+    pub(crate) fn boot(&mut self, mut prng: Prng) -> Result<(Restored, WalReader<MemoryDisk>), BootError> {
         let stamps = move || FileStamp { nonce: prng.next(), created_at: Timestamp::ZERO };
         let setup = WalSetup {
             identity: self.identity,
@@ -119,6 +123,11 @@ impl Drive {
         self.hard_state = wal.durable_hard_state();
         self.wal = Some(wal);
         self.durable = 0;
+        let before = self.held;
+        self.note_held();
+        if !before.is_kept_by(&self.held) {
+            return Err(BootError::Forgot { before: Box::new(before), now: Box::new(self.held) });
+        }
         Ok((restored, reader))
     }
 
@@ -143,42 +152,62 @@ impl Drive {
 
     /// The writer takes what waits; the write is under way from now on.
     pub(crate) fn take(&mut self) -> Released {
-        let mut gathered = Gathered::default();
-        // A reset begins a batch of its own: what was acknowledged before it is written before it.
-        while let Some(job) = self.queue.pop_front_if(|job| gathered.is_empty() || job.reset.is_none()) {
+        let (mut gathered, mut early) = (Gathered::default(), Vec::new());
+        while !gathered.is_full()
+            && let Some(mut job) = self.queue.pop_front_if(|job| gathered.takes(job))
+        {
+            if self.honesty == Honesty::AcksBeforeSync {
+                early.extend(
+                    std::mem::take(&mut job.then)
+                        .into_iter()
+                        .map(|(to, message)| (to, PeerMessage::Raft(message))),
+                );
+                self.durable = self.durable.max(job.number);
+            }
             gathered.add(job);
         }
-        let early = match self.honesty {
-            Honesty::Honest => Released::default(),
-            Honesty::AcksBeforeSync => {
-                self.durable = self.durable.max(gathered.number);
-                Released { messages: std::mem::take(&mut gathered.then) }
-            }
-        };
         self.in_flight = Some(gathered);
-        early
+        Released { messages: early }
     }
 
     /// The write under way is done.
-    pub(crate) fn finish(&mut self) -> Result<Released, AppendError> {
-        let (Some(wal), Some(mut gathered)) = (&mut self.wal, self.in_flight.take()) else {
+    pub(crate) fn finish(&mut self) -> Result<Released, WriterError> {
+        let (Some(wal), Some(gathered)) = (&mut self.wal, self.in_flight.take()) else {
             return Ok(Released::default());
         };
-        let messages = std::mem::take(&mut gathered.then);
-        self.hard_state = gathered.hard_state.unwrap_or(self.hard_state);
-        write(wal, &gathered, self.hard_state)?;
-        self.durable = self.durable.max(gathered.number);
-        Ok(Released { messages })
+        self.hard_state = gathered.hard_state().unwrap_or(self.hard_state);
+        gathered.write(wal, self.hard_state)?;
+        let (number, then) = gathered.into_released();
+        self.durable = self.durable.max(number);
+        self.note_held();
+        let messages = then.into_iter().map(|(to, message)| (to, PeerMessage::Raft(message)));
+        Ok(Released { messages: messages.collect() })
     }
 
     /// The small work of a writer that has had nothing to do for a while.
-    pub(crate) fn idle(&mut self) -> Result<(), AppendError> {
+    pub(crate) fn idle(&mut self) -> Result<(), WriterError> {
         let Some(wal) = &mut self.wal else { return Ok(()) };
         if wal.durable_hard_state() != self.hard_state {
-            append(wal, &[], (self.hard_state, None), Durability::Sync)?;
+            write_hard_state(wal, self.hard_state)?;
+            self.note_held();
         }
-        wal.prepare_spare().map_err(|source| AppendError::Disk { source })?;
         Ok(())
+    }
+
+    /// Works on the spare files; an error there is none of the log.
+    pub(crate) fn prepare_spares(&mut self) -> Result<(), DiskError> {
+        self.wal.as_mut().map_or(Ok(()), |wal| wal.prepare_spare().map(drop))
+    }
+
+    fn note_held(&mut self) {
+        if let Some(wal) = &self.wal {
+            self.held = Held { hard_state: wal.durable_hard_state(), last: wal.reader().last() };
+        }
+    }
+
+    /// What this disk was last said to hold.
+    pub(crate) fn held(&self) -> Held {
+        self.held
     }
 
     /// The last job that is durable, as far as the driver is told.
@@ -195,82 +224,14 @@ impl Drive {
     pub(crate) fn end(&mut self, end: End, prng: &mut Prng) {
         if let (Some(mut wal), Some(gathered)) = (self.wal.take(), self.in_flight.take()) {
             self.disk.fail_after_changes(prng.below(CHANGES_OF_A_WRITE));
-            let hard_state = gathered.hard_state.unwrap_or(self.hard_state);
+            let hard_state = gathered.hard_state().unwrap_or(self.hard_state);
             // Nobody is told whether it succeeded.
-            let _ = write(&mut wal, &gathered, hard_state);
+            let _ = gathered.write(&mut wal, hard_state);
         }
         self.queue.clear();
         match end {
             End::PowerCut => self.disk.crash(prng.next()),
             End::Killed => self.disk.kill(),
         }
-    }
-}
-
-fn write(wal: &mut Wal<MemoryDisk>, gathered: &Gathered, hard_state: HardState) -> Result<(), AppendError> {
-    let Gathered { number: _, reset, entries, hard_state: changed, conf_state, must_sync, then: _ } =
-        gathered;
-    if let Some((position, members)) = reset {
-        wal.reset(*position, members, HardState { commit: position.index, ..hard_state })?;
-    }
-    if changed.is_none() && conf_state.is_none() && entries.is_empty() {
-        return Ok(());
-    }
-    let most = wal.max_batch() / 2;
-    let mut runs: VecDeque<&[LogEntry]> = runs(entries, most).collect();
-    let last = runs.pop_back().unwrap_or_default();
-    for entries in runs {
-        // The commit index may cover what a later batch holds, so only the last one carries it.
-        let hard_state = HardState { commit: wal.durable_hard_state().commit, ..hard_state };
-        append(wal, entries, (hard_state, None), Durability::Sync)?;
-    }
-    let durability = if *must_sync { Durability::Sync } else { Durability::Later };
-    append(wal, last, (hard_state, conf_state.as_ref()), durability)
-}
-
-fn append(
-    wal: &mut Wal<MemoryDisk>,
-    entries: &[LogEntry],
-    (hard_state, conf_state): (HardState, Option<&ConfState>),
-    durability: Durability,
-) -> Result<(), AppendError> {
-    wal.append(&Batch { hard_state, entries, conf_state, durability }).map(drop)
-}
-
-/// The entries in runs of about `most` bytes, of at least one entry each.
-fn runs(entries: &[LogEntry], most: usize) -> impl Iterator<Item = &[LogEntry]> {
-    let mut rest = entries;
-    std::iter::from_fn(move || {
-        let mut bytes = 0_usize;
-        let over = rest.iter().position(|entry| {
-            bytes = bytes.saturating_add(entry.data.len() + ENTRY_OVERHEAD);
-            most < bytes
-        });
-        let (run, left) = rest.split_at_checked(over.unwrap_or(rest.len()).max(1))?;
-        rest = left;
-        Some(run)
-    })
-}
-
-impl Gathered {
-    /// Jobs are numbered from 1.
-    fn is_empty(&self) -> bool {
-        self.number == 0
-    }
-
-    fn add(&mut self, job: PersistJob) {
-        let PersistJob { number, reset, entries, hard_state, conf_state, durability, then } = job;
-        self.reset = reset.or_else(|| self.reset.take());
-        self.number = self.number.max(number);
-        if let Some(first) = entries.first() {
-            // A newer leader's entries take the place of those that were never written.
-            let kept = self.entries.partition_point(|entry| entry.index < first.index);
-            self.entries.truncate(kept);
-            self.entries.extend(entries);
-        }
-        self.hard_state = hard_state.or(self.hard_state);
-        self.conf_state = conf_state.or_else(|| self.conf_state.take());
-        self.must_sync |= durability == Durability::Sync;
-        self.then.extend(then.into_iter().map(|(to, message)| (to, PeerMessage::Raft(message))));
     }
 }

@@ -13,7 +13,7 @@ use palisade::node::{Identity, Input, KnownHost, Node, Now, Output};
 use thiserror::Error;
 
 use crate::clock::{HostClock, Skew};
-use crate::disk::{Drive, End, Honesty};
+use crate::disk::{Drive, End, Held, Honesty};
 use crate::planted::Planted;
 use crate::prng::Prng;
 
@@ -41,6 +41,14 @@ pub(crate) enum BootError {
     /// Consensus did not start.
     #[error("start consensus")]
     Core(#[from] CoreError),
+    /// Its log opened without something that it had been said to hold.
+    #[error("the log held {before:?} and holds {now:?}")]
+    Forgot {
+        /// What it was said to hold.
+        before: Box<Held>,
+        /// What it holds.
+        now: Box<Held>,
+    },
 }
 
 /// What is the same for every host of a run.

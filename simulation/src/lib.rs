@@ -16,6 +16,7 @@
 //! follow `consensus::rt` and `palisade::runtime` in order and effect. Tests: `src/tests.rs`; seeds that once failed:
 //! `seeds/regression.txt`.
 
+pub mod bugs;
 mod check;
 mod clock;
 mod disk;

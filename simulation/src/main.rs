@@ -1,8 +1,10 @@
-//! Runs simulated clusters: one seed, with its trace if wished, or a range of them.
+//! Runs simulated clusters: one seed, with its trace if wished, or a range of them; or looks whether planted defects are
+//! found.
 //!
 //! ```text
 //! simulation --seed 7 --trace
-//! simulation --seeds 1..2000
+//! simulation --seeds 1..2001
+//! simulation --seeds 1..2001 --bugs       (of a build that has them: `make bugs`)
 //! ```
 
 #![expect(
@@ -18,10 +20,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use simulation::{Echo, Failure, Planted, Report, run};
+use simulation::bugs::{self, Bug};
+use simulation::{Echo, Failure, Figures, Planted, Report, run};
 
 thread_local! {
-    /// The seed under way, for the last words of a panic: an optimised build ends with it.
+    /// The seed under way, for the last words of a panic.
     static SEED: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -40,6 +43,12 @@ struct Arguments {
     /// Plant a defect into the simulator's stand-ins.
     #[arg(long, value_parser = parse_planted, default_value = "nothing")]
     planted: Planted,
+    /// Switch on a defect of the product, in a build that has them.
+    #[arg(long, value_parser = parse_bug)]
+    bug: Option<Bug>,
+    /// Look for every defect of the product, each until it is found.
+    #[arg(long, requires = "seeds", conflicts_with = "bug")]
+    bugs: bool,
     /// Go on after a failure, and count.
     #[arg(long)]
     keep_going: bool,
@@ -47,25 +56,41 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if (arguments.bugs || arguments.bug.is_some()) && !bugs::ARE_PLANTED {
+        eprintln!("this build has no planted defects: `make bugs` makes one that has");
+        return ExitCode::FAILURE;
+    }
+    if let (true, Some(seeds)) = (arguments.bugs, &arguments.seeds) {
+        return find_bugs(seeds);
+    }
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         eprintln!("seed {} panics; --seed with --trace shows how", SEED.get());
         usual(panic);
     }));
-    let seeds = match (arguments.seed, arguments.seeds) {
+    bugs::switch(arguments.bug);
+    run_seeds(&arguments)
+}
+
+fn run_seeds(arguments: &Arguments) -> ExitCode {
+    let seeds = match (arguments.seed, &arguments.seeds) {
         (Some(seed), _) => seed..seed.saturating_add(1),
-        (None, Some(seeds)) => seeds,
+        (None, Some(seeds)) => seeds.clone(),
         (None, None) => 0..0, // The parser asks for one of them.
     };
-    let (started, mut done, mut failed) = (Instant::now(), 0_u64, 0_u64);
+    let (started, mut done, mut failed, mut sum) = (Instant::now(), 0_u64, 0_u64, Figures::default());
     for seed in seeds {
         SEED.set(seed);
         let echo: Option<Echo> = arguments.trace.then(|| Box::new(|line: &str| println!("{line}")) as Echo);
         let result = run(seed, arguments.planted, echo);
         done += 1;
         match result {
-            Ok(report) if arguments.seed.is_some() => print_report(&report),
-            Ok(_) => {}
+            Ok(report) => {
+                sum.add(&report.figures);
+                if arguments.seed.is_some() {
+                    print_report(&report);
+                }
+            }
             Err(failure) => {
                 failed += 1;
                 print_failure(&failure, arguments.trace);
@@ -76,8 +101,33 @@ fn main() -> ExitCode {
         }
     }
     let seconds = started.elapsed().as_secs_f64();
+    println!("{sum:?}");
     println!("{done} seeds, {failed} failed, {seconds:.1} s, {:.0} seeds/h", 3_600.0 * done as f64 / seconds);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints which seed finds each defect, and what it sees.
+fn find_bugs(seeds: &Range<u64>) -> ExitCode {
+    // With a defect, a panic is one way of being found.
+    std::panic::set_hook(Box::new(|_| {}));
+    let (mut found, mut missed) = (0, 0);
+    println!("{:<28} {:>6}  {:<13} what is wrong", "bug", "seed", "checker");
+    for bug in Bug::all() {
+        bugs::switch(Some(bug));
+        match seeds.clone().find_map(|seed| run(seed, Planted::Nothing, None).err()) {
+            Some(failure) => {
+                found += 1;
+                let checker = format!("{:?}", failure.violation.checker);
+                println!("{:<28} {:>6}  {checker:<13} {}", bug.name, failure.seed, bug.what);
+            }
+            None => {
+                missed += 1;
+                println!("{:<28} {:>6}  {:<13} {}", bug.name, "-", "NOT FOUND", bug.what);
+            }
+        }
+    }
+    println!("{found} planted bugs found, {missed} not found in {} seeds each", seeds.end - seeds.start);
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn print_report(report: &Report) {
@@ -103,6 +153,13 @@ fn parse_planted(text: &str) -> Result<Planted, String> {
     let known = || [Planted::Nothing].into_iter().chain(Planted::ALL);
     known().find(|planted| planted.name() == text).ok_or_else(|| {
         let names: Vec<&str> = known().map(Planted::name).collect();
+        format!("not one of {}", names.join(", "))
+    })
+}
+
+fn parse_bug(text: &str) -> Result<Bug, String> {
+    Bug::named(text).ok_or_else(|| {
+        let names: Vec<&str> = Bug::all().map(|bug| bug.name).collect();
         format!("not one of {}", names.join(", "))
     })
 }

@@ -12,7 +12,7 @@ use palisade::node::{Input, Node, PeerMessage};
 use crate::check::{Checker, Checks, Violation};
 use crate::disk::End;
 use crate::faults::{Fault, Faults};
-use crate::host::{HOSTS, Host, Life, Setup, TICK};
+use crate::host::{BootError, HOSTS, Host, Life, Setup, TICK};
 use crate::network::{Network, Weather};
 use crate::planted::Planted;
 use crate::prng::Prng;
@@ -56,6 +56,20 @@ pub struct Figures {
     pub asked_again: u64,
     /// Virtual time.
     pub time: Duration,
+}
+
+impl Figures {
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        let Self { events, entries, crashes, committed, rejected, asked_again, time } = other;
+        self.events += events;
+        self.entries += entries;
+        self.crashes += crashes;
+        self.committed += committed;
+        self.rejected += rejected;
+        self.asked_again += asked_again;
+        self.time += *time;
+    }
 }
 
 /// A run that found what must not be.
@@ -157,8 +171,7 @@ impl World {
                 Ok(())
             }
             Event::WriterTakes(host, life) if self.runs(host, life, Event::WriterTakes) => {
-                self.writer_takes(host);
-                Ok(())
+                self.writer_takes(host)
             }
             Event::WriterFinishes(host, life) if self.runs(host, life, Event::WriterFinishes) => {
                 self.writer_finishes(host)
@@ -327,7 +340,7 @@ impl World {
         let Some(host) = self.hosts.get_mut(&id).filter(|host| !host.is_up()) else { return Ok(()) };
         let outputs = host
             .boot(self.now, &mut self.prng)
-            .map_err(|error| Violation::new(Checker::Running, format!("host {id}: {error:?}")))?;
+            .map_err(|error| Violation::new(checker_of(&error), format!("host {id}: {error:?}")))?;
         let (life, applied) = (host.life(), host.applied());
         self.trace.line(self.now, format_args!("host {id}: starts, applied {applied}"));
         self.schedule(TICK, Event::Tick(id, life));
@@ -353,5 +366,12 @@ impl World {
 
     fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.hosts.values().filter_map(Host::node)
+    }
+}
+
+fn checker_of(error: &BootError) -> Checker {
+    match error {
+        BootError::Log(_) | BootError::Core(_) => Checker::Running,
+        BootError::Forgot { .. } => Checker::Durability,
     }
 }

@@ -83,11 +83,15 @@ pub(super) struct Outbox {
 impl Outbox {
     pub(super) fn new(identity: &Identity) -> Self {
         let first = u64::from(identity.start) << SEQUENCE_BITS;
+        #[cfg(bug = "reuse_sequence")]
+        let first = if log_format::planted::is_on("reuse_sequence") { 1 << SEQUENCE_BITS } else { first };
         let origin = Origin {
             host: identity.host,
             incarnation: identity.incarnation,
             sequence: OriginSequence::new(first),
         };
+        #[cfg(bug = "tickets_begin_anew")]
+        let first = if log_format::planted::is_on("tickets_begin_anew") { 0 } else { first };
         Self {
             origin,
             people: BTreeMap::new(),
@@ -163,6 +167,11 @@ impl Outbox {
         };
         for person in self.people.values_mut().filter(|person| is_stale(&person.waiting)) {
             person.waiting.sent = Sent::No;
+            #[cfg(bug = "dup_on_retry")]
+            if log_format::planted::is_on("dup_on_retry") {
+                let id = person.waiting.command.id.get().map(|byte| byte.wrapping_add(1));
+                person.waiting.command.id = CommandId::new(id);
+            }
         }
         if let Some(first) = self.observations.iter().position(|(_, waiting)| is_stale(waiting)) {
             self.recall_observations_from(first);

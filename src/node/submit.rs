@@ -142,6 +142,14 @@ impl Node {
         outputs: &mut Vec<Output>,
     ) {
         let ticket = self.fresh_ticket();
+        #[cfg(bug = "ack_before_commit")]
+        let requester = match self.speculation.as_ref().map(|speculation| speculation.next) {
+            Some(index) if log_format::planted::is_on("ack_before_commit") => {
+                self.answer(requester, Outcome::Committed { index }, outputs);
+                Requester::Nobody
+            }
+            Some(_) | None => requester,
+        };
         let Some(speculation) = &mut self.speculation else { return };
         let randomness = &mut self.randomness;
         let envelope = command.envelope(events, accepted_at, &mut || randomness.salt());
@@ -172,6 +180,8 @@ impl Node {
         self.core.handle_all(inputs.into_iter(), &mut effects);
         self.carry_out(effects, now, outputs);
         let is_stale = mem::take(&mut self.is_speculation_stale);
+        #[cfg(bug = "stale_speculation")]
+        let is_stale = is_stale && !log_format::planted::is_on("stale_speculation");
         if is_stale {
             self.respeculate();
         }
@@ -221,7 +231,14 @@ impl Node {
     /// This host no longer leads: whether what waits will be committed is another leader's to say.
     pub(super) fn stop_leading(&mut self, term: Term, outputs: &mut Vec<Output>) {
         tracing::info!(%term, "no longer leads the cluster");
+        #[cfg(bug = "keep_speculation_after_loss")]
+        let kept =
+            self.speculation.take().filter(|_| log_format::planted::is_on("keep_speculation_after_loss"));
         self.speculation = None;
+        #[cfg(bug = "keep_speculation_after_loss")]
+        {
+            self.speculation = kept;
+        }
         self.in_flight.clear();
         let undecided = mem::take(&mut self.decided).into_iter().map(|(_, decided)| decided.requester);
         let proposed = mem::take(&mut self.proposed).into_values().map(|decided| decided.requester);
@@ -278,6 +295,10 @@ impl Node {
         if speculation.model.next_expiry().is_some_and(|expiry| expiry <= now.wall) {
             bodies.push(CommandBody::ExpireBlocks);
         }
+        #[cfg(bug = "expired_block_kept")]
+        if log_format::planted::is_on("expired_block_kept") {
+            bodies.retain(|body| *body != CommandBody::ExpireBlocks);
+        }
         let sequence = OriginSequence::new(0);
         let origin = Origin { host: self.identity.host, incarnation: self.identity.incarnation, sequence };
         for body in bodies {
@@ -300,6 +321,10 @@ impl Speculation {
 
     /// Whether an earlier observation of the same start has not arrived: taking this one would lose that one.
     fn has_gap_before(&self, origin: Origin) -> bool {
+        #[cfg(bug = "observation_gap_accepted")]
+        if log_format::planted::is_on("observation_gap_accepted") {
+            return false;
+        }
         let known = self.model.acknowledged(origin.host, origin.incarnation).get();
         known + 1 < origin.sequence.get() && !Outbox::is_first_of_a_start(origin.sequence)
     }

@@ -2,6 +2,7 @@
 #![cfg(test)]
 #![expect(clippy::disallowed_methods, reason = "tests are shells: this one reads the project")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -114,6 +115,50 @@ fn functions_files_and_marks_are_tidy() {
             .extend(found.into_iter().map(|finding| format!("{name}:{}: {}", finding.line, finding.what)));
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// Planted defects in a source file that stand outside their `--cfg bug="name"`, and the names of those that stand right.
+fn planted(text: &str) -> (Vec<String>, Vec<Finding>) {
+    let (mut names, mut loose) = (Vec::new(), Vec::new());
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let call = concat!("planted", "::is_on(\"");
+    for (at, line) in lines.iter().enumerate() {
+        let Some(name) = line.split(call).nth(1).and_then(|rest| rest.split('"').next()) else { continue };
+        let gate = format!("#[cfg(bug = \"{name}\")]");
+        // The statement that the attribute is for begins on the line below it and may go on for a few.
+        let is_gated = lines[at.saturating_sub(4)..at].contains(&gate.as_str());
+        if is_gated {
+            names.push(name.to_owned());
+        } else {
+            loose.push(Finding { line: at + 1, what: format!("{name} is planted into every build") });
+        }
+    }
+    (names, loose)
+}
+
+#[test]
+fn planted_defects_are_in_no_usual_build_and_all_listed() {
+    let root = workspace_root();
+    let mut paths = Vec::new();
+    files(&root, &mut paths);
+    let (mut found, mut problems) = (BTreeSet::new(), Vec::new());
+    for path in paths.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "rs")) {
+        let (names, loose) = planted(&fs::read_to_string(&path).expect("read a source file"));
+        found.extend(names);
+        problems.extend(loose.into_iter().map(|finding| format!("{}: {finding:?}", path.display())));
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    let list = fs::read_to_string(root.join("simulation/bugs.txt")).expect("read the list of defects");
+    let listed = list.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(' ').next());
+    assert_eq!(found, listed.map(str::to_owned).collect());
+    assert!(20 <= found.len(), "{found:?}");
+}
+
+#[test]
+fn a_defect_in_every_build_is_found() {
+    let call = concat!("if log_format::planted", "::is_on(\"a\") {");
+    assert_eq!(planted(&format!("#[cfg(bug = \"a\")]\n{call}\n")), (vec!["a".to_owned()], Vec::new()));
+    assert_eq!(planted(&format!("#[cfg(bug = \"b\")]\n{call}\n")).1.len(), 1);
 }
 
 #[test]

@@ -140,6 +140,11 @@ impl Log {
     /// Forgets the oldest entries that job `persisted` and those before it have made durable, down to the memory bound.
     pub(super) fn evict(&mut self, persisted: u64) {
         while self.max_tail_bytes < self.tail_bytes {
+            #[cfg(bug = "evict_before_durable")]
+            let persisted = match log_format::planted::is_on("evict_before_durable") {
+                true => u64::MAX,
+                false => persisted,
+            };
             let Some(cached) = self.tail.pop_front_if(|cached| cached.job <= persisted) else {
                 return;
             };

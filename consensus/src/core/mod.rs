@@ -18,6 +18,7 @@ pub(crate) mod entry;
 mod io;
 mod log;
 pub mod membership;
+mod promise;
 mod reads;
 mod ready;
 mod snapshot;
@@ -42,6 +43,7 @@ pub use self::io::{
     Effect, Halt, Input, PersistJob, Proposal, Refusal, Role, SnapshotOutcome, Status, Ticket,
 };
 pub use self::log::EntryReader;
+pub use self::promise::Promise;
 pub use self::snapshot::{MAX_MANIFEST_BYTES, SNAPSHOT_TICKS, SnapshotPoint};
 
 /// One host's part in the agreement on one log.
@@ -388,6 +390,12 @@ impl Core {
         let Leadership::Elected { term } = self.leadership else {
             return;
         };
+        #[cfg(bug = "decide_before_own_entry")]
+        if log_format::planted::is_on("decide_before_own_entry") {
+            effects.push(Effect::LeaderReady { term });
+            self.leadership = Leadership::Ready { term };
+            return;
+        }
         if self.node.raft.apply_to_current_term() {
             tracing::info!(host = %self.host, %term, "leader");
             effects.push(Effect::LeaderReady { term });

@@ -123,6 +123,11 @@ fn reset(core: &mut Core, ready: &Ready, effects: &mut Vec<Effect>) -> Option<(L
 /// Moves the watermark, and applies changes of membership in log order.
 fn commit(core: &mut Core, committed: &[Entry], effects: &mut Vec<Effect>) -> Option<ConfState> {
     let upto = LogIndex::new(committed.last()?.index);
+    #[cfg(bug = "skip_commit_check")]
+    let upto = match log_format::planted::is_on("skip_commit_check") && core.leads() {
+        true => LogIndex::new(core.node.raft.raft_log.last_index()),
+        false => upto,
+    };
     core.progress.committed = upto;
     effects.push(Effect::Committed { upto });
     let mut newest = None;
@@ -165,6 +170,11 @@ fn job(core: &mut Core, ready: &mut Ready, entries: Vec<Entry>, conf_state: Opti
         vote: entry::host(raft.vote),
         commit: core.progress.committed,
     };
+    #[cfg(bug = "forget_vote")]
+    let hard_state = match log_format::planted::is_on("forget_vote") {
+        true => HardState { vote: None, ..hard_state },
+        false => hard_state,
+    };
     let changed = std::mem::replace(&mut core.progress.hard_state, hard_state) != hard_state;
     let durability =
         if ready.must_sync() || conf_state.is_some() { Durability::Sync } else { Durability::Later };
@@ -180,6 +190,10 @@ fn job(core: &mut Core, ready: &mut Ready, entries: Vec<Entry>, conf_state: Opti
 }
 
 fn submit(core: &mut Core, mut job: PersistJob, effects: &mut Vec<Effect>) {
+    #[cfg(bug = "send_before_persist")]
+    if log_format::planted::is_on("send_before_persist") {
+        effects.extend(job.then.drain(..).map(|(to, message)| Effect::Send { to, message }));
+    }
     let progress = &mut core.progress;
     progress.last = job.number;
     if job.durability == Durability::Later && progress.idle() {

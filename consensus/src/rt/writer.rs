@@ -3,6 +3,7 @@
 //!
 //! Any error ends the process: after a failed sync nobody knows what the disk holds, and trying again proves nothing.
 
+mod gather;
 #[cfg(test)]
 mod tests;
 
@@ -15,53 +16,19 @@ use std::time::Duration;
 
 use log_format::disk::Disk;
 use log_format::ids::{HostId, LogIndex};
-use log_format::wal::{
-    AppendError, Batch, ConfState, Durability, HardState, LogEntry, LogPosition, SpareProgress, Wal,
-};
+use log_format::wal::{HardState, SpareProgress, Wal};
 use raft::eraftpb::Message;
 
+pub use self::gather::{Gathered, WriterError, write_hard_state};
 use crate::core::PersistJob;
 
 /// Jobs that wait. A turn of the driver makes a few at most; when the disk is this far behind, the driver waits too.
 const MAX_JOBS: usize = 1_024;
-/// What is gathered into one batch: a good share of a second's worth of any disk, half of the largest batch there may be.
-const GATHER_BYTES: usize = 8 << 20;
-/// What an entry costs in a batch besides its data, rounded up.
-const ENTRY_OVERHEAD: usize = 64;
 /// One step of idleness. Work on spare files begins after one, so it does not stand in the way of a busy log.
 const IDLE_STEP: Duration = Duration::from_millis(10);
 /// Steps after which a commit index that rides with no batch gets one of its own. It shortens what recovery cannot tell from
 /// rot: the last batch.
 const IDLE_STEPS_TO_COMMIT: u32 = 5;
-
-/// Why the log could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum WriterError {
-    /// The batch is not durable, or nobody knows.
-    #[error("persist entries up to {upto}")]
-    Append {
-        /// The last entry of the batch, or the last before it.
-        upto: LogIndex,
-        /// The log's reason.
-        source: AppendError,
-    },
-    /// The log does not begin anew, or nobody knows.
-    #[error("begin the log anew after {position}")]
-    Reset {
-        /// The snapshot's last entry.
-        position: LogPosition,
-        /// The log's reason.
-        source: AppendError,
-    },
-    /// Entries that are kept elsewhere could not be given up.
-    #[error("retire entries before {below}")]
-    Retire {
-        /// The first entry to stay.
-        below: LogIndex,
-        /// The log's reason.
-        source: AppendError,
-    },
-}
 
 /// The driver's side of the writer.
 pub struct Writer {
@@ -162,20 +129,6 @@ enum Spares {
     Ready,
 }
 
-/// Several jobs as one.
-#[derive(Default)]
-struct Gathered {
-    number: u64,
-    /// Comes before the rest.
-    reset: Option<(LogPosition, ConfState)>,
-    entries: Vec<LogEntry>,
-    bytes: usize,
-    hard_state: Option<HardState>,
-    conf_state: Option<ConfState>,
-    must_sync: bool,
-    then: Vec<(HostId, Box<Message>)>,
-}
-
 impl<D, O, W> Writing<D, O, W>
 where
     D: Disk,
@@ -241,10 +194,10 @@ where
     fn gather(&mut self, first: PersistJob) -> Gathered {
         let mut gathered = Gathered::default();
         gathered.add(first);
-        while gathered.bytes < GATHER_BYTES
+        while !gathered.is_full()
             && let Ok(job) = self.jobs.try_recv()
         {
-            if job.reset.is_some() {
+            if !gathered.takes(&job) {
                 self.held = Some(job);
                 break;
             }
@@ -254,46 +207,18 @@ where
     }
 
     fn write(&mut self, gathered: Gathered) -> Result<(), WriterError> {
-        let Gathered { number, reset, entries, bytes: _, hard_state, conf_state, must_sync, then } = gathered;
-        let changed = hard_state.is_some() || conf_state.is_some() || !entries.is_empty();
-        self.hard_state = hard_state.unwrap_or(self.hard_state);
-        if let Some((position, members)) = reset {
-            self.reset(position, &members)?;
-        }
-        let durability = if must_sync { Durability::Sync } else { Durability::Later };
-        let most = (self.wal.max_batch() / 2).min(GATHER_BYTES);
-        let (head, last) = last_batch(&entries, most);
-        for entries in batches(head, most) {
-            // The commit index may cover what a later batch of these holds, so only the last one carries it.
-            let hard_state = HardState { commit: self.wal.durable_hard_state().commit, ..self.hard_state };
-            self.append(&Batch { hard_state, entries, conf_state: None, durability: Durability::Sync })?;
-        }
-        if changed {
-            self.append(&Batch {
-                hard_state: self.hard_state,
-                entries: last,
-                conf_state: conf_state.as_ref(),
-                durability,
-            })?;
-        }
+        self.hard_state = gathered.hard_state().unwrap_or(self.hard_state);
+        gathered.write(&mut self.wal, self.hard_state)?;
+        let has_entries = gathered.has_entries() || gathered.resets();
+        let (number, then) = gathered.into_released();
         // The number first: whoever answers one of the messages must find it risen.
         self.durable.number.fetch_max(number, Ordering::Release);
+        self.note_written(has_entries);
         for (to, message) in then {
             (self.output)(to, message);
         }
         (self.wake)();
         self.retire()
-    }
-
-    /// The log begins anew; what was gathered behind the snapshot is appended to it.
-    fn reset(&mut self, position: LogPosition, members: &ConfState) -> Result<(), WriterError> {
-        let hard_state = HardState { commit: position.index, ..self.hard_state };
-        self.wal
-            .reset(position, members, hard_state)
-            .map_err(|source| WriterError::Reset { position, source })?;
-        self.durable.commit.store(position.index.get(), Ordering::Release);
-        self.spares = Spares::Wanted;
-        Ok(())
     }
 
     fn retire(&mut self) -> Result<(), WriterError> {
@@ -311,17 +236,12 @@ where
         Ok(())
     }
 
-    fn append(&mut self, batch: &Batch<'_>) -> Result<(), WriterError> {
-        self.wal.append(batch).map_err(|source| WriterError::Append {
-            upto: batch.entries.last().map_or(batch.hard_state.commit, |entry| entry.index),
-            source,
-        })?;
+    fn note_written(&mut self, has_entries: bool) {
         let commit = self.wal.durable_hard_state().commit;
         self.durable.commit.store(commit.get(), Ordering::Release);
-        if !batch.entries.is_empty() {
+        if has_entries {
             self.spares = Spares::Wanted;
         }
-        Ok(())
     }
 
     fn commit_waits(&self) -> bool {
@@ -332,12 +252,9 @@ where
         if !self.commit_waits() {
             return Ok(());
         }
-        self.append(&Batch {
-            hard_state: self.hard_state,
-            entries: &[],
-            conf_state: None,
-            durability: Durability::Sync,
-        })
+        write_hard_state(&mut self.wal, self.hard_state)?;
+        self.note_written(false);
+        Ok(())
     }
 
     fn prepare_spares(&mut self) {
@@ -354,48 +271,4 @@ where
             }
         }
     }
-}
-
-impl Gathered {
-    fn add(&mut self, job: PersistJob) {
-        let PersistJob { number, reset, entries, hard_state, conf_state, durability, then } = job;
-        self.reset = reset.or_else(|| self.reset.take());
-        self.number = self.number.max(number);
-        if let Some(first) = entries.first() {
-            // A newer leader's entries take the place of those that were never written.
-            let kept = self.entries.partition_point(|entry| entry.index < first.index);
-            self.entries.truncate(kept);
-            self.bytes = self.bytes.saturating_add(entries.iter().map(cost).sum());
-            self.entries.extend(entries);
-        }
-        self.hard_state = hard_state.or(self.hard_state);
-        self.conf_state = conf_state.or_else(|| self.conf_state.take());
-        self.must_sync |= durability == Durability::Sync;
-        self.then.extend(then);
-    }
-}
-
-/// Cuts off the entries of the last batch.
-fn last_batch(entries: &[LogEntry], most: usize) -> (&[LogEntry], &[LogEntry]) {
-    let last = batches(entries, most).last().map_or(0, <[_]>::len);
-    entries.split_at_checked(entries.len().saturating_sub(last)).unwrap_or((&[], entries))
-}
-
-/// The entries in runs of about `most` bytes, of at least one entry each.
-fn batches(entries: &[LogEntry], most: usize) -> impl Iterator<Item = &[LogEntry]> {
-    let mut rest = entries;
-    std::iter::from_fn(move || {
-        let mut bytes = 0_usize;
-        let over = rest.iter().position(|entry| {
-            bytes = bytes.saturating_add(cost(entry));
-            most < bytes
-        });
-        let (run, left) = rest.split_at_checked(over.unwrap_or(rest.len()).max(1))?;
-        rest = left;
-        Some(run)
-    })
-}
-
-fn cost(entry: &LogEntry) -> usize {
-    entry.data.len().saturating_add(ENTRY_OVERHEAD)
 }

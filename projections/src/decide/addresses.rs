@@ -145,6 +145,10 @@ impl Addresses {
     pub(crate) fn release(&mut self, event: &AddressReleased) {
         let AddressReleased { source, cause } = event;
         self.blocks.release(*source);
+        #[cfg(bug = "release_keeps_denial")]
+        if log_format::planted::is_on("release_keeps_denial") {
+            return;
+        }
         self.denied.remove(&IpNet::from(*source));
         match cause {
             ReleaseCause::Expired => {}

@@ -41,6 +41,10 @@ pub(crate) struct Dedupe {
 impl Dedupe {
     /// An index at or before which the command took effect, if it did.
     pub(crate) fn applied_at(&self, id: CommandId, origin: &Origin) -> Option<LogIndex> {
+        #[cfg(bug = "skip_dedupe")]
+        if log_format::planted::is_on("skip_dedupe") {
+            return None;
+        }
         if origin.sequence == OriginSequence::default() {
             return self.by_id.get(&id).copied();
         }

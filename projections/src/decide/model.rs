@@ -108,11 +108,17 @@ impl Model {
     /// What holds for an address now.
     pub fn verdict(&self, address: IpAddr, now: Timestamp) -> Verdict {
         let address = canonical(address);
-        if let Some(why) = special(address).or(self.hosts.owner(address).map(Untouchable::Host)) {
+        let owner = self.hosts.owner(address).map(Untouchable::Host);
+        #[cfg(bug = "untouchable_blocked")]
+        let owner = owner.filter(|_| !log_format::planted::is_on("untouchable_blocked"));
+        if let Some(why) = special(address).or(owner) {
             return Verdict::Untouchable(why);
         }
         let manual = self.addresses.denial(address, DeniedBy::Person);
-        match (self.addresses.allowance(address, now), manual) {
+        let allowance = self.addresses.allowance(address, now);
+        #[cfg(bug = "allowance_ignored")]
+        let allowance = allowance.filter(|_| !log_format::planted::is_on("allowance_ignored"));
+        match (allowance, manual) {
             (Some((allowed, until)), manual)
                 if manual.is_none_or(|denied| denied.prefix_len() <= allowed.prefix_len()) =>
             {
@@ -135,6 +141,10 @@ impl Model {
 
     /// The time of the next entry: later than that of every entry so far, also if the clock went back.
     pub fn next_accepted_at(&self, now: Timestamp) -> Timestamp {
+        #[cfg(bug = "time_not_monotonic")]
+        if log_format::planted::is_on("time_not_monotonic") {
+            return now;
+        }
         now.max(Timestamp::from_nanos(self.last_accepted_at.nanos().saturating_add(1)))
     }
 

@@ -6,6 +6,7 @@
 //! | [`Checker::Once`] | a command id, a wish and an observation are in the log once at most |
 //! | [`Checker::Time`] | `accepted_at` rises from entry to entry |
 //! | [`Checker::Leadership`] | one leader a term; no host's commit or applied index goes back while it lives |
+//! | [`Checker::Durability`] | what a host promised is on its disk before it says so, and still there after any crash |
 //! | [`Checker::State`] | at equal applied index equal state hash, also of models folded anew |
 //! | [`Checker::Protection`] | what is allowed or never blocked is in no plan |
 //! | [`Checker::Answers`] | what was answered as committed is in the log, there |
@@ -22,7 +23,7 @@ mod protection;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use consensus::core::Status;
+use consensus::core::{Promise, Status};
 use log_format::envelope::Envelope;
 use log_format::ids::{HostId, LogIndex};
 use log_format::wal::{EntryKind, LogEntry};
@@ -34,6 +35,7 @@ use self::leadership::Leadership;
 use self::ledger::Ledger;
 use self::observations::Observations;
 use self::protection::Protection;
+use crate::disk::Held;
 use crate::host::{Host, Life};
 use crate::workload::{ObservationNumber, Wish};
 
@@ -45,6 +47,7 @@ pub enum Checker {
     Once,
     Time,
     Leadership,
+    Durability,
     State,
     Protection,
     Answers,
@@ -104,6 +107,19 @@ impl Checks {
     /// A host was given an observation.
     pub(crate) fn observed(&mut self, host: HostId, life: Life, number: ObservationNumber) {
         self.observations.made(host, life, number);
+    }
+
+    /// A host says something to another.
+    pub(crate) fn said(
+        &mut self,
+        from: HostId,
+        promise: Option<Promise>,
+        held: Held,
+    ) -> Result<(), Violation> {
+        match promise {
+            Some(promise) => self.leadership.promised(from, promise, held),
+            None => Ok(()),
+        }
     }
 
     /// Looks at a host after a turn.

@@ -1,5 +1,7 @@
 //! The two phases of a run: safety, then liveness.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use consensus::core::Role;
@@ -24,7 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Runs one seed. The trace goes to `echo` line by line, if there is one.
 pub fn run(seed: u64, planted: Planted, echo: Option<Echo>) -> Result<Report, Box<Failure>> {
     let mut world = World::new(seed, planted, echo);
-    let result = world.live();
+    let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
+    let result = lived.unwrap_or_else(|panic| Err(Violation::new(Checker::Running, said(&*panic))));
     let trace_hash = world.trace.hash();
     match result {
         Ok(()) => {
@@ -37,6 +40,13 @@ pub fn run(seed: u64, planted: Planted, echo: Option<Echo>) -> Result<Report, Bo
             Err(Box::new(Failure { seed, trace_hash, violation, tail }))
         }
     }
+}
+
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("panic: {}", text.unwrap_or_default())
 }
 
 impl World {

@@ -1,5 +1,7 @@
 //! What a host does in a turn, and what its writer does.
 
+use consensus::core::Promise;
+use consensus::rt::writer::WriterError;
 use log_format::ids::HostId;
 use palisade::node::{Outcome, Output, PeerMessage};
 
@@ -41,7 +43,7 @@ impl World {
 
     fn carry_out(&mut self, id: HostId, output: Output) -> Result<(), Violation> {
         match output {
-            Output::Send { to, message } => self.send(id, to, message),
+            Output::Send { to, message } => self.send(id, to, message)?,
             Output::Persist(job) => {
                 if let Some(host) = self.hosts.get_mut(&id) {
                     host.drive.submit(job);
@@ -72,7 +74,10 @@ impl World {
         Ok(())
     }
 
-    fn send(&mut self, from: HostId, to: HostId, message: PeerMessage) {
+    fn send(&mut self, from: HostId, to: HostId, message: PeerMessage) -> Result<(), Violation> {
+        if let (PeerMessage::Raft(raft), Some(host)) = (&message, self.hosts.get(&from)) {
+            self.checks.said(from, Promise::of(raft), host.drive.held())?;
+        }
         let fate = self.network.send(self.now, from, to);
         self.trace.line(self.now, format_args!("{from} -> {to}: {} {fate:?}", Shown(&message)));
         match fate {
@@ -87,6 +92,7 @@ impl World {
                 }
             }
         }
+        Ok(())
     }
 
     fn wake_writer(&mut self, id: HostId) {
@@ -96,19 +102,21 @@ impl World {
         self.schedule(after, Event::WriterTakes(id, life));
     }
 
-    pub(super) fn writer_takes(&mut self, id: HostId) {
-        let Some(host) = self.hosts.get_mut(&id).filter(|host| host.drive.wants_to_write()) else { return };
+    pub(super) fn writer_takes(&mut self, id: HostId) -> Result<(), Violation> {
+        let Some(host) = self.hosts.get_mut(&id).filter(|host| host.drive.wants_to_write()) else {
+            return Ok(());
+        };
         let (released, life) = (host.drive.take(), host.life());
         let after = self.faults.sync_time();
         self.schedule(after, Event::WriterFinishes(id, life));
-        self.release(id, released);
+        self.release(id, released)
     }
 
     pub(super) fn writer_finishes(&mut self, id: HostId) -> Result<(), Violation> {
         let Some(host) = self.hosts.get_mut(&id) else { return Ok(()) };
         let (released, life) = (host.drive.finish().map_err(|error| broken(id, &error))?, host.life());
         self.trace.line(self.now, format_args!("host {id}: wrote"));
-        self.release(id, released);
+        self.release(id, released)?;
         self.wake_writer(id);
         self.schedule(WRITER_IDLE, Event::WriterIdles(id, life));
         Ok(())
@@ -116,23 +124,29 @@ impl World {
 
     pub(super) fn writer_idles(&mut self, id: HostId) -> Result<(), Violation> {
         match self.hosts.get_mut(&id).filter(|host| host.drive.is_idle()) {
-            Some(host) => host.drive.idle().map_err(|error| broken(id, &error)),
+            Some(host) => {
+                host.drive.idle().map_err(|error| broken(id, &error))?;
+                // Without a spare file the log goes on until it needs one.
+                let _ = host.drive.prepare_spares();
+                Ok(())
+            }
             None => Ok(()),
         }
     }
 
     /// What is durable lets go of what rests on it, and wakes the driver.
-    fn release(&mut self, id: HostId, released: Released) {
+    fn release(&mut self, id: HostId, released: Released) -> Result<(), Violation> {
         for (to, message) in released.messages {
-            self.send(id, to, message);
+            self.send(id, to, message)?;
         }
         if self.hosts.get(&id).is_some_and(Host::is_up) {
             self.plan_turn(id);
         }
+        Ok(())
     }
 }
 
-fn broken(id: HostId, error: &log_format::wal::AppendError) -> Violation {
+fn broken(id: HostId, error: &WriterError) -> Violation {
     Violation::new(Checker::Running, format!("host {id} cannot write: {error:?}"))
 }
 

@@ -3,11 +3,15 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Instant;
 
 use log_format::disk::{Fault, MemoryDisk, Operation};
-use log_format::ids::{ClusterId, Incarnation, Term};
+use log_format::ids::{ClusterId, Incarnation, LogIndex, Term};
 use log_format::time::Timestamp;
-use log_format::wal::{EntryKind, FileStamp, WalIdentity, WalOptions, WalSetup};
+use log_format::wal::LogPosition;
+use log_format::wal::{
+    AppendError, ConfState, Durability, EntryKind, FileStamp, LogEntry, WalIdentity, WalOptions, WalSetup,
+};
 
 use super::*;
+use crate::core::PersistJob;
 
 const DATA: &str = "/data";
 /// Opening a log syncs it once.
@@ -244,7 +248,15 @@ fn job(number: u64, entries: &[(u64, u64)]) -> PersistJob {
 }
 
 fn commit(number: u64, commit: u64) -> Gathered {
-    Gathered { number, hard_state: Some(hard_state(commit)), ..Gathered::default() }
+    let mut gathered = Gathered::default();
+    let hard_state = Some(hard_state(commit));
+    gathered.add(PersistJob {
+        hard_state,
+        durability: Durability::Later,
+        then: Vec::new(),
+        ..job(number, &[])
+    });
+    gathered
 }
 
 fn hard_state(commit: u64) -> HardState {
