@@ -20,6 +20,7 @@
 mod actuator;
 mod driver;
 pub mod files;
+mod inbox;
 mod ports;
 mod sensor;
 
@@ -42,8 +43,9 @@ use projections::read::ReadModels;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use self::driver::{Clocks, Inbox, Outlets, Shared};
+use self::driver::{Clocks, Outlets, Shared};
 use self::files::DataDirectory;
+use self::inbox::Inbox;
 use crate::config::{Config, ConsoleSecurity, HostConfig};
 use crate::node::{HostPicture, Identity, Input, KnownHost, LocalState, Node, Output};
 
@@ -113,7 +115,7 @@ impl Host {
             actuator: orders.clone(),
             shared: Arc::clone(&shared),
         };
-        let driver = driver::start(node, messages, outlets, (clocks, tokio.handle().clone()))?;
+        let driver = driver::start(node, messages, outlets, clocks)?;
 
         let doors = Arc::new(ports::Doors {
             cluster: config.cluster.id,
@@ -205,7 +207,7 @@ impl Host {
         self.data.remove(files::LOCAL_TOKEN);
         let ended = tokio.block_on(async {
             let _ = tokio::time::timeout(DRAIN, self.server.finished()).await; // What is still open is cut off.
-            self.inbox.stop().await;
+            self.inbox.stop();
             self.transport.shutdown().await;
             tokio::task::spawn_blocking(|| self.driver.join()).await
         });
@@ -309,7 +311,7 @@ fn start_transport(config: &Config, tokio: &Runtime, inbox: &Inbox) -> anyhow::R
         services: Services::default(),
     };
     let listener = bind(config.cluster.listen).context("listen for peers (cluster.listen)")?;
-    Ok(Transport::start(tokio.handle(), transport, listener, inbox.sender())?)
+    Ok(Transport::start(tokio.handle(), transport, listener, inbox.clone())?)
 }
 
 fn start_writer(wal: Wal<StdDisk>, transport: &Transport, inbox: &Inbox) -> anyhow::Result<Writer> {

@@ -13,44 +13,18 @@ use consensus::rt::transport::{Delivery, PeerEvent, PeerInput, PeerSender};
 use consensus::rt::writer::Writer;
 use log_format::ids::{HostId, LogIndex};
 use log_format::time::Timestamp;
-use tokio::runtime::Handle;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{oneshot, watch};
 
 use super::actuator;
+use super::inbox::{Message, Receiver};
 use crate::node::{ClusterPicture, HaltReason, Input, Node, Now, Outcome, Output, PeerMessage};
 
-/// Inputs that may wait for the driver. Beyond it a sensor's observations are dropped and counted, a peer's messages are
-/// lost as on a wire, and people are told to try again.
-const INBOX: usize = 16_384;
 /// Inputs taken in one turn: bounds how long a turn holds the log.
 const TURN: usize = 4_096;
 /// Raft's tick: elections after 1 s to 2 s of silence, heartbeats every 200 ms (`consensus::core::CoreConfig`).
 const TICK: Duration = Duration::from_millis(100);
 /// Ticks made up for after a pause; the rest of a long pause did not happen.
 const CATCH_UP_TICKS: u32 = 2;
-
-/// What can reach the driver.
-pub(super) enum Message {
-    /// Something happened.
-    Input(Input),
-    /// Something came from a peer.
-    Peer(PeerEvent),
-    /// The writer made something durable.
-    Wake,
-    /// The process ends.
-    Stop,
-}
-
-/// Why an input did not reach the driver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NotTaken {
-    /// The inbox is full.
-    Full,
-    /// The driver is gone.
-    Gone,
-}
 
 /// Both clocks of the process.
 #[derive(Debug, Clone, Copy)]
@@ -69,40 +43,6 @@ impl Clocks {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let wall = Timestamp::from_nanos(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX));
         Now { wall, monotonic: self.started.elapsed() }
-    }
-}
-
-/// The way to the driver, for everybody.
-#[derive(Clone)]
-pub(super) struct Inbox(Sender<Message>);
-
-impl Inbox {
-    pub(super) fn new() -> (Self, Receiver<Message>) {
-        let (sender, receiver) = channel(INBOX);
-        (Self(sender), receiver)
-    }
-
-    /// Hands something over without waiting.
-    pub(super) fn offer(&self, input: Input) -> Result<(), NotTaken> {
-        self.0.try_send(Message::Input(input)).map_err(|error| match error {
-            TrySendError::Full(_) => NotTaken::Full,
-            TrySendError::Closed(_) => NotTaken::Gone,
-        })
-    }
-
-    /// Tells the driver to look at the writer. A full inbox wakes it anyway.
-    pub(super) fn wake(&self) {
-        let _ = self.0.try_send(Message::Wake);
-    }
-
-    /// Ends the driver once it has taken what came before.
-    pub(super) async fn stop(&self) {
-        let _ = self.0.send(Message::Stop).await; // A driver that is gone has stopped.
-    }
-
-    /// The channel itself, for the transport.
-    pub(super) fn sender(&self) -> Sender<Message> {
-        self.0.clone()
     }
 }
 
@@ -172,16 +112,9 @@ impl Shared {
     }
 }
 
-impl From<PeerEvent> for Message {
-    fn from(event: PeerEvent) -> Self {
-        Self::Peer(event)
-    }
-}
-
 struct Driver {
     node: Node,
-    timers: Handle,
-    inbox: Receiver<Message>,
+    inbox: Receiver,
     outlets: Outlets,
     clocks: Clocks,
     tick: Duration,
@@ -194,23 +127,14 @@ struct Driver {
 /// Starts the driver's thread. It ends with the reason why the host may not go on, if there is one.
 pub(super) fn start(
     node: Node,
-    inbox: Receiver<Message>,
+    inbox: Receiver,
     outlets: Outlets,
-    (clocks, timers): (Clocks, Handle),
+    clocks: Clocks,
 ) -> std::io::Result<JoinHandle<Result<(), HaltReason>>> {
     let tick = TICK;
     let next_tick = clocks.now().monotonic + tick;
-    let driver = Driver {
-        node,
-        timers,
-        inbox,
-        outlets,
-        clocks,
-        tick,
-        next_tick,
-        persisted: 0,
-        unreachable: BTreeSet::new(),
-    };
+    let driver =
+        Driver { node, inbox, outlets, clocks, tick, next_tick, persisted: 0, unreachable: BTreeSet::new() };
     std::thread::Builder::new().name("driver".to_owned()).spawn(move || driver.run())
 }
 
@@ -243,21 +167,13 @@ impl Driver {
     /// Waits for one message or the next tick, then takes what else is there.
     fn wait(&mut self) -> (Vec<Input>, bool) {
         let until_tick = self.next_tick.saturating_sub(self.clocks.now().monotonic);
-        let inbox = &mut self.inbox;
-        let waited = self.timers.block_on(async { tokio::time::timeout(until_tick, inbox.recv()).await });
-        let mut next = match waited {
-            Ok(message) => Some(message.unwrap_or(Message::Stop)),
-            Err(_) => None,
-        };
         let mut inputs = Vec::new();
-        while let Some(message) = next {
+        for message in self.inbox.take(until_tick, TURN) {
             match message {
                 Message::Input(input) => inputs.push(input),
                 Message::Peer(event) => inputs.extend(from_peer(event)),
-                Message::Wake => {}
                 Message::Stop => return (inputs, true),
             }
-            next = if inputs.len() < TURN { self.inbox.try_recv().ok() } else { None };
         }
         (inputs, false)
     }

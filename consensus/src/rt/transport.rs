@@ -186,11 +186,11 @@ struct Shared {
 impl Transport {
     /// Starts listening and dialling on `runtime`. Everything that comes goes into `inbox`; while that is full nothing more
     /// is read. `listener` is bound already.
-    pub fn start<T: From<PeerEvent> + Send + 'static>(
+    pub fn start(
         runtime: &Handle,
         config: TransportConfig,
         listener: TcpListener,
-        inbox: mpsc::Sender<T>,
+        inbox: impl Inbox,
     ) -> Result<Self, TransportError> {
         let TransportConfig { identity, peers, tls, build, services } = config;
         let tls = TlsSetup::new(&tls, identity.cluster, identity.host)?;
@@ -320,8 +320,10 @@ impl Shared {
     }
 }
 
-/// The inbox, whatever else its owner puts in.
-trait Inbox: Send + Sync {
+/// Where everything that comes from peers goes, whatever else its owner puts in.
+pub trait Inbox: Send + Sync + 'static {
+    /// Hands something over; while there is no room it waits, and nothing more of that peer is read. An inbox that nobody
+    /// empties any more takes everything and forgets it.
     fn deliver(&self, event: PeerEvent) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
