@@ -271,7 +271,7 @@ pub struct Node {
     speculation: Option<Speculation>,
     /// Commands in this leader's log that are not committed yet, with whoever waits for them.
     waiting: BTreeMap<LogIndex, Vec<(Term, Requester)>>,
-    /// Decided in this turn, handed to consensus at its end.
+    /// Decided, handed to consensus at the end of this turn or once the log is written.
     decided: Vec<(Proposal, Decided)>,
     /// Handed to consensus, which has not said where it put them.
     proposed: BTreeMap<Ticket, Decided>,
@@ -351,11 +351,18 @@ impl Node {
         now: Now,
         outputs: &mut Vec<Output>,
     ) {
+        // What a leader did not take is sent again when there is something new to send, or at a tick, not at once: a busy
+        // leader would be asked without end.
+        let mut is_due = false;
         for input in inputs {
             if self.is_halted {
                 return;
             }
+            is_due |= matches!(input, Input::Submit { .. } | Input::Observe(_) | Input::Tick);
             self.handle(input, now, outputs);
+        }
+        if is_due {
+            self.dispatch(now, outputs);
         }
         self.propose_decided(now, outputs);
     }
@@ -365,14 +372,8 @@ impl Node {
             Input::Tick => self.tick(now, outputs),
             Input::Peer { from, message } => self.hear(from, message, now, outputs),
             Input::Unreachable { host } => self.drive(CoreInput::Unreachable { host }, now, outputs),
-            Input::Submit { ticket, id, body } => {
-                self.outbox.submit(ticket, id, body, now);
-                self.dispatch(now, outputs);
-            }
-            Input::Observe(observation) => {
-                self.outbox.observe(observation, &mut self.randomness);
-                self.dispatch(now, outputs);
-            }
+            Input::Submit { ticket, id, body } => self.outbox.submit(ticket, id, body, now),
+            Input::Observe(observation) => self.outbox.observe(observation, &mut self.randomness),
             Input::Persisted { number } => self.drive(CoreInput::Persisted { number }, now, outputs),
             Input::Local(state) => self.peers.set_local(state),
             Input::Plan => {
@@ -389,7 +390,6 @@ impl Node {
         self.ping(now, outputs);
         self.issue_own_commands(now, outputs);
         self.outbox.expire(now, outputs);
-        self.dispatch(now, outputs);
         outputs.push(Output::Cluster(self.picture(now)));
     }
 

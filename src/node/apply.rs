@@ -8,7 +8,7 @@ use log_format::envelope::Envelope;
 use log_format::event::{AttackEvent, Event};
 use log_format::ids::{LogIndex, Term};
 use log_format::wal::EntryKind;
-use projections::plan::firewall;
+use projections::plan::firewall::{self, FirewallChange};
 
 use super::{HaltReason, Node, Outcome, Output};
 
@@ -19,10 +19,15 @@ impl Node {
     /// Folds everything committed up to there.
     pub(super) fn apply_upto(&mut self, upto: LogIndex, outputs: &mut Vec<Output>) {
         let from = self.applied;
+        let mut changes = FirewallChange::default();
         while self.applied < upto && !self.is_halted {
-            if let Err(reason) = self.apply_some(upto, outputs) {
+            if let Err(reason) = self.apply_some(upto, &mut changes, outputs) {
                 return self.halt(reason, outputs);
             }
+        }
+        if !changes.is_empty() {
+            // One order for all: the firewall's thread is woken once, whatever the number of entries.
+            outputs.push(Output::Firewall { changes, upto: self.applied });
         }
         if from < self.applied {
             outputs.push(Output::Applied { index: self.applied });
@@ -30,7 +35,12 @@ impl Node {
         }
     }
 
-    fn apply_some(&mut self, upto: LogIndex, outputs: &mut Vec<Output>) -> Result<(), HaltReason> {
+    fn apply_some(
+        &mut self,
+        upto: LogIndex,
+        changes: &mut FirewallChange,
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), HaltReason> {
         let from = self.applied.next();
         let entries = self
             .core
@@ -42,7 +52,7 @@ impl Node {
                 let index = entry.index;
                 let envelope = Envelope::decode(&entry.data)
                     .map_err(|source| HaltReason::Undecodable { index, source })?;
-                self.apply_envelope(index, &envelope, outputs);
+                changes.merge(self.apply_envelope(index, &envelope));
             }
             self.applied = entry.index;
             self.answer_waiting(entry.index, entry.term, outputs);
@@ -50,7 +60,7 @@ impl Node {
         Ok(())
     }
 
-    fn apply_envelope(&mut self, index: LogIndex, envelope: &Envelope, outputs: &mut Vec<Output>) {
+    fn apply_envelope(&mut self, index: LogIndex, envelope: &Envelope) -> FirewallChange {
         let span =
             tracing::debug_span!("apply", host = %self.identity.host, %index, command_id = %envelope.command);
         let _entered = span.enter();
@@ -59,10 +69,7 @@ impl Node {
         for recorded in &envelope.events {
             log_fact(&recorded.event);
         }
-        let changes = firewall::changes_of(envelope, &self.model);
-        if !changes.is_empty() {
-            outputs.push(Output::Firewall { changes, upto: index });
-        }
+        firewall::changes_of(envelope, &self.model)
     }
 
     /// The entry at this position is committed. Whoever waits for it under another term waits for something else.
@@ -99,6 +106,7 @@ fn log_fact(event: &Event) {
         );
     }
     if let Event::Denylist(change) = event {
-        tracing::info!(change = ?change, "address list changed");
+        // Addresses may be customers', and the log has them; the host's own log is not kept as carefully.
+        tracing::debug!(change = ?change, "address list changed");
     }
 }

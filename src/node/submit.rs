@@ -17,6 +17,9 @@ use super::{Node, Now, Outcome, Output, PeerMessage, wire};
 /// Commands in the leader's log that are not committed; more are answered busy. A second's worth at full speed.
 const MAX_IN_FLIGHT: usize = 65_536;
 
+/// Commands decided and kept back while the log writes; more go out at once.
+const MAX_GATHERED: usize = 4_096;
+
 /// Who waits for a command's outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Requester {
@@ -49,7 +52,7 @@ impl Node {
         if self.outbox.is_empty() {
             return;
         }
-        let leader = self.core.status().leader;
+        let leader = self.core.leader();
         self.outbox.recall(leader, now);
         let Some(leader) = leader else { return };
         let is_here = leader == self.identity.host;
@@ -166,9 +169,11 @@ impl Node {
         }
     }
 
-    /// Hands what this turn decided to consensus, all of it at once.
+    /// Hands what was decided to consensus, all of it at once. While the log still writes what went before, it waits: the
+    /// writer would not take it earlier, and what gathers meanwhile costs one message and one sync on every host.
     pub(super) fn propose_decided(&mut self, now: Now, outputs: &mut Vec<Output>) {
-        if self.decided.is_empty() {
+        let must_wait = self.core.is_writing() && self.decided.len() < MAX_GATHERED;
+        if self.decided.is_empty() || must_wait {
             return;
         }
         let mut inputs = Vec::with_capacity(self.decided.len());

@@ -39,6 +39,32 @@ fn a_command_that_comes_twice_is_answered_twice_and_takes_effect_once() {
 }
 
 #[test]
+fn commands_that_come_while_the_log_writes_are_written_together() {
+    let mut cluster = Cluster::led([ONE]);
+    let now = at(cluster.now);
+    let node = &mut cluster.hosts.get_mut(&ONE).expect("the host exists").node;
+    let mut written_after = |input: Input| {
+        let mut outputs = Vec::new();
+        node.handle_all([input], now, &mut outputs);
+        let jobs = outputs.into_iter().filter_map(|output| {
+            let Output::Persist(job) = output else { return None };
+            (!job.entries.is_empty()).then_some((job.number, job.entries.len()))
+        });
+        jobs.collect::<Vec<_>>()
+    };
+    let submit = |number: u8| {
+        let body = block(&format!("192.0.2.{number}"));
+        Input::Submit { ticket: Ticket::new(number.into()), id: id(number), body }
+    };
+    let first = written_after(submit(1));
+    let [(number, 1)] = first[..] else { panic!("{first:?}") };
+    assert_eq!(written_after(submit(2)), []);
+    assert_eq!(written_after(submit(3)), []);
+    let together = written_after(Input::Persisted { number });
+    assert!(matches!(together[..], [(_, 2)]), "{together:?}");
+}
+
+#[test]
 fn a_rejection_reaches_the_caller_with_its_code_and_field() {
     let mut cluster = Cluster::led([ONE, TWO, THREE]);
     for host in [ONE, TWO, THREE] {

@@ -162,6 +162,16 @@ impl Core {
         Ok(entries.into_iter().map(entry::from_raft).collect())
     }
 
+    /// Whom this host takes for the leader.
+    pub fn leader(&self) -> Option<HostId> {
+        entry::host(self.node.raft.leader_id)
+    }
+
+    /// Whether entries of this host's log are still on their way to its disk: what is proposed now waits for them.
+    pub fn is_writing(&self) -> bool {
+        !self.progress.entries_durable()
+    }
+
     /// A picture of this host's part in the cluster.
     pub fn status(&self) -> Status {
         let raft = &self.node.raft;

@@ -89,6 +89,17 @@ impl FirewallChange {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Adds what changes after this: of two targets for the same thing the later one holds.
+    pub fn merge(&mut self, later: Self) {
+        let Self { addresses, denied, allowed, never_block, sip_ports, mode } = later;
+        self.addresses.extend(addresses);
+        self.denied.extend(denied);
+        self.allowed.extend(allowed);
+        self.never_block = never_block.or_else(|| self.never_block.take());
+        self.sip_ports = sip_ports.or_else(|| self.sip_ports.take());
+        self.mode = mode.or(self.mode);
+    }
 }
 
 impl FirewallPlan {
