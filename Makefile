@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test console build demo test check advisories golden-check seeds bugs kills latency clean
+.PHONY: help setup setup-test console build demo test check advisories golden-check seeds bugs kills syscalls bench-log latency clean
 
 help:
 	@echo 'make demo     three hosts on this machine, real attack traffic, console (as root: real blocks)'
@@ -10,6 +10,7 @@ help:
 	@echo 'make build    the binary, optimised: target/release/palisade'
 	@echo 'make check    formatting, clippy, advisories: the quick part of the tests'
 	@echo 'make seeds    2,000 simulated clusters;  make bugs    planted defects, each found;  make kills    60 kills of real hosts;  make latency    50 timed blocks'
+	@echo 'make syscalls 300 writes and syncs that fail;  make bench-log    the log alone, and three hosts beside etcd'
 
 setup:
 	scripts/setup.sh build
@@ -50,6 +51,17 @@ bugs:
 kills: setup-test
 	cargo build --locked
 	PALISADE_KILL_ROUNDS=20 cargo test --locked -p cluster-tests --test it kill:: -- --nocapture --test-threads=1
+
+syscalls: setup-test
+	cargo build --locked
+	PALISADE_FAULT_POINTS=300 cargo test --locked -p cluster-tests --test it syscalls:: -- --nocapture --test-threads=1
+
+# Beside etcd, which `apt-get install etcd-server` brings; and the log's writer alone.
+bench-log:
+	cargo build --locked --release -p palisade
+	CARGO_TARGET_DIR=target/bench cargo build --locked --release --manifest-path tests/bench/etcd-load/Cargo.toml
+	target/release/palisade bench log --dir target
+	tests/bench/etcd.py --palisade target/release/palisade --load target/bench/release/etcd-load
 
 latency: setup-test
 	cargo build --locked --release

@@ -134,8 +134,8 @@ async fn write_on(client: &Client, number: u16, started: Instant, load: Load) ->
 /// Where a connection comes from: loopback has more than one address.
 fn source(client: &Client, number: u16) -> Option<IpAddr> {
     let last = u8::try_from(number / CLIENTS_OF_ADDRESS).unwrap_or(u8::MAX).saturating_add(1);
-    let loopback = client.address().ip() == IpAddr::V4(Ipv4Addr::LOCALHOST);
-    loopback.then_some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)))
+    let from = IpAddr::V4(Ipv4Addr::new(127, 1, 0, last));
+    client.address().ip().is_loopback().then_some(from).filter(|_| client.address().is_ipv4())
 }
 
 /// A note that makes the event as long as it should be.
