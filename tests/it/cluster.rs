@@ -49,6 +49,14 @@ pub(crate) struct State {
 impl Cluster {
     /// Makes so many hosts and waits until they have a leader and hear each other.
     pub(crate) fn start(hosts: usize) -> Self {
+        let mut cluster = Self::make(hosts);
+        (0..cluster.len()).for_each(|host| cluster.restart(host));
+        cluster.wait_until_whole();
+        cluster
+    }
+
+    /// Makes so many hosts and starts none of them.
+    pub(crate) fn make(hosts: usize) -> Self {
         let folder = Scratch::new("cluster");
         let new = NewCluster {
             id: ClusterId::new([5; 16]),
@@ -62,10 +70,7 @@ impl Cluster {
             configuration: made.configuration,
             process: None,
         });
-        let mut cluster = Self { hosts: hosts.collect(), _folder: folder };
-        (0..cluster.len()).for_each(|host| cluster.restart(host));
-        cluster.wait_until_whole();
-        cluster
+        Self { hosts: hosts.collect(), _folder: folder }
     }
 
     /// How many hosts there are; they are numbered from 0 here.
@@ -137,7 +142,12 @@ impl Cluster {
 
     /// Starts a host that is down. It does not wait for it.
     pub(crate) fn restart(&mut self, host: usize) {
-        let serve = &mut self.serve(host);
+        let serve = self.serve(host);
+        self.restart_as(host, serve);
+    }
+
+    /// Starts a host that is down by this command, whose process must be the host's in the end.
+    pub(crate) fn restart_as(&mut self, host: usize, mut serve: Command) {
         let Host { log, process, .. } = &mut self.hosts[host];
         assert!(process.is_none(), "host {host} runs already");
         let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
@@ -149,6 +159,16 @@ impl Cluster {
         let mut serve = Command::new(binary());
         serve.args(["serve", "--config"]).arg(&self.hosts[host].configuration).stdin(Stdio::null());
         serve
+    }
+
+    /// How a host's process ended; nothing while it runs.
+    pub(crate) fn ended(&mut self, host: usize) -> Option<ExitStatus> {
+        let process = self.hosts[host].process.as_mut()?;
+        let ended = process.try_wait().unwrap();
+        if ended.is_some() {
+            self.hosts[host].process = None;
+        }
+        ended
     }
 
     /// Ends a host's process as a power cut would: with SIGKILL, whatever it is doing.

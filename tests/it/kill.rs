@@ -228,7 +228,7 @@ fn check_the_log_has(dump: &[Value], acknowledged: &[Write]) {
 }
 
 /// The value of `name=value` in an event's line.
-fn field<'a>(text: &'a str, name: &str) -> &'a str {
+pub(crate) fn field<'a>(text: &'a str, name: &str) -> &'a str {
     let fields = text.split(' ').filter_map(|word| word.split_once('='));
     fields.filter(|(found, _)| *found == name).map(|(_, value)| value).next().unwrap()
 }

@@ -11,6 +11,7 @@ mod kill;
 mod latency;
 mod sensed;
 mod support;
+mod syscalls;
 mod tidy;
 mod tools;
 mod traffic;
