@@ -18,6 +18,7 @@ pub mod recover;
 pub mod render;
 pub mod repair;
 pub mod reserve;
+pub mod spool;
 pub mod time;
 mod upcast;
 pub mod verify;

@@ -24,7 +24,7 @@ pub(crate) mod names;
 mod reader;
 mod record;
 mod retire;
-mod spares;
+pub(crate) mod spares;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -374,7 +374,7 @@ impl<F> Current<F> {
     }
 }
 
-fn check_options(options: &WalOptions) -> Result<(), RecoverError> {
+pub(crate) fn check_options(options: &WalOptions) -> Result<(), RecoverError> {
     let file_bytes = options.file_bytes;
     if file_bytes.is_multiple_of(BLOCK_BYTES) && 2 * BLOCK_BYTES <= file_bytes {
         return Ok(());
@@ -405,7 +405,7 @@ fn begin_file<D: Disk>(
 }
 
 /// Gives a file that has its header its name, durably.
-fn name_file<D: Disk>(
+pub(crate) fn name_file<D: Disk>(
     disk: &D,
     directory: &Path,
     blank: Blank<D::File>,

@@ -5,10 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
+use log_format::disk::MemoryDisk;
 use log_format::event::{Class, Kind, Text};
+use log_format::ids::{ClusterId, HostId, Incarnation, OriginSequence};
 use log_format::reserve::SpaceLimits;
-use log_format::wal::{ConfState, MAX_BATCH, WalOptions};
+use log_format::spool::{Priority, Spool, SpoolOptions, SpoolRecord, SpoolSetup};
+use log_format::time::Timestamp;
+use log_format::wal::{ConfState, FileStamp, MAX_BATCH, WalIdentity, WalOptions};
 use log_format::{codec, disk, envelope};
 
 /// Rows of cells.
@@ -30,6 +35,8 @@ fn the_constants_are_those_of_the_code() {
         ("reserve bytes", SpaceLimits::RESERVE_BYTES),
         ("low bytes", SpaceLimits::LOW_BYTES),
         ("low percent", SpaceLimits::LOW_PERCENT),
+        ("spool file bytes", SpoolOptions::FILE_BYTES),
+        ("spool bytes at most", SpoolOptions::BOUND_BYTES),
         ("envelope version", envelope::VERSION.into()),
         ("envelope header", envelope::HEADER_LENGTH as u64),
         ("events at most", envelope::MAX_EVENTS as u64),
@@ -129,6 +136,65 @@ fn batches_and_records_are_where_the_page_says() {
         }
         assert!(left.is_empty());
     }
+}
+
+#[test]
+fn a_spool_is_as_the_page_says() {
+    let file = spool_file();
+    let page = Page::read();
+    let header = page.fields("File header", "m", 4);
+    assert_eq!(header.bytes(&file, "magic"), b"ELOGSPL\0");
+    let number = |name| header.number(&file, name);
+    assert_eq!((number("number"), number("base index"), number("base term")), (1, 0, 0));
+    assert_eq!((number("members length"), number("previous checksum")), (4, 0));
+    let batch = &file[4_096..];
+    let header = page.fields("Batch", "", 0);
+    let number = |name| header.number(batch, name);
+    assert_eq!((number("term"), number("commit"), number("vote")), (1, 2, 0));
+    assert_eq!((number("first index"), number("last index"), number("count")), (41, 45, 2));
+    let body = &batch[80..80 + usize::try_from(number("body length")).expect("small")];
+    assert_eq!(number("body checksum"), u64::from(crc32c::crc32c(body)));
+    let kinds: BTreeMap<String, u64> = page
+        .table("Spool", "Spool record kind")
+        .into_iter()
+        .map(|row| (row[0].clone(), row[1].parse().expect("a code")))
+        .collect();
+    let record = page.fields("Spool", "", 0);
+    let mut left = body;
+    for (kind, sequence, ordinal) in [("observation", 41, 1), ("action", 45, 2)] {
+        let number = |name| record.number(left, name);
+        assert_eq!((number("kind"), number("reserved")), (kinds[kind], 0));
+        assert_eq!((number("sequence"), number("ordinal")), (sequence, ordinal));
+        assert_eq!(number("observed at"), sequence * 1_000_000_000);
+        let end = record.place("payload").0 + usize::try_from(number("length")).expect("small");
+        assert_eq!(&left[record.place("payload").0..end], kind.as_bytes());
+        left = &left[end..];
+    }
+    assert!(left.is_empty());
+}
+
+/// A spool's first file with an observation and an action.
+fn spool_file() -> Vec<u8> {
+    let disk = Arc::new(MemoryDisk::new());
+    let setup = SpoolSetup {
+        identity: WalIdentity {
+            cluster: ClusterId::new([7; 16]),
+            host: HostId::new(1),
+            incarnation: Incarnation::new(1),
+        },
+        options: SpoolOptions { file_bytes: 8_192, bound_bytes: 16_384 },
+        stamps: Box::new(|| FileStamp { nonce: 1, created_at: Timestamp::ZERO }),
+    };
+    let (mut spool, _) = Spool::open(Arc::clone(&disk), Path::new("/data"), setup).expect("open the spool");
+    let record = |sequence, priority, bytes: &str| SpoolRecord {
+        sequence: OriginSequence::new(sequence),
+        observed_at: Timestamp::from_seconds(sequence),
+        priority,
+        bytes: bytes.as_bytes().to_vec(),
+    };
+    let records = [record(41, Priority::Observation, "observation"), record(45, Priority::Action, "action")];
+    spool.append(&records).expect("spool two records");
+    disk.contents(Path::new("/data/spool/0000000000000001.wal")).expect("the spool's file")
 }
 
 #[test]

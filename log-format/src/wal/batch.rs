@@ -150,6 +150,12 @@ pub(crate) fn encode(bytes: &mut Vec<u8>, batch: &Batch<'_>) -> BatchHeader {
         record::push_filler(bytes);
         header.count = header.count.saturating_add(1);
     }
+    finish(bytes, &mut header);
+    header
+}
+
+/// Pads a batch whose records are all there, and notes in its header what its bytes tell.
+pub(crate) fn finish(bytes: &mut Vec<u8>, header: &mut BatchHeader) {
     let body = bytes.get(BATCH_HEADER..).unwrap_or_default();
     header.body_length = u32::try_from(body.len()).unwrap_or(u32::MAX);
     header.body_crc = crc32c::crc32c(body);
@@ -157,12 +163,11 @@ pub(crate) fn encode(bytes: &mut Vec<u8>, batch: &Batch<'_>) -> BatchHeader {
     // The header's own sector is never zero.
     let zero = zero_sectors(bytes.get(SECTOR..).unwrap_or_default());
     header.zero_sectors = u16::try_from(zero).unwrap_or(u16::MAX);
-    header
 }
 
 /// Whether the last sector holds one bit only. If that bit rotted, the sector would look as if it had never been
 /// written, and an acknowledged batch would look torn.
-fn needs_filler(bytes: &[u8]) -> bool {
+pub(crate) fn needs_filler(bytes: &[u8]) -> bool {
     let start = bytes.len().saturating_sub(1) / SECTOR * SECTOR;
     let last = bytes.get(start..).unwrap_or_default();
     0 < start && last.iter().map(|byte| byte.count_ones()).sum::<u32>() == 1

@@ -47,8 +47,13 @@ pub(crate) enum HeaderError {
 }
 
 impl FileHeader {
-    /// The header as one block.
+    /// The header of a log file as one block.
     pub(crate) fn encode(&self) -> Vec<u8> {
+        self.encode_as(FILE_MAGIC)
+    }
+
+    /// The header of a family of files as one block.
+    pub(crate) fn encode_as(&self, magic: [u8; 8]) -> Vec<u8> {
         let Self {
             identity,
             sequence,
@@ -62,7 +67,7 @@ impl FileHeader {
         } = self;
         let members = record::conf_state_bytes(conf_state);
         let mut bytes = Vec::with_capacity(BLOCK);
-        bytes.extend(FILE_MAGIC);
+        bytes.extend(magic);
         bytes.extend(FORMAT.to_le_bytes());
         bytes.extend(short(FIXED + members));
         bytes.extend(identity.cluster.get());
@@ -83,9 +88,14 @@ impl FileHeader {
         bytes
     }
 
-    /// Reads a file's first block.
+    /// Reads a log file's first block.
     pub(crate) fn read(block: &[u8]) -> Result<Self, HeaderError> {
-        let header = Self::read_front(block)?;
+        Self::read_as(block, FILE_MAGIC)
+    }
+
+    /// Reads the first block of a family's file.
+    pub(crate) fn read_as(block: &[u8], magic: [u8; 8]) -> Result<Self, HeaderError> {
+        let header = Self::read_front_as(block, magic)?;
         let used = FIXED + record::conf_state_bytes(&header.conf_state);
         let rest = block.get(used..).unwrap_or_default();
         if all_zero(rest) { Ok(header) } else { Err(HeaderError::Damaged) }
@@ -93,8 +103,12 @@ impl FileHeader {
 
     /// Reads a header, whatever lies behind its checksum.
     pub(crate) fn read_front(block: &[u8]) -> Result<Self, HeaderError> {
+        Self::read_front_as(block, FILE_MAGIC)
+    }
+
+    fn read_front_as(block: &[u8], magic: [u8; 8]) -> Result<Self, HeaderError> {
         let mut fields = Fields::new(block);
-        if fields.array() != Some(FILE_MAGIC) {
+        if fields.array() != Some(magic) {
             return Err(HeaderError::Damaged);
         }
         let format = fields.u16().ok_or(HeaderError::Damaged)?;
