@@ -16,6 +16,7 @@
 mod apply;
 mod outbox;
 mod peers;
+mod reads;
 mod submit;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ use outbox::Outbox;
 pub use outbox::{Fact, Observation};
 use peers::Peers;
 pub use peers::{ClusterPicture, FirewallState, HostPicture, LocalState, Presence};
+use reads::Reads;
 use submit::{Decided, Requester, Speculation};
 
 /// What a host is.
@@ -121,6 +123,12 @@ pub enum Input {
         /// The caller's name for it.
         ticket: Ticket,
     },
+    /// Somebody wants to read everything that was acknowledged before now; answered by [`Output::ReadReady`] or
+    /// [`Output::ReadRefused`].
+    Read {
+        /// The caller's name for it.
+        ticket: Ticket,
+    },
     /// Hand leadership to another host, before a planned stop.
     Transfer {
         /// The next leader.
@@ -181,6 +189,18 @@ pub enum Output {
         index: LogIndex,
         /// The hash.
         hash: [u8; 32],
+    },
+    /// This host's views show everything that was acknowledged when the reader asked.
+    ReadReady {
+        /// The caller's name for it.
+        ticket: Ticket,
+        /// The entry up to which everything is folded.
+        index: LogIndex,
+    },
+    /// No quorum confirmed the read in time.
+    ReadRefused {
+        /// The caller's name for it.
+        ticket: Ticket,
     },
     /// Going on would break a promise: log it and end the process.
     Halt(HaltReason),
@@ -282,6 +302,11 @@ pub struct Node {
     /// Something that was decided did not enter the log, or not where it was expected: `speculation` is to be built anew.
     is_speculation_stale: bool,
     outbox: Outbox,
+    /// When the leader last spoke, by the monotonic clock.
+    leader_heard: Duration,
+    reads: Reads,
+    /// Reads that consensus lost since the last tick.
+    dropped_reads: Vec<Ticket>,
     peers: Peers,
     randomness: Randomness,
     next_ticket: u64,
@@ -307,6 +332,9 @@ impl Node {
             in_flight: BTreeMap::new(),
             is_speculation_stale: false,
             outbox,
+            leader_heard: now.monotonic,
+            reads: Reads::default(),
+            dropped_reads: Vec::new(),
             peers,
             randomness: Randomness { secret, drawn: 0 },
             next_ticket: 0,
@@ -365,6 +393,7 @@ impl Node {
             self.dispatch(now, outputs);
         }
         self.propose_decided(now, outputs);
+        self.confirm_reads(now, outputs);
     }
 
     fn handle(&mut self, input: Input, now: Now, outputs: &mut Vec<Output>) {
@@ -381,6 +410,7 @@ impl Node {
                 outputs.push(Output::Plan { plan, upto: self.applied });
             }
             Input::StateHash { ticket } => self.state_hash(ticket, outputs),
+            Input::Read { ticket } => self.ask_to_read(ticket, now, outputs),
             Input::Transfer { to } => self.drive(CoreInput::Transfer { to }, now, outputs),
         }
     }
@@ -390,12 +420,19 @@ impl Node {
         self.ping(now, outputs);
         self.issue_own_commands(now, outputs);
         self.outbox.expire(now, outputs);
+        self.tick_reads(now, outputs);
+        self.dispatch(now, outputs);
         outputs.push(Output::Cluster(self.picture(now)));
     }
 
     fn hear(&mut self, from: HostId, message: PeerMessage, now: Now, outputs: &mut Vec<Output>) {
         match message {
-            PeerMessage::Raft(message) => self.drive(CoreInput::Peer { from, message }, now, outputs),
+            PeerMessage::Raft(message) => {
+                self.drive(CoreInput::Peer { from, message }, now, outputs);
+                if self.core.leader() == Some(from) {
+                    self.leader_heard = now.monotonic;
+                }
+            }
             PeerMessage::Ping { sent_at, status } => {
                 self.peers.heard(from, &status, now);
                 let message =
@@ -433,7 +470,9 @@ impl Node {
                 Effect::Refused { ticket, reason } => self.note_refused(ticket, reason, outputs),
                 Effect::LeaderReady { term } => self.begin_leading(term, now, outputs),
                 Effect::LeaderLost { term } => self.stop_leading(term, outputs),
-                Effect::ReadReady { .. } | Effect::ReadDropped { .. } | Effect::MembersChanged { .. } => {}
+                Effect::ReadReady { ticket, index } => self.read_confirmed(ticket, index, outputs),
+                Effect::ReadDropped { ticket } => self.read_dropped(ticket),
+                Effect::MembersChanged { .. } => {}
                 Effect::Fetch { at, .. } => {
                     // No log is shortened yet, so no honest host sends a snapshot.
                     tracing::error!(%at, "a snapshot was offered; this version cannot fetch what it names");

@@ -102,6 +102,8 @@ codes! {
     Busy = "busy", SERVICE_UNAVAILABLE, "This host is busy";
     /// This host has not applied the index that was asked for.
     NotCaughtUp = "not_caught_up", SERVICE_UNAVAILABLE, "This host is behind";
+    /// No quorum confirmed a linearizable read.
+    NotConfirmed = "not_confirmed", SERVICE_UNAVAILABLE, "No majority confirmed this read";
     /// Our own fault; the request id leads to the log.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Something went wrong here";
 }

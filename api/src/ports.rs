@@ -68,6 +68,10 @@ pub trait Reads: Send + Sync + 'static {
     /// The hash over everything folded, with the index at which it was taken; `None` if the host is too busy to say.
     fn state_hash(&self) -> BoxFuture<'_, Option<StateHash>>;
 
+    /// Waits until the views show everything that was acknowledged, anywhere in the cluster, before the call; `None` if no
+    /// quorum confirmed that in time. Bounded in time by the implementation.
+    fn confirm(&self) -> BoxFuture<'_, Option<LogIndex>>;
+
     /// The wall clock: for display and for counting down, never for a rule.
     fn now(&self) -> Timestamp;
 }
@@ -110,6 +114,8 @@ pub struct ClusterView {
     pub commit: LogIndex,
     /// What this host has applied.
     pub applied: LogIndex,
+    /// How old what this host shows may be: the time since a leader last spoke to it; zero for the leader itself.
+    pub staleness: Duration,
     /// Provisional blocks in force on this host alone: its sensor acted, the cluster has not decided yet.
     pub provisional_blocks: u32,
     /// Every enrolled host, in order of its id.

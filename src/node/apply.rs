@@ -32,6 +32,7 @@ impl Node {
         if from < self.applied {
             outputs.push(Output::Applied { index: self.applied });
             self.settle(outputs);
+            self.finish_reads(outputs);
         }
     }
 

@@ -91,6 +91,8 @@ pub struct ClusterPicture {
     pub commit: LogIndex,
     /// The end of what is folded here.
     pub applied: LogIndex,
+    /// How old what this host shows may be: the time since a leader last spoke; zero for the leader itself.
+    pub staleness: Duration,
     /// Every host.
     pub hosts: Vec<HostPicture>,
     /// Observations that this host could not hand to a leader and dropped.
@@ -256,6 +258,12 @@ impl Node {
             term: status.term,
             commit: status.commit,
             applied: self.applied,
+            staleness: match status.role {
+                Role::Leader => Duration::ZERO,
+                Role::Follower | Role::Candidate | Role::PreCandidate | Role::Learner => {
+                    now.monotonic.saturating_sub(self.leader_heard)
+                }
+            },
             hosts,
             observations_dropped: self.outbox.dropped(),
         }

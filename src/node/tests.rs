@@ -81,6 +81,34 @@ fn a_rejection_reaches_the_caller_with_its_code_and_field() {
 }
 
 #[test]
+fn a_confirmed_read_shows_what_was_acknowledged_elsewhere() {
+    let mut cluster = Cluster::led([ONE, TWO, THREE]);
+    let leader = cluster.leader();
+    let followers: Vec<HostId> = [ONE, TWO, THREE].into_iter().filter(|host| *host != leader).collect();
+    let behind = followers[0];
+    cluster.cut.insert(behind);
+    let Outcome::Committed { index } = cluster.submit(leader, id(1), block("192.0.2.1")) else {
+        panic!("two of three hosts are a majority")
+    };
+    assert!(cluster.node(behind).applied() < index);
+    cluster.cut.clear();
+    let shown = cluster.read(behind).expect("a majority is there");
+    assert!(index <= shown);
+    assert!(matches!(cluster.verdict(behind, "192.0.2.1"), Verdict::Blocked { .. }));
+}
+
+#[test]
+fn a_leader_without_a_majority_confirms_no_read() {
+    let mut cluster = Cluster::led([ONE, TWO, THREE]);
+    let leader = cluster.leader();
+    cluster.cut.insert(leader);
+    assert_eq!(cluster.read(leader), None);
+    cluster.cut.clear();
+    cluster.pass(Duration::from_secs(10));
+    assert!(cluster.read(leader).is_some());
+}
+
+#[test]
 fn an_observation_waits_for_a_leader_and_is_delivered_after_the_election() {
     let mut cluster = Cluster::new([ONE, TWO, THREE]);
     for host in [ONE, TWO, THREE] {
@@ -185,6 +213,7 @@ struct Host {
     wal: Wal<MemoryDisk>,
     hard_state: HardState,
     replies: BTreeMap<Ticket, Outcome>,
+    reads: BTreeMap<Ticket, Option<LogIndex>>,
 }
 
 impl Cluster {
@@ -243,6 +272,20 @@ impl Cluster {
         ticket
     }
 
+    /// Reads, and lets time pass until the read is confirmed or refused.
+    fn read(&mut self, host: HostId) -> Option<LogIndex> {
+        self.tickets += 1;
+        let ticket = Ticket::new(self.tickets);
+        self.give(host, Input::Read { ticket });
+        for _ in 0..100 {
+            if let Some(outcome) = self.host(host).reads.get(&ticket) {
+                return *outcome;
+            }
+            self.pass(TICK);
+        }
+        panic!("no answer in ten seconds");
+    }
+
     /// Asks, and lets time pass until there is an answer.
     fn submit(&mut self, host: HostId, id: CommandId, body: CommandBody) -> Outcome {
         let ticket = self.ask(host, id, body);
@@ -298,7 +341,7 @@ impl Host {
         };
         let secret = [u8::try_from(id.get()).expect("a small id"); 32];
         let node = Node::new(identity, core.expect("consensus starts"), secret, at(Duration::ZERO));
-        Self { node, wal, hard_state, replies: BTreeMap::new() }
+        Self { node, wal, hard_state, replies: BTreeMap::new(), reads: BTreeMap::new() }
     }
 
     /// Does what the runtime does; gives what is sent.
@@ -318,6 +361,14 @@ impl Host {
             }
             Output::Reply { ticket, outcome } => {
                 assert_eq!(self.replies.insert(ticket, outcome), None, "answered twice");
+                Vec::new()
+            }
+            Output::ReadReady { ticket, index } => {
+                assert_eq!(self.reads.insert(ticket, Some(index)), None, "answered twice");
+                Vec::new()
+            }
+            Output::ReadRefused { ticket } => {
+                assert_eq!(self.reads.insert(ticket, None), None, "answered twice");
                 Vec::new()
             }
             Output::Halt(reason) => panic!("host {id} halts: {reason}"),

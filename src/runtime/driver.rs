@@ -65,6 +65,7 @@ pub(super) struct Shared {
     pub(super) cluster: RwLock<Option<ClusterPicture>>,
     replies: Expected<Outcome>,
     hashes: Expected<(LogIndex, [u8; 32])>,
+    reads: Expected<LogIndex>,
     next_ticket: Mutex<u64>,
 }
 
@@ -75,6 +76,7 @@ impl Shared {
             cluster: RwLock::new(None),
             replies: Mutex::default(),
             hashes: Mutex::default(),
+            reads: Mutex::default(),
             next_ticket: Mutex::default(),
         }
     }
@@ -89,10 +91,16 @@ impl Shared {
         self.expect(&self.hashes)
     }
 
+    /// A ticket whose read may go on when the receiver says so; a refused read drops the sender.
+    pub(super) fn expect_read(&self) -> (Ticket, oneshot::Receiver<LogIndex>) {
+        self.expect(&self.reads)
+    }
+
     /// Nothing will come for this ticket.
     pub(super) fn forget(&self, ticket: Ticket) {
         self.replies.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
         self.hashes.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
     }
 
     fn expect<T>(&self, table: &Expected<T>) -> (Ticket, oneshot::Receiver<T>) {
@@ -207,6 +215,8 @@ impl Driver {
             Output::StateHash { ticket, index, hash } => {
                 Shared::deliver(&shared.hashes, ticket, (index, hash))
             }
+            Output::ReadReady { ticket, index } => Shared::deliver(&shared.reads, ticket, index),
+            Output::ReadRefused { ticket } => shared.forget(ticket),
             Output::Halt(reason) => return Err(reason),
         }
         Ok(())

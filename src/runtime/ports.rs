@@ -81,6 +81,7 @@ impl Reads for Doors {
                 term: Term::new(0),
                 commit: LogIndex::new(0),
                 applied: LogIndex::new(0),
+                staleness: Duration::ZERO,
                 provisional_blocks: 0,
                 hosts: Vec::new(),
             },
@@ -125,6 +126,18 @@ impl Reads for Doors {
         .boxed()
     }
 
+    fn confirm(&self) -> BoxFuture<'_, Option<LogIndex>> {
+        async move {
+            let (ticket, confirmed) = self.shared.expect_read();
+            if self.inbox.offer(Input::Read { ticket }).is_err() {
+                self.shared.forget(ticket);
+                return None;
+            }
+            confirmed.await.ok()
+        }
+        .boxed()
+    }
+
     fn now(&self) -> Timestamp {
         self.clocks.now().wall
     }
@@ -150,6 +163,7 @@ impl Doors {
             term: picture.term,
             commit: picture.commit,
             applied: picture.applied,
+            staleness: picture.staleness,
             provisional_blocks: u32::try_from(provisional).unwrap_or(u32::MAX),
             hosts: picture.hosts.iter().map(|host| self.host_view(host)).collect(),
         }

@@ -95,6 +95,7 @@ pub(crate) fn hosts(view: ClusterView) -> Vec<Host> {
         term: _,
         commit,
         applied: _,
+        staleness: _,
         provisional_blocks: _,
         hosts,
     } = view;

@@ -7,7 +7,8 @@ use projections::read::{AttackLog, AttackQuery, AttackRow, Found, Page, TextFilt
 use serde::Deserialize;
 use warp::reply::Response;
 
-use super::{catch_up, json, view};
+use super::consistency::catch_up;
+use super::{json, view};
 use crate::app::App;
 use crate::dto::attack::Attack;
 use crate::dto::list::{self, List};
@@ -23,16 +24,17 @@ struct Query {
     page: Option<usize>,
     per: Option<usize>,
     as_of: Option<u64>,
-    min_index: Option<u64>,
 }
 
 /// `GET /attacks`.
 pub(super) async fn list(app: &App, request: Request) -> Result<Response, ApiError> {
-    let Query { q, attack, page, per, as_of, min_index } = request.query()?;
+    let Query { q, attack, page, per, as_of } = request.query()?;
     let page = list::page(page, per)?;
     let text = q.as_deref().and_then(TextFilter::new);
     let query = AttackQuery { text: text.as_ref(), attack: list::attack_kind(attack.as_deref())? };
-    catch_up(app, as_of.max(min_index)).await?;
+    if let Some(index) = as_of.map(LogIndex::new) {
+        catch_up(app, index).await?;
+    }
     let (cluster, now) = (app.ports.reads.cluster(), app.ports.reads.now());
     let found = view(app, |views| {
         let as_of = as_of.map_or_else(|| views.applied(), LogIndex::new);

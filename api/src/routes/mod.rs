@@ -6,6 +6,7 @@
 
 mod attacks;
 mod blocks;
+mod consistency;
 mod hosts;
 mod session;
 mod settings;
@@ -15,7 +16,6 @@ use std::sync::Arc;
 
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
-use log_format::ids::LogIndex;
 use percent_encoding::percent_decode_str;
 use projections::read::ReadModels;
 use serde::Serialize;
@@ -103,6 +103,29 @@ pub(crate) enum Endpoint {
     ChangeSettings,
     Events,
     OpenApi,
+}
+
+impl Endpoint {
+    /// Whether the answer is a fold of the log: then the caller may say how fresh it must be, and is told how fresh it is.
+    pub(crate) const fn shows_the_log(self) -> bool {
+        match self {
+            Self::Summary
+            | Self::ListBlocks
+            | Self::ListAttacks
+            | Self::ListHosts
+            | Self::ShowCluster
+            | Self::ShowSettings => true,
+            Self::SignIn
+            | Self::ShowSession
+            | Self::SignOut
+            | Self::IssuePassword
+            | Self::BlockAddress
+            | Self::Unblock
+            | Self::ChangeSettings
+            | Self::Events
+            | Self::OpenApi => false,
+        }
+    }
 }
 
 /// One row of the table.
@@ -202,6 +225,22 @@ async fn dispatch(app: Arc<App>, request: Request) -> Result<Response, ApiError>
     let caller = admit(&app, route, &request)?;
     record(route, &request, caller.as_ref());
     let Some(caller) = caller else { return session::sign_in(&app, request).await };
+    if !route.endpoint.shows_the_log() {
+        return handle(app, (route, caller, parameter), request).await;
+    }
+    let mut request = request;
+    consistency::wait(&app, &mut request).await?;
+    let stamps = consistency::stamps(&app);
+    let mut response = handle(app, (route, caller, parameter), request).await?;
+    response.headers_mut().extend(stamps);
+    Ok(response)
+}
+
+async fn handle(
+    app: Arc<App>,
+    (route, caller, parameter): (&Route, Principal, String),
+    request: Request,
+) -> Result<Response, ApiError> {
     match route.endpoint {
         Endpoint::SignIn => session::sign_in(&app, request).await,
         Endpoint::ShowSession => session::show(&app, &caller),
@@ -323,19 +362,4 @@ pub(crate) fn view<T>(app: &App, read: impl FnOnce(&ReadModels) -> T) -> Result<
     made.ok_or_else(|| {
         ApiError::new(Code::Busy, "nothing can be read now; try again").retry_after(write::RETRY_AFTER)
     })
-}
-
-/// Waits until this host has applied an index that the caller saw elsewhere.
-async fn catch_up(app: &App, index: Option<u64>) -> Result<(), ApiError> {
-    let Some(index) = index.map(LogIndex::new) else { return Ok(()) };
-    let mut applied = app.ports.reads.subscribe();
-    let reached = applied.wait_for(|applied| index <= *applied);
-    match tokio::time::timeout(app.limits.catch_up_time, reached).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) | Err(_) => {
-            let detail =
-                format!("this host has not applied index {index} yet; try again, or ask another host");
-            Err(ApiError::new(Code::NotCaughtUp, detail).retry_after(write::RETRY_AFTER))
-        }
-    }
 }

@@ -196,3 +196,27 @@ async fn a_read_does_not_wait_for_ever() {
     assert_eq!((answer.status, answer.code().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "not_caught_up"));
     assert_eq!(answer.header("retry-after"), "1");
 }
+
+#[tokio::test]
+async fn every_view_says_how_fresh_it_is() {
+    let host = Host::start();
+    host.world.attack("192.0.2.1", b"sipsak", Evidence::Proven);
+    let applied = host.world.applied().get().to_string();
+    for path in ["summary", "blocks", "attacks", "hosts", "cluster", "settings/firewall"] {
+        let answer = host.local().get(&format!("/api/v1/{path}?consistency=linearizable")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        let stamps = ["x-log-index", "x-staleness-ms", "x-leader"].map(|name| answer.header(name));
+        assert_eq!(stamps, [applied.as_str(), "40", "1"], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_linearizable_read_is_refused_without_a_quorum() {
+    let host = Host::start();
+    host.world.fail(crate::ports::SubmitError::NoLeader { hint: None });
+    let answer = host.local().get("/api/v1/blocks?consistency=linearizable").await;
+    assert_eq!((answer.status, answer.code().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "not_confirmed"));
+    assert_eq!(host.local().get("/api/v1/blocks?consistency=local").await.status, StatusCode::OK);
+    let answer = host.local().get("/api/v1/blocks?consistency=eventual").await;
+    assert_eq!((answer.status, answer.code().as_str()), (StatusCode::BAD_REQUEST, "invalid_parameter"));
+}

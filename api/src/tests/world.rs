@@ -188,6 +188,7 @@ impl Reads for World {
             term: Term::new(3),
             commit: applied,
             applied,
+            staleness: Duration::from_millis(40),
             provisional_blocks: 4,
             hosts: vec![
                 host((1, "pbx-a"), Role::Leader, FirewallMode::Enforcing, (applied, enforced[0])),
@@ -215,6 +216,11 @@ impl Reads for World {
         let state = self.state();
         let hash = StateHash { index: state.views.applied(), hash: state_hash(&state.model, &state.views) };
         std::future::ready(Some(hash)).boxed()
+    }
+
+    fn confirm(&self) -> BoxFuture<'_, Option<LogIndex>> {
+        let is_out = self.state().outage.is_some();
+        std::future::ready((!is_out).then(|| self.applied())).boxed()
     }
 
     fn now(&self) -> Timestamp {

@@ -69,6 +69,8 @@ impl World {
             | Output::LiftProvisional { .. }
             | Output::Plan { .. }
             | Output::Cluster(_)
+            | Output::ReadReady { .. }
+            | Output::ReadRefused { .. }
             | Output::StateHash { .. } => {}
         }
         Ok(())
