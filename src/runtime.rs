@@ -21,6 +21,7 @@ mod actuator;
 mod driver;
 pub mod files;
 mod inbox;
+mod log;
 mod ports;
 mod sensor;
 
@@ -37,8 +38,7 @@ use consensus::rt::transport::{PeerMessage, Services, Transport, TransportConfig
 use consensus::rt::writer::Writer;
 use log_format::disk::StdDisk;
 use log_format::ids::{HostId, Incarnation};
-use log_format::recover::RecoverError;
-use log_format::wal::{ConfState, FileStamp, TailEnd, Wal, WalIdentity, WalOptions, WalSetup};
+use log_format::wal::{ConfState, FileStamp, Wal, WalIdentity, WalOptions, WalSetup};
 use projections::read::ReadModels;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -230,22 +230,10 @@ fn open_log(config: &Config, clocks: Clocks) -> anyhow::Result<(Wal<StdDisk>, Re
             created_at: clocks.now().wall,
         }),
     };
-    let disk = Arc::new(StdDisk);
-    match Wal::open(Arc::clone(&disk), &config.data, setup()) {
-        Ok((wal, found)) => {
-            if let TailEnd::Torn { .. } = found.ended {
-                tracing::warn!(tail = ?found.ended, "the log ended in a batch that nobody was told of; it was zeroed");
-            }
-            Ok((wal, Restored::from(found)))
-        }
-        Err(RecoverError::Missing { .. }) => {
-            let voters = ConfState::new(voters(config), learners(config));
-            let wal = Wal::create(disk, &config.data, setup(), voters.clone())?;
-            tracing::info!(voters = ?voters.voters, learners = ?voters.learners, "begins a new log");
-            Ok((wal, Restored::empty(voters)))
-        }
-        Err(error) => Err(error.into()),
-    }
+    let founders = ConfState::new(voters(config), learners(config));
+    let opened = log::open(&config.data, setup, founders, &mut log::NoDonors)?;
+    log::keep_reserve(&config.data).context("start the thread that keeps the reserve")?;
+    Ok(opened)
 }
 
 fn identity(config: &Config) -> WalIdentity {

@@ -31,6 +31,7 @@ mod types;
 pub(crate) mod walk;
 pub(crate) mod window;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
@@ -113,7 +114,7 @@ impl<D: Disk> Wal<D> {
             return Err(RecoverError::Members);
         }
         let directory = wal_directory(data);
-        disk.create_dir(&directory)?;
+        make_directories(&*disk, data, &directory)?;
         let lock = lock(&*disk, data)?;
         if !names::log_files(&*disk, &directory)?.is_empty() {
             return Err(RecoverError::Exists { directory });
@@ -372,6 +373,25 @@ impl<F> Current<F> {
             last_crc: header.previous_crc,
         }
     }
+}
+
+/// Makes the log's directory and those above it that are missing, durably: a power cut must not take away the whole data
+/// directory from below a log that was acknowledged.
+fn make_directories<D: Disk>(disk: &D, data: &Path, directory: &Path) -> Result<(), DiskError> {
+    let is_missing = |path: &Path| disk.list(path).is_err_and(|error| error.is_missing());
+    let missing = data.ancestors().skip(1).take_while(|above| is_missing(above)).count();
+    disk.create_dir(directory)?;
+    disk.sync_dir(data)?;
+    for made in data.ancestors().take(missing + 1) {
+        let Some(above) = made.parent() else { break };
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match disk.sync_dir(above) {
+            // What may not be opened was not made here.
+            Err(error) if error.source.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn check_options(options: &WalOptions) -> Result<(), RecoverError> {
