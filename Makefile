@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test console build demo test check advisories golden-check seeds bugs kills syscalls bench-log latency clean
+.PHONY: help setup setup-test console build demo test check advisories golden-check seeds bugs kills syscalls chaos powercuts bench-log latency clean
 
 help:
 	@echo 'make demo     three hosts on this machine, real attack traffic, console (as root: real blocks)'
@@ -10,6 +10,7 @@ help:
 	@echo 'make build    the binary, optimised: target/release/palisade'
 	@echo 'make check    formatting, clippy, advisories: the quick part of the tests'
 	@echo 'make seeds    2,000 simulated clusters;  make bugs    planted defects, each found;  make kills    60 kills of real hosts;  make latency    50 timed blocks'
+	@echo 'make chaos    70 pauses, partitions and losses;  make powercuts    20 machines without power, in QEMU'
 	@echo 'make syscalls 300 writes and syncs that fail;  make bench-log    the log alone, and three hosts beside etcd'
 
 setup:
@@ -54,7 +55,16 @@ kills: setup-test
 
 syscalls: setup-test
 	cargo build --locked
-	PALISADE_FAULT_POINTS=300 cargo test --locked -p cluster-tests --test it syscalls:: -- --nocapture --test-threads=1
+	PALISADE_FAULT_POINTS=1000 cargo test --locked -p cluster-tests --test it syscalls:: -- --nocapture --test-threads=1
+
+chaos: setup-test
+	cargo build --locked
+	PALISADE_CHAOS_ROUNDS=10 cargo test --locked -p cluster-tests --test it chaos:: -- --nocapture --test-threads=1
+
+# Needs qemu-system-x86, busybox-static and cpio, and the network once for a kernel.
+powercuts:
+	cargo build --locked --release -p palisade
+	tests/faults/powercuts.py --palisade target/release/palisade
 
 # Beside etcd, which `apt-get install etcd-server` brings; and the log's writer alone.
 bench-log:

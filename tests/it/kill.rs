@@ -89,12 +89,12 @@ fn come_back(cluster: &mut Cluster, host: usize) {
 
 /// What a host promised to keep.
 #[derive(Debug, Clone)]
-struct Write {
+pub(crate) struct Write {
     address: String,
-    index: u64,
+    pub(crate) index: u64,
     block: String,
     /// Requests that it took.
-    requests: usize,
+    pub(crate) requests: usize,
 }
 
 /// Clients that write without a pause until they are told to end.
@@ -150,7 +150,7 @@ fn write_on(writer: u8, doors: &[Door], stop: &AtomicBool, acknowledged: &Mutex<
 }
 
 /// Asks host after host with the same key until one of them says that it is done.
-fn write<'a>(address: &str, doors: impl Iterator<Item = &'a Door>) -> Write {
+pub(crate) fn write<'a>(address: &str, doors: impl Iterator<Item = &'a Door>) -> Write {
     let body = json!({ "address": address, "seconds": 86_400, "note": "under load" });
     let request = Request { method: "POST", path: "/blocks", key: address, body: &body };
     for (requests, door) in (1..).zip(doors) {
@@ -205,7 +205,7 @@ fn stop_and_dump(cluster: &mut Cluster, host: usize, entries: usize) -> Vec<Valu
 }
 
 /// Every acknowledged write is in the log at its index, once, and no command is there twice.
-fn check_the_log_has(dump: &[Value], acknowledged: &[Write]) {
+pub(crate) fn check_the_log_has(dump: &[Value], acknowledged: &[Write]) {
     let mut commands = BTreeMap::new();
     let mut blocked: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
     for (entry, expected) in dump.iter().zip(1..) {

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod captures;
+mod chaos;
 mod cluster;
 mod console;
 mod demo;

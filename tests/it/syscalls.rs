@@ -28,9 +28,9 @@ const FEW: usize = 8;
 /// Hosts that are tried side by side: most of the time each waits for its election.
 const LANES: usize = 4;
 /// Writes of a scenario: more than the highest point, so that every point is reached.
-const WRITES: usize = 50;
+const WRITES: usize = 53;
 /// The last call of each kind that is made to fail while the host serves.
-const LAST: usize = 45;
+const LAST: usize = 48;
 /// Calls of a fresh log's making that are made to fail: its first file is zeroed in 64 pieces, then gets its header.
 const FRESH: [usize; 5] = [1, 2, 33, 64, 65];
 /// Spare files that a host keeps.

@@ -12,6 +12,7 @@ use palisade::demo::namespaces::{Namespaces, Place};
 use palisade::provision::{self, FirewallSwitch, NewCluster, NewHost, Provisioned};
 use serde_json::Value;
 
+use crate::cluster::Door;
 use crate::support::{Scratch, output_of, wait_until};
 
 /// The binary under test: beside this test's own folder, or where `PALISADE_BINARY` says.
@@ -56,7 +57,7 @@ impl WireCluster {
         cluster
     }
 
-    fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         let output =
             self.palisade(Place::Host1, &["cluster", "status", "--format", "jsonl"]).output().unwrap();
         let Ok(status) = serde_json::from_slice::<Value>(&output.stdout) else { return false };
@@ -67,10 +68,36 @@ impl WireCluster {
 
     /// A `palisade` command at a host, asking that host.
     pub(crate) fn palisade(&self, place: Place, words: &[&str]) -> Command {
-        let host = self.hosts.iter().find(|host| host.place == place).unwrap();
+        let host = self.host(place);
         let mut command = self.network.run_in(place, binary());
         command.args(words).arg("--config").arg(&host.provisioned.configuration).stdin(Stdio::null());
         command
+    }
+
+    /// The way to a host's API, for threads inside its namespace.
+    pub(crate) fn door(&self, place: Place) -> Door {
+        Door::new(SocketAddr::from(([127, 0, 0, 1], 8443)), &self.data(place))
+    }
+
+    /// Where a host keeps its data.
+    pub(crate) fn data(&self, place: Place) -> PathBuf {
+        self.host(place).provisioned.configuration.with_file_name("data")
+    }
+
+    /// Sends a signal to a host's process.
+    pub(crate) fn signal(&self, place: Place, name: &str) {
+        let process = self.host(place).process.id().to_string();
+        output_of(Command::new("/usr/bin/kill").args(["-s", name, &process]));
+    }
+
+    /// Whether a host's process has ended.
+    pub(crate) fn has_ended(&mut self, place: Place) -> bool {
+        let host = self.hosts.iter_mut().find(|host| host.place == place).unwrap();
+        host.process.try_wait().unwrap().is_some()
+    }
+
+    fn host(&self, place: Place) -> &Host {
+        self.hosts.iter().find(|host| host.place == place).unwrap()
     }
 
     /// What a host says is blocked.
