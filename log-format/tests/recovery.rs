@@ -11,7 +11,7 @@ use log_format::recover::RecoverError;
 use log_format::time::Timestamp;
 use log_format::wal::{
     Appended, Batch, ConfState, Durability, EntryKind, FileStamp, HardState, LogEntry, Recovered, TailEnd,
-    Wal, WalIdentity, WalOptions, WalSetup,
+    Wal, WalIdentity, WalOptions, WalReader, WalSetup,
 };
 use proptest::prelude::*;
 
@@ -111,6 +111,37 @@ proptest! {
     }
 
     #[test]
+    fn retiring_takes_nothing_along_that_is_wanted(
+        steps in prop::collection::vec(step(), 1..16),
+        blocks in 3_u64..6,
+        margin in 0_u64..6,
+        changes in 0_u64..16,
+        seed: u64,
+    ) {
+        let disk = Arc::new(MemoryDisk::new());
+        let mut wal = create(&disk, blocks).expect("create the log");
+        let mut model = empty();
+        for step in &steps {
+            prop_assert!(append(&mut wal, &mut model, step));
+            let below = LogIndex::new(model.hard_state.commit.get().saturating_sub(margin));
+            wal.retire(below).expect("retire files");
+            prop_assert!(wal.reader().base().index <= below);
+            check_suffix(&wal.reader(), &model)?;
+        }
+        disk.fail_after_changes(changes);
+        let _ = wal.retire(LogIndex::new(u64::MAX)); // It may fail, or not.
+        drop(wal);
+        disk.crash(seed);
+        let (mut wal, recovered) = open(&disk, blocks).expect("a power cut is not damage");
+        prop_assert_eq!(recovered.hard_state, model.hard_state);
+        prop_assert_eq!(&recovered.conf_state, &model.conf_state);
+        prop_assert!(recovered.base.index <= model.hard_state.commit);
+        check_suffix(&wal.reader(), &model)?;
+        prop_assert!(append(&mut wal, &mut model, &steps[0]));
+        check_suffix(&wal.reader(), &model)?;
+    }
+
+    #[test]
     fn one_flipped_bit_is_seen_or_harmless(
         steps in steps(),
         blocks in 3_u64..12,
@@ -170,6 +201,20 @@ proptest! {
         }
         prop_assert!(matches!(open(&copy, blocks), Err(RecoverError::Corrupt(_))));
     }
+}
+
+/// What is left of a log is the end of what was written.
+fn check_suffix(reader: &WalReader<MemoryDisk>, model: &Model) -> Result<(), TestCaseError> {
+    let base = reader.base();
+    let (gone, kept) = model.entries.split_at(usize::try_from(base.index.get()).expect("small"));
+    prop_assert_eq!(base.term, gone.last().map_or(Term::new(0), |entry| entry.term));
+    let entries =
+        reader.entries(base.index.next(), reader.last().index.next(), u64::MAX).expect("read the entries");
+    prop_assert_eq!(entries, kept);
+    for entry in kept {
+        prop_assert_eq!(reader.term(entry.index), Some(entry.term));
+    }
+    Ok(())
 }
 
 /// Whatever is opened holds exactly what was acknowledged; everything else is refused and left alone.

@@ -109,11 +109,18 @@ impl<F> Index<F> {
         if base.index <= self.base.index {
             return;
         }
+        // A later batch may have replaced the entry that was last when the file was begun.
+        let base = LogPosition { term: self.term(base.index).unwrap_or(base.term), index: base.index };
         let first = base.index.next();
         let term = self.term(first);
         self.terms = self.terms.split_off(&first);
         self.terms.extend(term.map(|term| (first, term)));
         self.base = base;
+    }
+
+    /// Whether entries from this index on could follow when they were written: what they replace may be retired since.
+    pub(crate) fn took(&self, first: LogIndex) -> bool {
+        first <= self.last.next()
     }
 
     /// Whether entries from this index on can follow.
@@ -122,15 +129,30 @@ impl<F> Index<F> {
     }
 
     /// Adds a batch's entries, which may replace others from their first index on.
-    pub(crate) fn add(&mut self, span: Span, terms: &[(LogIndex, Term)]) {
+    pub(crate) fn add(&mut self, mut span: Span, terms: &[(LogIndex, Term)]) {
         self.cut(span.first);
         self.last = span.last;
+        if span.first <= self.base.index {
+            self.rebase(span.last, terms);
+            span.first = self.base.index.next();
+        }
+        if span.last < span.first {
+            return;
+        }
         self.spans.push(span);
-        for (first, term) in terms {
-            if self.terms.values().next_back() != Some(term) {
-                self.terms.insert(*first, *term);
+        for (first, term) in from(span.first, terms) {
+            if self.terms.values().next_back() != Some(&term) {
+                self.terms.insert(first, term);
             }
         }
+    }
+
+    /// A batch replaces entries that the log no longer has, up to its base and perhaps beyond. The log then begins after the
+    /// last replaced entry that the batch has.
+    fn rebase(&mut self, last: LogIndex, terms: &[(LogIndex, Term)]) {
+        let index = self.base.index.min(last);
+        let term = from(index, terms).next().map_or(self.base.term, |(_, term)| term);
+        self.base = LogPosition { term, index };
     }
 
     fn cut(&mut self, from: LogIndex) {
@@ -170,6 +192,12 @@ impl<F> Index<F> {
         let held = self.files.get(&span.file)?;
         (index <= span.last).then(|| (*span, Arc::clone(&held.file)))
     }
+}
+
+/// The runs of terms from an index on, which lies in the first of them or later.
+fn from(index: LogIndex, terms: &[(LogIndex, Term)]) -> impl Iterator<Item = (LogIndex, Term)> + '_ {
+    let before = terms.partition_point(|(first, _)| *first <= index).saturating_sub(1);
+    terms.iter().skip(before).map(move |(first, term)| ((*first).max(index), *term))
 }
 
 /// The first index of each run of one term in a batch about to be written.

@@ -10,7 +10,7 @@ use super::names;
 use super::record::{self, Contents};
 use super::types::{ConfState, HardState, Stray, WalIdentity};
 use crate::disk::{Access, Disk, DiskFile};
-use crate::ids::{BatchNumber, WalSequence};
+use crate::ids::{BatchNumber, LogIndex, WalSequence};
 use crate::recover::{Damage, Ending, Evidence, FileEnd, FileScan, Place, RecoverError};
 
 /// Places with stray bytes that are remembered; with more, the others are found at the next start.
@@ -259,7 +259,7 @@ impl<F: DiskFile> Walk<F> {
         contents: Result<Contents<'_>, super::ContentError>,
     ) -> bool {
         let contents = match contents {
-            Ok(contents) if contents.entries.is_empty() || self.index.takes(header.first) => contents,
+            Ok(contents) if contents.entries.is_empty() || self.index.took(header.first) => contents,
             Ok(_) => return self.nonsense(header, Evidence::Gap { first: header.first }),
             Err(error) => return self.nonsense(header, error.into()),
         };
@@ -320,6 +320,6 @@ impl<F: DiskFile> Walk<F> {
     }
 }
 
-fn range(header: &BatchHeader) -> Option<(crate::ids::LogIndex, crate::ids::LogIndex)> {
+fn range(header: &BatchHeader) -> Option<(LogIndex, LogIndex)> {
     (0 < header.entries()).then_some((header.first, header.last))
 }

@@ -103,6 +103,39 @@ fn a_viewer_of_a_file_that_was_zeroed_meanwhile_is_told_that_it_was_retired() {
 }
 
 #[test]
+fn entries_that_were_replaced_across_files_do_not_come_back_when_files_are_retired() {
+    let disk = Arc::new(MemoryDisk::new());
+    let mut wal = create(&disk);
+    (1..=4).for_each(|index| append_committed(&mut wal, index, 0));
+    // The second file begins after entry 3 of term 1, and a newer leader replaces entries 2 to 4.
+    let replaced = |index| entry(index, 3, 2_000);
+    wal.append(&Batch { hard_state: hard_state(3, 0), ..batch(&[replaced(2)]) }).unwrap();
+    let more: Vec<_> = (3..=7).map(replaced).collect();
+    for entry in more.chunks(1) {
+        wal.append(&Batch { hard_state: hard_state(3, entry[0].index.get()), ..batch(entry) }).unwrap();
+    }
+    drop(wal);
+    at_every_change(
+        &disk,
+        |wal| wal.retire(LogIndex::new(100)).is_ok(),
+        |disk, is_done, place| {
+            let (wal, recovered) = open(disk).unwrap_or_else(|error| panic!("{place}: {error}"));
+            let base = recovered.base;
+            assert!(base.index.get() < 8 && (!is_done || 1 < base.index.get()), "{place}: {base}");
+            assert_eq!(wal.reader().term(base.index), Some(base.term), "{place}");
+            if 1 < base.index.get() {
+                assert_eq!(base.term, Term::new(3), "{place}");
+            }
+            let first = base.index.get() + 1;
+            let expected: Vec<_> =
+                (first..=7).map(|index| if index == 1 { long_entry(1) } else { replaced(index) }).collect();
+            assert_eq!(read(&wal, first, 8), expected, "{place}");
+            assert_eq!(recovered.last, position(7, 3), "{place}");
+        },
+    );
+}
+
+#[test]
 fn a_power_cut_anywhere_while_files_are_retired_leaves_a_whole_log() {
     let (disk, wal) = long_log();
     drop(wal);
