@@ -16,6 +16,12 @@ fn main() -> io::Result<()> {
         add(&folder.join(format!("{}.bin", sample.name)), &sample.bytes)?;
         add(&folder.join(format!("{}.txt", sample.name)), sample.text.as_bytes())?;
     }
+    for (name, bytes) in samples::compressed() {
+        let path = folder.join(name);
+        if !path.exists() {
+            fs::write(path, bytes)?;
+        }
+    }
     Ok(())
 }
 

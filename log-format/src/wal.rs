@@ -22,7 +22,7 @@ pub(crate) mod file_header;
 mod index;
 pub(crate) mod names;
 mod reader;
-mod record;
+pub(crate) mod record;
 mod retire;
 pub(crate) mod spares;
 #[cfg(test)]

@@ -14,7 +14,8 @@ use log_format::reserve::SpaceLimits;
 use log_format::spool::{Priority, Spool, SpoolOptions, SpoolRecord, SpoolSetup};
 use log_format::time::Timestamp;
 use log_format::wal::{ConfState, FileStamp, MAX_BATCH, WalIdentity, WalOptions};
-use log_format::{codec, disk, envelope};
+use log_format::{chapter, codec, disk, envelope, merkle, seal};
+use sha2::Digest;
 
 /// Rows of cells.
 type Table = Vec<Vec<String>>;
@@ -42,6 +43,8 @@ fn the_constants_are_those_of_the_code() {
         ("events at most", envelope::MAX_EVENTS as u64),
         ("payload bytes at most", codec::MAX_PAYLOAD as u64),
         ("text bytes at most", Text::MAX_LENGTH as u64),
+        ("chapter format", seal::FORMAT.into()),
+        ("frame bytes at most", chapter::MAX_FRAME as u64),
     ]);
     assert_eq!(documented, expected);
 }
@@ -222,6 +225,86 @@ fn the_envelope_is_where_the_page_says() {
         left = &left[end..];
     }
     assert!(left.is_empty());
+}
+
+#[test]
+fn the_seal_is_where_the_page_says() {
+    let bytes = golden("chapter-1-seal");
+    let members = 4 + 4 * 8;
+    let page = Page::read();
+    let field = page.fields("Seal", "m", members);
+    let number = |name| field.number(&bytes, name);
+    assert_eq!(field.bytes(&bytes, "magic"), b"ELOGSEAL");
+    assert_eq!((number("format"), number("length")), (1, bytes.len() as u64));
+    assert_eq!(field.bytes(&bytes, "cluster"), [0x77; 16]);
+    let entries = number("last index");
+    assert_eq!((number("chapter"), number("first index"), number("first term")), (1, 1, 3));
+    assert_eq!((number("last term"), number("members length")), (3, members));
+    assert_eq!(field.bytes(&bytes, "previous"), [0; 32]);
+    assert!(number("first accepted") < number("last accepted"));
+    let (hash, end) = field.place("hash");
+    assert_eq!(bytes[hash..end], sha2::Sha256::digest(&bytes[..hash])[..]);
+    let (checksum, end) = field.place("checksum");
+    assert_eq!(number("checksum"), u64::from(crc32c::crc32c(&bytes[..checksum])));
+    assert_eq!(end, bytes.len());
+    let list = page.fields("Members", "", 0);
+    assert_eq!(list.number(field.bytes(&bytes, "members"), "learners"), 1);
+
+    let summary = page.fields("Part summary", "", 0);
+    let parts: Vec<&[u8]> = field.bytes(&bytes, "parts").chunks(48).collect();
+    assert_eq!(summary.number(parts[0], "leaves"), entries);
+    for (part, name) in parts.into_iter().zip(["entries", "audit", "control", "attack"]) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("golden/chapter-1-{name}.zst"));
+        let raw = zstd::decode_all(fs::read(path).expect("a golden file").as_slice()).expect("it unpacks");
+        assert_eq!(summary.number(part, "raw length"), raw.len() as u64, "{name}");
+    }
+}
+
+#[test]
+fn the_trees_are_those_of_the_page() {
+    let seal = golden("chapter-1-seal");
+    let page = Page::read();
+    let parts = page.fields("Seal", "m", 4 + 4 * 8).bytes(&seal, "parts").to_vec();
+    let roots: Vec<&[u8]> =
+        parts.chunks(48).map(|part| page.fields("Part summary", "", 0).bytes(part, "root")).collect();
+    let mut trees = [const { Vec::new() }; 4];
+    let mut payloads = ["audit", "control", "attack"].map(|name| frames(name).into_iter());
+    for entry in frames("entries") {
+        trees[0].push(merkle::leaf([entry.as_slice()]));
+        if entry[0] != 1 || entry.len() == 17 {
+            continue;
+        }
+        let (envelope, events) = entry[17..].split_at(48);
+        for (ordinal, event) in (0_u16..).zip(events.chunks(13)) {
+            let class = usize::from(event[4]);
+            let payload = payloads[class - 1].next().expect("a payload");
+            let (index, accepted_at) = (&entry[1..9], &envelope[38..46]);
+            let leaf = [index, &ordinal.to_le_bytes(), &event[..5], accepted_at, &event[5..], &payload];
+            let field = page.fields("Trees", "s", if class == 3 { 16 } else { 0 });
+            let whole = leaf.concat();
+            assert_eq!(field.bytes(&whole, "accepted at"), accepted_at);
+            assert_eq!(field.number(&whole, "class"), class as u64);
+            trees[class].push(merkle::leaf(leaf));
+        }
+    }
+    for (leaves, root) in trees.into_iter().zip(roots) {
+        let mut tree = merkle::Tree::default();
+        leaves.into_iter().for_each(|leaf| tree.push(leaf));
+        assert_eq!(tree.root(), root);
+    }
+}
+
+/// The frames of a golden file of a chapter.
+fn frames(name: &str) -> Vec<Vec<u8>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("golden/chapter-1-{name}.zst"));
+    let raw = zstd::decode_all(fs::read(path).expect("a golden file").as_slice()).expect("it unpacks");
+    let mut left = raw.as_slice();
+    let mut frames = Vec::new();
+    while !left.is_empty() {
+        let length = u32::from_le_bytes(skip(&mut left, 4).try_into().expect("four bytes"));
+        frames.push(skip(&mut left, length as usize).to_vec());
+    }
+    frames
 }
 
 #[test]

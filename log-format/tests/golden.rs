@@ -9,10 +9,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use log_format::chapter::{self, ChapterReader, Part};
 use log_format::codec;
 use log_format::disk::{Disk, DiskFile, MemoryDisk};
 use log_format::envelope::Envelope;
 use log_format::event::Kind;
+use log_format::seal::Seal;
 use log_format::time::Timestamp;
 use log_format::verify;
 use log_format::wal::{FileStamp, TailEnd, Wal, WalOptions, WalSetup};
@@ -50,7 +52,7 @@ fn every_golden_payload_decodes_whatever_its_schema() {
     let mut decoded = 0;
     for name in names() {
         let Some((kind, schema)) = kind_and_schema(&name) else {
-            let is_whole = name.starts_with("envelope-1") || name.starts_with("wal-1");
+            let is_whole = ["envelope-1", "wal-1", "chapter-1"].iter().any(|whole| name.starts_with(whole));
             assert!(is_whole, "golden/{name}.bin belongs to nothing");
             continue;
         };
@@ -110,6 +112,22 @@ fn open_golden_log(bytes: &[u8]) {
     assert_eq!(recovered.ended, TailEnd::Clean);
     assert_eq!(recovered.conf_state.learners.len(), 1);
     assert_eq!(wal.reader().last(), recovered.last);
+}
+
+#[test]
+fn the_golden_chapter_is_told_to_the_byte() {
+    let disk = MemoryDisk::new();
+    let data = Path::new(samples::DATA);
+    let seal = Seal::decode(&fs::read(path("chapter-1-seal", "bin")).unwrap()).unwrap();
+    for (name, _) in samples::compressed() {
+        let bytes = fs::read(folder().join(&name)).unwrap_or_else(|_| panic!("golden/{name} {ABSENT}"));
+        let part = Part::ALL.into_iter().find(|part| name.ends_with(part.file_name())).unwrap();
+        let file = chapter::begin_staging(&disk, data, seal.chapter, part).unwrap();
+        file.write_at(0, &bytes).unwrap();
+    }
+    chapter::install(&disk, data, &seal, None).unwrap();
+    let told = ChapterReader::open(&disk, data, &seal).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
+    assert_eq!(told, samples::chapter::entries(1));
 }
 
 fn folder() -> PathBuf {

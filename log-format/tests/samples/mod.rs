@@ -1,10 +1,12 @@
-//! What the golden files hold: the events, an envelope and a log.
+//! What the golden files hold: the events, an envelope, a log and a chapter's seal.
 
+pub(crate) mod chapter;
 mod events;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use log_format::chapter::Part;
 use log_format::disk::MemoryDisk;
 use log_format::envelope::{Envelope, Recorded};
 use log_format::event::Event;
@@ -56,7 +58,25 @@ pub(crate) fn all() -> Vec<Sample> {
         bytes: disk.contents(Path::new(LOG_FILE)).expect("the sample log has one file"),
         text: describe(&disk),
     });
+    let (_, seal) = chapter::disk();
+    samples.push(Sample {
+        name: "chapter-1-seal".to_owned(),
+        bytes: seal.encode(),
+        text: lines(&[seal.to_string()]),
+    });
     samples
+}
+
+/// The sample chapter's compressed files by name. They are kept to be read for ever; another version of the compressor may
+/// write other bytes.
+pub(crate) fn compressed() -> Vec<(String, Vec<u8>)> {
+    let (disk, seal) = chapter::disk();
+    let directory = log_format::chapter::directory_of(Path::new(DATA), seal.chapter);
+    let part = |part: Part| {
+        let bytes = disk.contents(&directory.join(part.file_name())).expect("the chapter has all files");
+        (format!("chapter-1-{}", part.file_name()), bytes)
+    };
+    Part::ALL.into_iter().map(part).collect()
 }
 
 fn of_event(case: &str, event: &Event) -> Sample {
