@@ -11,7 +11,9 @@ use ipnet::IpNet;
 use log_format::event::{
     Actor, AttackKind, EnforcementMode, Evidence, HostRole, PortRange, Rule, Sanction, Scope, Text,
 };
-use log_format::ids::{BlockId, CommandId, HostId, Incarnation, LogIndex, OriginSequence, Position};
+use log_format::ids::{
+    BlockId, ChapterNumber, CommandId, HostId, Incarnation, JoinTokenId, LogIndex, OriginSequence, Position,
+};
 use log_format::time::Timestamp;
 use sha2::{Digest, Sha256};
 
@@ -41,7 +43,7 @@ macro_rules! wrapped {
         }
     )*};
 }
-wrapped!(BlockId, CommandId, HostId, Incarnation, LogIndex, OriginSequence);
+wrapped!(BlockId, ChapterNumber, CommandId, HostId, Incarnation, JoinTokenId, LogIndex, OriginSequence);
 
 impl Canonical for usize {
     fn put(&self, out: &mut Sha256) {
@@ -59,7 +61,7 @@ impl Canonical for () {
     fn put(&self, _out: &mut Sha256) {}
 }
 
-impl Canonical for [u8; 16] {
+impl<const N: usize> Canonical for [u8; N] {
     fn put(&self, out: &mut Sha256) {
         out.update(self);
     }

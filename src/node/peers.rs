@@ -215,6 +215,7 @@ impl Identity {
                 host: known.host,
                 name: Text::new(known.name.as_bytes()),
                 addresses: known.addresses.clone(),
+                peer: None,
             })
             .collect()
     }

@@ -1,12 +1,16 @@
 //! Commands, outcomes and soft state as protobuf (`proto/host.proto`): what travels between hosts above Raft.
 
+mod membership;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use consensus::core::Status;
 use ipnet::IpNet;
 use log_format::codec;
-use log_format::event::{Actor, AttackEvent, Event, Kind, SettingsChanged, SettingsEvent, Text};
-use log_format::ids::{CommandId, HostId, Incarnation, LogIndex, Origin, OriginSequence};
+use log_format::event::{
+    Actor, AttackEvent, ChapterEvent, Event, HostEvent, Kind, SettingsChanged, SettingsEvent, Text,
+};
+use log_format::ids::{ChapterNumber, CommandId, HostId, Incarnation, LogIndex, Origin, OriginSequence};
 use log_format::time::Timestamp;
 use projections::decide::{Command, CommandBody, Refusal};
 use protobuf::{Message, SingularPtrField};
@@ -69,6 +73,7 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
     bytes_of(&message)
 }
 
+#[expect(clippy::too_many_lines, reason = "one flat match, an arm a command")]
 fn fill_body(message: &mut proto::Command, body: &CommandBody) {
     match body {
         CommandBody::ReportAttack(attack) => {
@@ -122,11 +127,48 @@ fn fill_body(message: &mut proto::Command, body: &CommandBody) {
                 message.set_settings(fact);
             }
         }
+        CommandBody::IssueJoinToken { token, verifier, role, seconds, by } => {
+            let issue = membership::issue_token_message((*token, verifier), *role, *seconds, by);
+            message.set_issue_token(issue);
+        }
+        CommandBody::RevokeJoinToken { token, by } => {
+            message.set_revoke_token(membership::revoke_token_message(*token, by));
+        }
+        CommandBody::JoinHost { token, name, addresses, peer } => {
+            message.set_join(membership::join_message(*token, name, addresses, *peer));
+        }
+        CommandBody::RemoveHost { host, by } => message.set_remove(membership::remove_message(*host, by)),
+        CommandBody::CutRetention { chapter, by } => {
+            message.set_retain(membership::retain_message(*chapter, by));
+        }
+        CommandBody::AddAuthority { certificate, by } => {
+            message.set_add_authority(membership::add_authority_message(certificate, by));
+        }
+        CommandBody::RetireAuthority { key_hash, by } => {
+            message.set_retire_authority(membership::retire_authority_message(key_hash, by));
+        }
+        CommandBody::AnnounceKey(announced) => {
+            fill_own_fact(message, Event::Host(HostEvent::KeyAnnounced(announced.clone())));
+        }
+        CommandBody::DropSpool(dropped) => {
+            fill_own_fact(message, Event::Host(HostEvent::SpoolDropped(dropped.clone())));
+        }
+        CommandBody::WitnessSeal(witnessed) => {
+            fill_own_fact(message, Event::Chapter(ChapterEvent::Witnessed(witnessed.clone())));
+        }
         CommandBody::EnrolHost { .. }
         | CommandBody::MarkHostActive { .. }
         | CommandBody::MarkHostInactive { .. }
-        | CommandBody::RemoveHost { .. }
+        | CommandBody::CutChapter { .. }
+        | CommandBody::SealChapter(_)
+        | CommandBody::RollUpAttacks { .. }
         | CommandBody::ExpireBlocks => {}
+    }
+}
+
+fn fill_own_fact(message: &mut proto::Command, event: Event) {
+    if let Some(fact) = fact_of(&event) {
+        message.set_own_fact(fact);
     }
 }
 
@@ -211,6 +253,21 @@ fn decode_body(body: proto::Command_oneof_body, expected_version: u64) -> Result
             note: Text::new(allow.get_note()),
             by: actor(allow.get_by()),
         },
+        Body::own_fact(fact) => membership::own_fact(decode_fact(&fact)?)?,
+        Body::issue_token(issue) => membership::issue_token(&issue)?,
+        Body::revoke_token(revoke) => membership::revoke_token(&revoke)?,
+        Body::join(join) => membership::join(&join)?,
+        Body::remove(remove) => {
+            CommandBody::RemoveHost { host: HostId::new(remove.get_host()), by: actor(remove.get_by()) }
+        }
+        Body::retain(retain) => CommandBody::CutRetention {
+            chapter: ChapterNumber::new(retain.get_chapter()),
+            by: actor(retain.get_by()),
+        },
+        Body::add_authority(add) => {
+            CommandBody::AddAuthority { certificate: add.get_certificate().to_vec(), by: actor(add.get_by()) }
+        }
+        Body::retire_authority(retire) => membership::retire_authority(&retire)?,
     })
 }
 
@@ -345,6 +402,9 @@ fn actor(bytes: &[u8]) -> Actor {
 
 #[cfg(test)]
 mod tests {
+    use log_format::event::{HostKeyAnnounced, HostRole, SealWitnessed, SpoolDropped};
+    use log_format::ids::JoinTokenId;
+
     use super::*;
 
     fn check(body: CommandBody) {
@@ -374,6 +434,36 @@ mod tests {
         check(CommandBody::AllowAddress { network, seconds: None, note: Text::default(), by: by.clone() });
         check(CommandBody::ChangeSettings { expected_version: 4, changes: Vec::new(), by });
         check(CommandBody::CountStrikes(log_format::event::StrikesCounted { deltas: Vec::new() }));
+    }
+
+    #[test]
+    fn commands_about_the_cluster_arrive_as_they_were_sent() {
+        let by = Actor::Administrator(Text::new(b"ana"));
+        let (token, verifier, key_hash) = (JoinTokenId::new([7; 16]), [8; 32], [9; 32]);
+        let (host, chapter) = (HostId::new(3), ChapterNumber::new(5));
+        let (voter, sensor) = (HostRole::VoterCapable, HostRole::SensorOnly);
+        check(CommandBody::IssueJoinToken { token, verifier, role: voter, seconds: None, by: by.clone() });
+        check(CommandBody::IssueJoinToken {
+            token,
+            verifier,
+            role: sensor,
+            seconds: Some(0),
+            by: by.clone(),
+        });
+        check(CommandBody::RevokeJoinToken { token, by: Actor::System });
+        for peer in ["192.0.2.9:7401", "[2001:db8::9]:7401"] {
+            let addresses = vec![IpAddr::from([192, 0, 2, 9]), "2001:db8::9".parse().expect("an address")];
+            let (name, peer) = (Text::new(b"delta"), peer.parse().expect("an address and port"));
+            check(CommandBody::JoinHost { token, name, addresses, peer });
+        }
+        check(CommandBody::RemoveHost { host, by: by.clone() });
+        check(CommandBody::CutRetention { chapter, by: by.clone() });
+        check(CommandBody::AddAuthority { certificate: vec![1, 2, 3], by: by.clone() });
+        check(CommandBody::RetireAuthority { key_hash, by });
+        check(CommandBody::AnnounceKey(HostKeyAnnounced { host, key: [4; 32] }));
+        let (from, to) = (OriginSequence::new(4), OriginSequence::new(9));
+        check(CommandBody::DropSpool(SpoolDropped { host, from, to, count: 6 }));
+        check(CommandBody::WitnessSeal(SealWitnessed { chapter, host, signature: vec![6; 64] }));
     }
 
     #[test]

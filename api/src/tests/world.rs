@@ -69,7 +69,7 @@ impl World {
             world
                 .decide(
                     CommandId::new([id as u8; 16]),
-                    CommandBody::EnrolHost { host, name, addresses: vec![] },
+                    CommandBody::EnrolHost { host, name, addresses: vec![], peer: None },
                     0,
                 )
                 .unwrap();

@@ -1,11 +1,14 @@
 //! Commands: wishes, in the imperative, that [`super::decide`] may refuse.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use log_format::envelope::{Envelope, Recorded};
-use log_format::event::{Actor, AttackObserved, Event, SettingChange, StrikesCounted, Text};
-use log_format::ids::{BlockId, CommandId, HostId, Origin, Salt};
+use log_format::event::{
+    Actor, AttackCount, AttackObserved, ChapterSealed, Event, HostKeyAnnounced, HostRole, SealWitnessed,
+    SettingChange, SpoolDropped, StrikesCounted, Text,
+};
+use log_format::ids::{BlockId, ChapterNumber, CommandId, HostId, JoinTokenId, LogIndex, Origin, Salt};
 use log_format::time::Timestamp;
 
 /// A wish with its identity and its way into the cluster.
@@ -79,7 +82,7 @@ pub enum CommandBody {
         /// Who wishes it.
         by: Actor,
     },
-    /// Take a host into the cluster, or correct its name and addresses.
+    /// Take a configured host into the cluster, or correct its name and addresses. A host that is in it keeps its role.
     EnrolHost {
         /// The host.
         host: HostId,
@@ -87,6 +90,19 @@ pub enum CommandBody {
         name: Text,
         /// Its own addresses, which are never blocked.
         addresses: Vec<IpAddr>,
+        /// Where its peers reach it; `None`: as known before, or as each host's start-up configuration says.
+        peer: Option<SocketAddr>,
+    },
+    /// Take a host into the cluster that proved a join token's secret. The cluster gives it its id.
+    JoinHost {
+        /// The token, which this uses up.
+        token: JoinTokenId,
+        /// The name that people see.
+        name: Text,
+        /// Its own addresses, which are never blocked.
+        addresses: Vec<IpAddr>,
+        /// Where its peers reach it.
+        peer: SocketAddr,
     },
     /// A host answers again.
     MarkHostActive {
@@ -100,10 +116,71 @@ pub enum CommandBody {
         /// When the leader last heard it.
         last_heard: Timestamp,
     },
-    /// Let a host go; its id is never used again.
+    /// Let a host go, also one that answers; its id is never used again, and no peer speaks to it any more.
     RemoveHost {
         /// The host.
         host: HostId,
+        /// Who wishes it.
+        by: Actor,
+    },
+    /// Let whoever holds a token's secret join once.
+    IssueJoinToken {
+        /// The token's public name.
+        token: JoinTokenId,
+        /// What proves the secret without telling it.
+        verifier: [u8; 32],
+        /// What the host may become.
+        role: HostRole,
+        /// The token's life; `None`: as long as it may be.
+        seconds: Option<u64>,
+        /// Who wishes it.
+        by: Actor,
+    },
+    /// Declare a join token void.
+    RevokeJoinToken {
+        /// The token.
+        token: JoinTokenId,
+        /// Who wishes it.
+        by: Actor,
+    },
+    /// Trust certificates of this authority.
+    AddAuthority {
+        /// The authority's certificate, DER.
+        certificate: Vec<u8>,
+        /// Who wishes it.
+        by: Actor,
+    },
+    /// Trust certificates of this authority no longer.
+    RetireAuthority {
+        /// SHA-256 of the authority's public key (its SubjectPublicKeyInfo, DER).
+        key_hash: [u8; 32],
+        /// Who wishes it.
+        by: Actor,
+    },
+    /// A host says with which key it signs. Only for itself.
+    AnnounceKey(HostKeyAnnounced),
+    /// A host says what its spool forgot, once every observation before that has its outcome. Only for itself.
+    DropSpool(SpoolDropped),
+    /// Cut a chapter after this entry. The leader's own: [`super::chapters::due`] says when.
+    CutChapter {
+        /// The chapter's last entry.
+        last: LogIndex,
+    },
+    /// Say what the leader's seal of a chapter is. The leader's own.
+    SealChapter(ChapterSealed),
+    /// Vouch for a chapter's seal. A host does it for itself only.
+    WitnessSeal(SealWitnessed),
+    /// Keep counts of a chapter's attacks. The leader's own.
+    RollUpAttacks {
+        /// The chapter.
+        chapter: ChapterNumber,
+        /// The counts, in order of day, host and attack.
+        counts: Vec<AttackCount>,
+    },
+    /// Erase the attack data of all chapters up to this one.
+    CutRetention {
+        /// The last chapter whose attack data goes.
+        chapter: ChapterNumber,
         /// Who wishes it.
         by: Actor,
     },

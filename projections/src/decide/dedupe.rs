@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use log_format::envelope::Envelope;
+use log_format::envelope::{Envelope, Recorded};
+use log_format::event::{Event, HostEvent, SpoolDropped};
 use log_format::ids::{CommandId, HostId, Incarnation, LogIndex, Origin, OriginSequence};
 use log_format::time::Timestamp;
 use sha2::Sha256;
@@ -64,13 +65,25 @@ impl Dedupe {
     }
 
     pub(crate) fn evolve(&mut self, index: LogIndex, envelope: &Envelope) {
-        let Envelope { command, origin, accepted_at, events: _ } = envelope;
+        let Envelope { command, origin, accepted_at, events } = envelope;
         if origin.sequence == OriginSequence::default() {
             self.remember(index, *command, *accepted_at);
         } else {
             self.acknowledge(index, origin);
         }
+        for Recorded { event, .. } in events {
+            if let Event::Host(HostEvent::SpoolDropped(SpoolDropped { to, .. })) = event {
+                self.skip(index, origin, *to);
+            }
+        }
         self.forget(*accepted_at);
+    }
+
+    /// Observations up to there never come: their host forgot them and said so.
+    fn skip(&mut self, index: LogIndex, origin: &Origin, to: OriginSequence) {
+        let held = self.held(index, origin);
+        held.sequence = held.sequence.max(to);
+        held.index = index;
     }
 
     fn remember(&mut self, index: LogIndex, id: CommandId, at: Timestamp) {
@@ -80,6 +93,16 @@ impl Dedupe {
     }
 
     fn acknowledge(&mut self, index: LogIndex, origin: &Origin) {
+        let held = self.held(index, origin);
+        if held.sequence.get().saturating_add(1) < origin.sequence.get() {
+            held.gaps = held.gaps.saturating_add(1);
+        }
+        held.sequence = held.sequence.max(origin.sequence);
+        held.index = index;
+    }
+
+    /// What is known of the origin; one that is new takes the place of the one heard least recently.
+    fn held(&mut self, index: LogIndex, origin: &Origin) -> &mut Acknowledged {
         let key = (origin.host, origin.incarnation);
         if !self.origins.contains_key(&key) && MAX_ORIGINS <= self.origins.len() {
             let oldest = self.origins.iter().min_by_key(|(_, held)| held.index).map(|(key, _)| *key);
@@ -87,16 +110,8 @@ impl Dedupe {
                 self.origins.remove(&key);
             }
         }
-        let held = self.origins.entry(key).or_insert(Acknowledged {
-            sequence: OriginSequence::default(),
-            index,
-            gaps: 0,
-        });
-        if held.sequence.get().saturating_add(1) < origin.sequence.get() {
-            held.gaps = held.gaps.saturating_add(1);
-        }
-        held.sequence = held.sequence.max(origin.sequence);
-        held.index = index;
+        let unheard = Acknowledged { sequence: OriginSequence::default(), index, gaps: 0 };
+        self.origins.entry(key).or_insert(unheard)
     }
 
     fn forget(&mut self, now: Timestamp) {

@@ -6,14 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use log_format::event::{
     Actor, AddressReleased, DenylistEvent, Event, HostActive, HostEnrolled, HostEvent, HostInactive,
-    HostRemoved, HostRole, ReleaseCause, Text,
+    HostKeyAnnounced, HostRemoved, HostRole, ReleaseCause, SpoolDropped, Text,
 };
-use log_format::ids::HostId;
+use log_format::ids::{HostId, JoinTokenId, Origin};
 use log_format::time::Timestamp;
 use sha2::Sha256;
 
 use super::{Model, Rejection};
-use crate::address::canonical;
+use crate::address::{canonical, special};
 use crate::digest::Canonical;
 
 /// Hosts at most, removed ones included; a hosting cluster has tens, and ids are never used again.
@@ -25,7 +25,7 @@ pub const MAX_ADDRESSES_OF_HOST: usize = 64;
 ///              enrolled                inactive
 ///  (unknown) ───────────> Active ─────────────────> Inactive
 ///                           ^ │ ^                     │   │
-///                  enrolled └─┘ └─────────────────────┘   │ removed
+///                  enrolled └─┘ └─────────────────────┘   │ removed, from either state
 ///                                        active           v
 ///                                                      Removed (for ever)
 /// ```
@@ -50,6 +50,8 @@ pub(crate) struct Host {
     peer: Option<SocketAddr>,
     role: HostRole,
     state: HostState,
+    /// With which it signs what it witnesses; `None`: it has not said.
+    key: Option<[u8; 32]>,
 }
 
 /// A host that belongs to the cluster, as consensus and transport need it.
@@ -104,19 +106,39 @@ impl Hosts {
         self.by_id.get(&host).map(|host| host.state)
     }
 
+    /// The key of a host that belongs to the cluster.
+    pub(crate) fn key(&self, host: HostId) -> Option<[u8; 32]> {
+        self.member(host).and_then(|host| host.key)
+    }
+
+    fn member(&self, host: HostId) -> Option<&Host> {
+        self.by_id.get(&host).filter(|host| host.state != HostState::Removed)
+    }
+
+    fn others(&self, than: HostId) -> impl Iterator<Item = (HostId, &Host)> {
+        let members = self.by_id.iter().filter(|(_, host)| host.state != HostState::Removed);
+        members.map(|(id, host)| (*id, host)).filter(move |(id, _)| *id != than)
+    }
+
     pub(crate) fn evolve(&mut self, event: &HostEvent) {
         match event {
             HostEvent::Enrolled(HostEnrolled { host, name, addresses, peer, role, token: _ }) => {
                 let (name, addresses) = (name.clone(), addresses.iter().copied().collect());
                 let (peer, role, state) = (*peer, *role, HostState::Active);
-                self.by_id.insert(*host, Host { name, addresses, peer, role, state });
+                let key = self.by_id.get(host).and_then(|before| before.key);
+                self.by_id.insert(*host, Host { name, addresses, peer, role, state, key });
             }
             HostEvent::Active(HostActive { host }) => self.set(*host, HostState::Active),
             HostEvent::Inactive(HostInactive { host, last_heard }) => {
                 self.set(*host, HostState::Inactive { last_heard: *last_heard });
             }
             HostEvent::Removed(HostRemoved { host, by: _ }) => self.set(*host, HostState::Removed),
-            HostEvent::KeyAnnounced(_) | HostEvent::SpoolDropped(_) => {}
+            HostEvent::KeyAnnounced(HostKeyAnnounced { host, key }) => {
+                if let Some(host) = self.by_id.get_mut(host) {
+                    host.key = Some(*key);
+                }
+            }
+            HostEvent::SpoolDropped(_) => return, // What is missing is remembered with what came.
         }
         self.owners = self.owners_now();
     }
@@ -133,24 +155,82 @@ impl Hosts {
     }
 }
 
-/// Judges an enrolment. Addresses that were blocked before anybody knew whose they are become free.
-pub(super) fn enrol(model: &Model, enrolled: HostEnrolled, now: Timestamp) -> Result<Vec<Event>, Rejection> {
-    let HostEnrolled { host, name, addresses, peer, role, token } = enrolled;
+/// Judges the enrolment of a configured host, or the correction of one that is in the cluster.
+pub(super) fn enrol(
+    model: &Model,
+    (host, name): (HostId, Text),
+    addresses: Vec<IpAddr>,
+    peer: Option<SocketAddr>,
+    now: Timestamp,
+) -> Result<Vec<Event>, Rejection> {
     let addresses: BTreeSet<IpAddr> = addresses.into_iter().map(canonical).collect();
     check(model, host, addresses.len())?;
-    let same =
-        Host { name: name.clone(), addresses: addresses.clone(), peer, role, state: HostState::Active };
-    if model.hosts.by_id.get(&host) == Some(&same) {
+    let before = model.hosts.member(host);
+    let peer = peer.or(before.and_then(|before| before.peer));
+    let role = before.map_or(HostRole::VoterCapable, |before| before.role);
+    let same = |before: &Host| {
+        let Host { name: known, addresses: held, peer: reached, role: _, state, key: _ } = before;
+        (known, held, reached, state) == (&name, &addresses, &peer, &HostState::Active)
+    };
+    if before.is_some_and(same) {
         return Ok(Vec::new());
     }
-    let blocked = addresses.iter().copied().filter(|address| model.addresses.lists(*address, now));
+    let addresses = addresses.into_iter().collect();
+    Ok(take_in(model, HostEnrolled { host, name, addresses, peer, role, token: None }, now))
+}
+
+/// A host that wishes to join.
+pub(super) struct Joining {
+    pub(super) token: JoinTokenId,
+    pub(super) name: Text,
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) peer: SocketAddr,
+}
+
+/// Judges that a host joins with a token. Whoever takes the command has checked the proof of the token's secret.
+pub(super) fn join(model: &Model, joining: Joining, now: Timestamp) -> Result<Vec<Event>, Rejection> {
+    let Joining { token, name, addresses, peer } = joining;
+    let role = model.tokens.usable(token, now)?.role;
+    let host = free_id(model)?;
+    let addresses: BTreeSet<IpAddr> = addresses.into_iter().map(canonical).collect();
+    check(model, host, addresses.len())?;
+    if name.as_bytes().trim_ascii().is_empty() {
+        return Err(Rejection::BlankEntry { field: "name" });
+    }
+    for (host, other) in model.hosts.others(host) {
+        if other.name == name {
+            return Err(Rejection::NameTaken { name: name.visible(), host });
+        }
+        if other.peer == Some(peer) {
+            return Err(Rejection::PeerTaken { peer, host });
+        }
+    }
+    // Hosts on one machine may share its loopback, which is nobody's own.
+    for address in addresses.iter().copied().filter(|address| special(*address).is_none()) {
+        if let Some(host) = model.hosts.owner(address) {
+            return Err(Rejection::AddressTaken { address, host });
+        }
+    }
+    let (addresses, peer, token) = (addresses.into_iter().collect(), Some(peer), Some(token));
+    Ok(take_in(model, HostEnrolled { host, name, addresses, peer, role, token }, now))
+}
+
+/// The id after the highest that ever was: ids of removed hosts are never used again.
+fn free_id(model: &Model) -> Result<HostId, Rejection> {
+    let highest = model.hosts.by_id.last_key_value().map_or(0, |(host, _)| host.get());
+    let full = Rejection::ListFull { list: "hosts", limit: MAX_HOSTS };
+    highest.checked_add(1).map(HostId::new).ok_or(full)
+}
+
+/// Addresses that were blocked before anybody knew whose they are become free.
+fn take_in(model: &Model, enrolled: HostEnrolled, now: Timestamp) -> Vec<Event> {
+    let addresses = enrolled.addresses.clone().into_iter();
+    let blocked = addresses.filter(|address| model.addresses.lists(*address, now));
     let released = blocked.map(|source| {
         let cause = ReleaseCause::Manual { by: Actor::System };
         Event::Denylist(DenylistEvent::AddressReleased(AddressReleased { source, cause }))
     });
-    let addresses = addresses.iter().copied().collect();
-    let enrolled = HostEnrolled { host, name, addresses, peer, role, token };
-    Ok(std::iter::once(Event::Host(HostEvent::Enrolled(enrolled))).chain(released).collect())
+    std::iter::once(Event::Host(HostEvent::Enrolled(enrolled))).chain(released).collect()
 }
 
 fn check(model: &Model, host: HostId, addresses: usize) -> Result<(), Rejection> {
@@ -194,14 +274,63 @@ pub(super) fn mark_inactive(model: &Model, inactive: HostInactive) -> Result<Vec
     }
 }
 
-/// Judges a removal: a host that answers would go on protecting and reporting.
+/// Judges a key. A host says it of itself.
+pub(super) fn announce_key(
+    model: &Model,
+    origin: &Origin,
+    announced: HostKeyAnnounced,
+) -> Result<Vec<Event>, Rejection> {
+    let HostKeyAnnounced { host, key } = announced;
+    is_member_itself(model, origin, host)?;
+    if model.hosts.key(host) == Some(key) {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Event::Host(HostEvent::KeyAnnounced(announced))])
+}
+
+/// Judges what a host's spool forgot. A host says it of itself.
+pub(super) fn drop_spool(
+    model: &Model,
+    origin: &Origin,
+    dropped: SpoolDropped,
+) -> Result<Vec<Event>, Rejection> {
+    let SpoolDropped { host, from, to, count } = dropped;
+    is_member_itself(model, origin, host)?;
+    let (field, least) = ("count", 1);
+    let most = to.get().saturating_sub(from.get()).saturating_add(u64::from(from <= to));
+    if !(least..=most).contains(&count) {
+        return Err(Rejection::OutOfRange { field, value: count, least, most });
+    }
+    if to <= model.acknowledged(host, origin.incarnation) {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Event::Host(HostEvent::SpoolDropped(dropped))])
+}
+
+/// Refuses what a host says of another, and what a host says that does not belong to the cluster.
+pub(super) fn is_member_itself(model: &Model, origin: &Origin, host: HostId) -> Result<(), Rejection> {
+    if origin.host != host {
+        return Err(Rejection::SpeaksForAnother { host, speaker: origin.host });
+    }
+    match model.hosts.state(host) {
+        None => Err(Rejection::UnknownHost { host }),
+        Some(HostState::Removed) => Err(Rejection::HostRemoved { host }),
+        Some(HostState::Active | HostState::Inactive { .. }) => Ok(()),
+    }
+}
+
+/// Judges a removal. One that leaves no host would leave nobody to say so.
 pub(super) fn remove(model: &Model, removed: HostRemoved) -> Result<Vec<Event>, Rejection> {
     let host = removed.host;
     match model.hosts.state(host) {
         None => Err(Rejection::UnknownHost { host }),
         Some(HostState::Removed) => Err(Rejection::HostRemoved { host }),
-        Some(HostState::Active) => Err(Rejection::HostStillActive { host }),
-        Some(HostState::Inactive { .. }) => Ok(vec![Event::Host(HostEvent::Removed(removed))]),
+        Some(HostState::Active | HostState::Inactive { .. }) if model.hosts.others(host).next().is_none() => {
+            Err(Rejection::LastHost { host })
+        }
+        Some(HostState::Active | HostState::Inactive { .. }) => {
+            Ok(vec![Event::Host(HostEvent::Removed(removed))])
+        }
     }
 }
 
@@ -220,12 +349,13 @@ impl Canonical for HostState {
 
 impl Canonical for Host {
     fn put(&self, out: &mut Sha256) {
-        let Self { name, addresses, peer, role, state } = self;
+        let Self { name, addresses, peer, role, state, key } = self;
         name.put(out);
         addresses.put(out);
         peer.put(out);
         role.put(out);
         state.put(out);
+        key.put(out);
     }
 }
 

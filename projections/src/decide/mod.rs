@@ -20,6 +20,8 @@
 //! ```
 
 mod addresses;
+mod authorities;
+pub mod chapters;
 mod command;
 mod dedupe;
 mod denylist;
@@ -31,14 +33,18 @@ mod settings;
 mod strikes;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use log_format::event::{
-    DenyReason, Event, HostEnrolled, HostInactive, HostRemoved, HostRole, SettingsChanged,
+    AuthorityAdded, AuthorityRetired, DenyReason, Event, HostInactive, HostRemoved, JoinTokenRevoked,
+    SettingsChanged,
 };
 use log_format::ids::LogIndex;
 use log_format::time::Timestamp;
 
 pub use addresses::{HISTORY, MAX_ALLOWED, MAX_DENIED, MAX_HISTORIES};
+pub use authorities::{Authority, MAX_AUTHORITIES, MAX_AUTHORITIES_EVER, MAX_CERTIFICATE_BYTES};
+pub use chapters::{Chapter, ChapterLimits, Chapters, LogStats};
 pub use command::{Command, CommandBody};
 pub use dedupe::{MAX_ORIGINS, MAX_REMEMBERED, REMEMBERED_FOR};
 pub use denylist::{MAX_RELEASES, SHORTEST_V4_PREFIX, SHORTEST_V6_PREFIX};
@@ -51,6 +57,7 @@ pub use settings::{
     MAX_USER_AGENTS, MIN_BLOCK_SECONDS, Settings,
 };
 pub use strikes::{MAX_STRIKING_SOURCES, STRIKE_WINDOW};
+pub use tokens::{JoinToken, MAX_TOKEN_SECONDS, MAX_TOKENS, TokenState};
 
 pub(crate) use addresses::{DeniedBy, lasts};
 
@@ -78,6 +85,7 @@ pub fn decide(model: &Model, command: &Command, now: Timestamp) -> Result<Decisi
     events_of(model, command, at).map(Decision::Events)
 }
 
+#[expect(clippy::too_many_lines, reason = "one flat match, an arm a command")]
 fn events_of(model: &Model, command: &Command, at: Timestamp) -> Result<Vec<Event>, Rejection> {
     let id = command.block_id();
     match command.body.clone() {
@@ -101,15 +109,37 @@ fn events_of(model: &Model, command: &Command, at: Timestamp) -> Result<Vec<Even
         CommandBody::ChangeSettings { expected_version, changes, by } => {
             settings::change(&model.settings, expected_version, SettingsChanged { by, changes })
         }
-        CommandBody::EnrolHost { host, name, addresses } => {
-            let (peer, role, token) = (None, HostRole::VoterCapable, None);
-            hosts::enrol(model, HostEnrolled { host, name, addresses, peer, role, token }, at)
+        CommandBody::EnrolHost { host, name, addresses, peer } => {
+            hosts::enrol(model, (host, name), addresses, peer, at)
+        }
+        CommandBody::JoinHost { token, name, addresses, peer } => {
+            hosts::join(model, hosts::Joining { token, name, addresses, peer }, at)
         }
         CommandBody::MarkHostActive { host } => hosts::mark_active(model, host),
         CommandBody::MarkHostInactive { host, last_heard } => {
             hosts::mark_inactive(model, HostInactive { host, last_heard })
         }
         CommandBody::RemoveHost { host, by } => hosts::remove(model, HostRemoved { host, by }),
+        CommandBody::IssueJoinToken { token, verifier, role, seconds, by } => {
+            tokens::issue(model, (token, verifier, role), seconds, by, at)
+        }
+        CommandBody::RevokeJoinToken { token, by } => tokens::revoke(model, JoinTokenRevoked { token, by }),
+        CommandBody::AddAuthority { certificate, by } => {
+            authorities::add(model, AuthorityAdded { certificate, by })
+        }
+        CommandBody::RetireAuthority { key_hash, by } => {
+            authorities::retire(model, AuthorityRetired { key_hash, by })
+        }
+        CommandBody::AnnounceKey(announced) => hosts::announce_key(model, &command.origin, announced),
+        CommandBody::DropSpool(dropped) => hosts::drop_spool(model, &command.origin, dropped),
+        CommandBody::CutChapter { last } => chapters::cut(model, last),
+        CommandBody::SealChapter(sealed) => chapters::seal(model, sealed),
+        CommandBody::WitnessSeal(witnessed) => {
+            hosts::is_member_itself(model, &command.origin, witnessed.host)?;
+            chapters::witness(model, witnessed)
+        }
+        CommandBody::RollUpAttacks { chapter, counts } => chapters::roll_up(model, chapter, counts),
+        CommandBody::CutRetention { chapter, by } => chapters::erase(model, chapter, by),
         CommandBody::ExpireBlocks => Ok(denylist::expire(model, at)),
     }
 }

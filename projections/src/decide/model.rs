@@ -4,15 +4,20 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use log_format::envelope::{Envelope, Recorded};
-use log_format::event::{AttackEvent, DenylistEvent, Event, StrikesCounted};
-use log_format::ids::{HostId, Incarnation, LogIndex, OriginSequence};
+use log_format::event::{
+    AttackEvent, DenylistEvent, Event, HostEnrolled, HostEvent, MembershipEvent, StrikesCounted,
+};
+use log_format::ids::{HostId, Incarnation, JoinTokenId, LogIndex, OriginSequence};
 use log_format::time::Timestamp;
 use sha2::Sha256;
 
 use super::addresses::{Addresses, DeniedBy};
+use super::authorities::{Authorities, Authority};
+use super::chapters::Chapters;
 use super::dedupe::Dedupe;
 use super::hosts::{HostState, Hosts, Member};
 use super::strikes::Strikes;
+use super::tokens::{JoinToken, Tokens};
 use super::{Settings, denylist};
 use crate::address::{Untouchable, canonical, special};
 use crate::digest::Canonical;
@@ -25,6 +30,9 @@ pub struct Model {
     pub(crate) strikes: Strikes,
     pub(crate) settings: Settings,
     pub(crate) hosts: Hosts,
+    pub(crate) tokens: Tokens,
+    pub(crate) authorities: Authorities,
+    pub(crate) chapters: Chapters,
     pub(crate) dedupe: Dedupe,
     applied: LogIndex,
     last_accepted_at: Timestamp,
@@ -74,6 +82,7 @@ impl Model {
     /// Folds one committed entry. Entries come in log order, each once.
     pub fn evolve(&mut self, index: LogIndex, envelope: &Envelope) {
         let at = envelope.accepted_at;
+        self.chapters.note_entry(at);
         for Recorded { observed_at, salt: _, event } in &envelope.events {
             match event {
                 Event::Attack(AttackEvent::Observed(_)) => {} // Its block, if one is due, is a fact of its own.
@@ -83,8 +92,9 @@ impl Model {
                 }
                 Event::Denylist(event) => self.evolve_denylist(event, at),
                 Event::Settings(event) => self.settings.evolve(event),
-                Event::Host(event) => self.hosts.evolve(event),
-                Event::Membership(_) | Event::Chapter(_) => {} // No rule rests on them.
+                Event::Host(event) => self.evolve_host(event),
+                Event::Membership(event) => self.evolve_membership(event, at),
+                Event::Chapter(event) => self.chapters.evolve(event, at),
                 Event::Erased(_) => {}
             }
         }
@@ -102,6 +112,24 @@ impl Model {
             }
             DenylistEvent::AddressDenied(event) => self.addresses.deny(event),
             DenylistEvent::AddressAllowed(event) => self.addresses.allow(event, at),
+        }
+    }
+
+    fn evolve_host(&mut self, event: &HostEvent) {
+        self.hosts.evolve(event);
+        if let HostEvent::Enrolled(HostEnrolled { host, token: Some(token), .. }) = event {
+            self.tokens.consume(*token, *host);
+        }
+    }
+
+    fn evolve_membership(&mut self, event: &MembershipEvent, at: Timestamp) {
+        match event {
+            MembershipEvent::TokenIssued(event) => self.tokens.issue(event, at),
+            MembershipEvent::TokenRevoked(event) => self.tokens.revoke(event),
+            MembershipEvent::AuthorityAdded(event) => self.authorities.add(event),
+            MembershipEvent::AuthorityRetired(event) => self.authorities.retire(event),
+            // What was done by force is told by the log; no rule rests on it.
+            MembershipEvent::ClusterForced(_) | MembershipEvent::TailLossAccepted(_) => {}
         }
     }
 
@@ -185,6 +213,37 @@ impl Model {
         self.hosts.members()
     }
 
+    /// The key with which a host of the cluster signs; `None`: it has announced none.
+    pub fn host_key(&self, host: HostId) -> Option<[u8; 32]> {
+        self.hosts.key(host)
+    }
+
+    /// A join token that is remembered, used and void ones included.
+    pub fn join_token(&self, token: JoinTokenId) -> Option<JoinToken> {
+        self.tokens.get(token)
+    }
+
+    /// Every join token that is remembered, in order of its name.
+    pub fn join_tokens(&self) -> impl Iterator<Item = (JoinTokenId, JoinToken)> {
+        self.tokens.iter()
+    }
+
+    /// The authorities that the log names and that are trusted, in order of their keys. The one that the cluster was
+    /// made with is not among them.
+    pub fn authorities(&self) -> impl Iterator<Item = Authority<'_>> {
+        self.authorities.trusted()
+    }
+
+    /// Whether an authority is no longer trusted; also the one that the cluster was made with can be retired.
+    pub fn is_authority_retired(&self, key_hash: &[u8; 32]) -> bool {
+        self.authorities.is_retired(key_hash)
+    }
+
+    /// The log's chapters.
+    pub fn chapters(&self) -> &Chapters {
+        &self.chapters
+    }
+
     /// What a host is to the cluster; `None` if it never was in it.
     pub fn host_state(&self, host: HostId) -> Option<HostState> {
         self.hosts.state(host)
@@ -218,11 +277,25 @@ impl Model {
 
     /// Adds the state's canonical bytes.
     pub fn digest_into(&self, out: &mut Sha256) {
-        let Self { addresses, strikes, settings, hosts, dedupe, applied, last_accepted_at } = self;
+        let Self {
+            addresses,
+            strikes,
+            settings,
+            hosts,
+            tokens,
+            authorities,
+            chapters,
+            dedupe,
+            applied,
+            last_accepted_at,
+        } = self;
         addresses.put(out);
         strikes.put(out);
         settings.put(out);
         hosts.put(out);
+        tokens.put(out);
+        authorities.put(out);
+        chapters.put(out);
         dedupe.put(out);
         applied.put(out);
         last_accepted_at.put(out);

@@ -1,9 +1,9 @@
 //! A domain "no": data for the caller, with a stable code and a text that says the field, the reason and what to do.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use log_format::ids::HostId;
+use log_format::ids::{ChapterNumber, HostId, JoinTokenId};
 use log_format::time::Timestamp;
 use thiserror::Error;
 
@@ -159,11 +159,128 @@ pub enum Rejection {
         /// The host.
         host: HostId,
     },
-    /// The host still answers.
-    #[error("host: {host} is active; stop it and wait until it is inactive")]
-    HostStillActive {
+    /// Without this host there is no cluster.
+    #[error("host: {host} is the last host of the cluster; let another one join first")]
+    LastHost {
         /// The host.
         host: HostId,
+    },
+    /// A host may say this of itself only.
+    #[error("host: {speaker} cannot say this of {host}; each host says it of itself")]
+    SpeaksForAnother {
+        /// Of whom it is said.
+        host: HostId,
+        /// Who says it.
+        speaker: HostId,
+    },
+    /// The name is another host's.
+    #[error("name: {name} is the name of host {host}; choose another")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Whose it is.
+        host: HostId,
+    },
+    /// The address is another host's own.
+    #[error("addresses: {address} is an address of host {host}; name only the joining host's own")]
+    AddressTaken {
+        /// The address.
+        address: IpAddr,
+        /// Whose it is.
+        host: HostId,
+    },
+    /// Peers reach another host there.
+    #[error("peer: at {peer} peers reach host {host}; choose another address or port")]
+    PeerTaken {
+        /// The address and port.
+        peer: SocketAddr,
+        /// Who is reached there.
+        host: HostId,
+    },
+    /// No such join token.
+    #[error("token: {token} is unknown; issue a new one")]
+    UnknownToken {
+        /// The token.
+        token: JoinTokenId,
+    },
+    /// A token of this name was issued before.
+    #[error("token: {token} was issued before; choose another at random")]
+    TokenExists {
+        /// The token.
+        token: JoinTokenId,
+    },
+    /// The token's time is over.
+    #[error("token: {token} expired at {expires}; issue a new one")]
+    TokenExpired {
+        /// The token.
+        token: JoinTokenId,
+        /// When.
+        expires: Timestamp,
+    },
+    /// The token was used.
+    #[error("token: with {token} host {host} joined, and a token is good for one host; issue a new one")]
+    TokenUsed {
+        /// The token.
+        token: JoinTokenId,
+        /// Who came in with it.
+        host: HostId,
+    },
+    /// The token was declared void.
+    #[error("token: {token} was revoked; issue a new one")]
+    TokenRevoked {
+        /// The token.
+        token: JoinTokenId,
+    },
+    /// The bytes are no certificate.
+    #[error("certificate: it is no X.509 certificate in DER; give the authority's own certificate")]
+    NoCertificate,
+    /// The authority was retired.
+    #[error("certificate: its authority was retired; make a new one with a new key")]
+    AuthorityRetired,
+    /// Without this authority no certificate would be trusted.
+    #[error("key_hash: no other authority is trusted that the log names; add another one first")]
+    LastAuthority,
+    /// The host has announced no key.
+    #[error("host: {host} has announced no key to sign with; let it announce one first")]
+    NoKey {
+        /// The host.
+        host: HostId,
+    },
+    /// A value of fixed length has another one.
+    #[error("{field}: it has {bytes} bytes instead of {expected}; give it whole")]
+    WrongLength {
+        /// The field.
+        field: &'static str,
+        /// Bytes given.
+        bytes: usize,
+        /// Bytes expected.
+        expected: usize,
+    },
+    /// No such chapter.
+    #[error("chapter: {chapter} is not cut, or so old that it is forgotten; check its number")]
+    UnknownChapter {
+        /// The chapter.
+        chapter: ChapterNumber,
+    },
+    /// The chapter has no seal.
+    #[error("chapter: {chapter} is not sealed yet; wait until it is")]
+    ChapterNotSealed {
+        /// The chapter.
+        chapter: ChapterNumber,
+    },
+    /// The chapter has another seal.
+    #[error("seal: chapter {chapter} has another seal, so this host's log differs; stop it and compare")]
+    SealDiffers {
+        /// The chapter.
+        chapter: ChapterNumber,
+    },
+    /// The chapter's attack data is gone.
+    #[error("chapter: the attack data up to chapter {upto} is erased, {chapter} included; name a later one")]
+    AlreadyErased {
+        /// The chapter.
+        chapter: ChapterNumber,
+        /// The newest whose attack data is erased.
+        upto: ChapterNumber,
     },
 }
 
@@ -190,7 +307,25 @@ impl Rejection {
             Self::PortRange { .. } => "port_range",
             Self::UnknownHost { .. } => "unknown_host",
             Self::HostRemoved { .. } => "host_removed",
-            Self::HostStillActive { .. } => "host_still_active",
+            Self::LastHost { .. } => "last_host",
+            Self::SpeaksForAnother { .. } => "speaks_for_another",
+            Self::NameTaken { .. } => "name_taken",
+            Self::AddressTaken { .. } => "address_taken",
+            Self::PeerTaken { .. } => "peer_taken",
+            Self::UnknownToken { .. } => "unknown_token",
+            Self::TokenExists { .. } => "token_exists",
+            Self::TokenExpired { .. } => "token_expired",
+            Self::TokenUsed { .. } => "token_used",
+            Self::TokenRevoked { .. } => "token_revoked",
+            Self::NoCertificate => "no_certificate",
+            Self::AuthorityRetired => "authority_retired",
+            Self::LastAuthority => "last_authority",
+            Self::NoKey { .. } => "no_key",
+            Self::WrongLength { .. } => "wrong_length",
+            Self::UnknownChapter { .. } => "unknown_chapter",
+            Self::ChapterNotSealed { .. } => "chapter_not_sealed",
+            Self::SealDiffers { .. } => "seal_differs",
+            Self::AlreadyErased { .. } => "already_erased",
         }
     }
 
@@ -201,7 +336,9 @@ impl Rejection {
             | Self::Repeated { field }
             | Self::EmptyList { field }
             | Self::TooMany { field, .. }
-            | Self::BlankEntry { field } => Some(field),
+            | Self::BlankEntry { field }
+            | Self::WrongLength { field, .. } => Some(field),
+            Self::NoCertificate => Some("certificate"),
             Self::PortRange { .. } => Some("sip_ports"),
             Self::NetworkTooWide { .. } => Some("network"),
             Self::NothingToChange => Some("changes"),
@@ -216,7 +353,23 @@ impl Rejection {
             | Self::VersionConflict { .. }
             | Self::UnknownHost { .. }
             | Self::HostRemoved { .. }
-            | Self::HostStillActive { .. } => None,
+            | Self::LastHost { .. }
+            | Self::SpeaksForAnother { .. }
+            | Self::NameTaken { .. }
+            | Self::AddressTaken { .. }
+            | Self::PeerTaken { .. }
+            | Self::UnknownToken { .. }
+            | Self::TokenExists { .. }
+            | Self::TokenExpired { .. }
+            | Self::TokenUsed { .. }
+            | Self::TokenRevoked { .. }
+            | Self::AuthorityRetired
+            | Self::LastAuthority
+            | Self::NoKey { .. }
+            | Self::UnknownChapter { .. }
+            | Self::ChapterNotSealed { .. }
+            | Self::SealDiffers { .. }
+            | Self::AlreadyErased { .. } => None,
         }
     }
 }

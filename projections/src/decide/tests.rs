@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use log_format::event::{
-    Actor, AttackEvent, AttackKind, AttackObserved, DenylistEvent, Event, Evidence, Rule, Sanction,
+    Actor, AttackEvent, AttackKind, AttackObserved, DenylistEvent, Event, Evidence, HostRole, Rule, Sanction,
     StrikeDelta, StrikesCounted, Text,
 };
-use log_format::ids::{CommandId, HostId, Incarnation, Origin, OriginSequence, Salt};
+use log_format::ids::{CommandId, HostId, Incarnation, JoinTokenId, Origin, OriginSequence, Salt};
 use log_format::time::Timestamp;
 
 use super::*;
@@ -117,4 +117,38 @@ fn a_report_of_too_many_strikes_is_cut_and_expiry_goes_in_steps() {
     model.evolve(model.applied().next(), &envelope);
     let Ok(Decision::Events(rest)) = expire(&model) else { panic!("expiry is never refused") };
     assert_eq!(rest.len(), 100);
+}
+
+#[test]
+fn tokens_are_bounded_and_forgotten_an_hour_after_their_time() {
+    let mut model = Model::default();
+    let issue = |id: [u8; 16]| CommandBody::IssueJoinToken {
+        token: JoinTokenId::new(id),
+        verifier: [0; 32],
+        role: HostRole::SensorOnly,
+        seconds: None,
+        by: Actor::System,
+    };
+    let id = |number: usize| {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&number.to_be_bytes());
+        id
+    };
+    let decided = |model: &Model, number: usize, now| {
+        let command = Command { id: CommandId::new(id(number)), ..command(0, issue(id(number))) };
+        decide(model, &command, now).map(|decision| (command, decision))
+    };
+    let start = Timestamp::from_seconds(1_000);
+    for number in 0..MAX_TOKENS {
+        let Ok((command, Decision::Events(events))) = decided(&model, number, start) else { panic!() };
+        let envelope = command.envelope(events, model.next_accepted_at(start), &mut Salt::default);
+        model.evolve(model.applied().next(), &envelope);
+    }
+    let full = Rejection::ListFull { list: "join tokens", limit: MAX_TOKENS };
+    assert_eq!(decided(&model, MAX_TOKENS, start), Err(full));
+    let later = start.after(std::time::Duration::from_secs(MAX_TOKEN_SECONDS + 3_600 + 1));
+    let Ok((command, Decision::Events(events))) = decided(&model, MAX_TOKENS, later) else { panic!() };
+    let envelope = command.envelope(events, model.next_accepted_at(later), &mut Salt::default);
+    model.evolve(model.applied().next(), &envelope);
+    assert_eq!(model.join_tokens().count(), 1);
 }

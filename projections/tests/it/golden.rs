@@ -32,6 +32,8 @@ stories! {
     strikes_are_summed_over_hosts: "strikes.txt",
     people_block_deny_allow_and_release: "people.txt",
     hosts_come_and_go: "hosts.txt",
+    a_join_token_lets_one_host_in: "tokens.txt",
+    chapters_are_cut_sealed_witnessed_and_erased_in_order: "chapters.txt",
     settings_change_one_by_one: "settings.txt",
     the_plan_follows_the_log: "plan.txt",
 }

@@ -109,7 +109,8 @@ fn a_wish() -> impl Strategy<Value = CommandBody> {
         (host(), host_addresses).prop_map(|(host, addresses)| CommandBody::EnrolHost {
             host,
             name: Text::default(),
-            addresses
+            addresses,
+            peer: None
         }),
         host().prop_map(|host| CommandBody::MarkHostActive { host }),
         host().prop_map(|host| CommandBody::MarkHostInactive { host, last_heard: Timestamp::ZERO }),

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use log_format::event::{
-    AttackEvent, BlockReason, DenyReason, DenylistEvent, EnforcementMode, Event, Evidence, HostEvent,
-    PortRange, ReleaseCause, Sanction, SettingChange, SettingsEvent, Text,
+    AttackEvent, BlockReason, ChapterSealed, DenyReason, DenylistEvent, EnforcementMode, Event, Evidence,
+    HostEvent, HostKeyAnnounced, HostRole, PortRange, ReleaseCause, Sanction, SealWitnessed, SettingChange,
+    SettingsEvent, SpoolDropped, Text,
 };
-use log_format::ids::HostId;
+use log_format::ids::{ChapterNumber, HostId, JoinTokenId, LogIndex, OriginSequence};
 use log_format::time::Timestamp;
-use projections::decide::CommandBody;
+use projections::decide::{Chapter, ChapterLimits, CommandBody, LogStats, Member, Rejection, chapters};
 use projections::plan::firewall::{AddressPlan, FirewallChange, FirewallPlan, desired, difference};
 use projections::read::Reason;
 
@@ -56,6 +57,18 @@ fn obey(world: &mut World, line: &str) -> Vec<String> {
             step.late_seconds = late.parse().unwrap();
             render(world, &step)
         }
+        ["members"] => world.model.members().map(|member| member_text(world, &member)).collect(),
+        ["chapters"] => world.model.chapters().iter().map(chapter_text).collect(),
+        ["due", words @ ..] => {
+            let limits = ChapterLimits { entries: 8, bytes: 1_000 };
+            let stats = LogStats { bytes: number(words).unwrap_or_default() };
+            vec![format!("{:?}", chapters::due(&world.model, world.now, &limits, &stats))]
+        }
+        // A host says something of itself; else the first host does.
+        ["as", host, words @ ..] => {
+            let command = world.command(host.parse().unwrap(), 0, command(words));
+            told(world.carry_out(command), world.now)
+        }
         ["plan"] => plan(&desired(&world.model, world.now), world.now),
         ["behind"] => behind(&difference(&world.plan, &desired(&world.model, world.now)), world.now),
         ["rows"] => rows(world),
@@ -100,14 +113,69 @@ fn command(words: &[&str]) -> CommandBody {
             host: host_of(host),
             name: Text::new(b"alpha"),
             addresses: addresses.iter().map(|text| address(text)).collect(),
+            peer: None,
         },
         ["active", host] => CommandBody::MarkHostActive { host: host_of(host) },
         ["inactive", host] => {
             CommandBody::MarkHostInactive { host: host_of(host), last_heard: Timestamp::from_seconds(1) }
         }
         ["remove", host] => CommandBody::RemoveHost { host: host_of(host), by },
+        words => cluster_command(words),
+    }
+}
+
+/// Names of tokens, keys and seals are one byte, repeated.
+fn cluster_command(words: &[&str]) -> CommandBody {
+    let by = administrator();
+    match words {
+        ["token", id, role, seconds @ ..] => CommandBody::IssueJoinToken {
+            token: token(id),
+            verifier: [byte(id); 32],
+            role: if *role == "sensor" { HostRole::SensorOnly } else { HostRole::VoterCapable },
+            seconds: number(seconds),
+            by,
+        },
+        ["revoke", id] => CommandBody::RevokeJoinToken { token: token(id), by },
+        ["join", id, name, peer, addresses @ ..] => CommandBody::JoinHost {
+            token: token(id),
+            name: Text::new(name.replace('_', " ").as_bytes()),
+            addresses: addresses.iter().map(|text| address(text)).collect(),
+            peer: peer.parse().unwrap(),
+        },
+        ["key", host, key] => {
+            CommandBody::AnnounceKey(HostKeyAnnounced { host: host_of(host), key: [byte(key); 32] })
+        }
+        ["cut", last] => CommandBody::CutChapter { last: LogIndex::new(last.parse().unwrap()) },
+        ["seal", number, seal] => {
+            CommandBody::SealChapter(ChapterSealed { chapter: chapter(number), seal: [byte(seal); 32] })
+        }
+        ["witness", number, host, length] => CommandBody::WitnessSeal(SealWitnessed {
+            chapter: chapter(number),
+            host: host_of(host),
+            signature: vec![1; length.parse().unwrap()],
+        }),
+        ["roll-up", number] => CommandBody::RollUpAttacks { chapter: chapter(number), counts: Vec::new() },
+        ["erase", number] => CommandBody::CutRetention { chapter: chapter(number), by },
+        ["dropped", host, from, to, count] => CommandBody::DropSpool(SpoolDropped {
+            host: host_of(host),
+            from: OriginSequence::new(from.parse().unwrap()),
+            to: OriginSequence::new(to.parse().unwrap()),
+            count: count.parse().unwrap(),
+        }),
         unknown => panic!("no such command: {unknown:?}"),
     }
+}
+
+fn chapter(text: &str) -> ChapterNumber {
+    ChapterNumber::new(text.parse().unwrap())
+}
+
+fn token(text: &str) -> JoinTokenId {
+    JoinTokenId::new([byte(text); 16])
+}
+
+fn byte(text: &str) -> u8 {
+    text.parse().unwrap()
 }
 
 fn setting(change: &str) -> SettingChange {
@@ -144,11 +212,30 @@ fn render(world: &mut World, step: &Step) -> Vec<String> {
             world.carry_out(command)
         }
     };
+    told(outcome, world.now)
+}
+
+fn told(outcome: Result<Vec<Event>, Rejection>, now: Timestamp) -> Vec<String> {
     match outcome {
         Ok(events) if events.is_empty() => vec!["nothing".to_owned()],
-        Ok(events) => events.iter().map(|fact| event(fact, world.now)).collect(),
+        Ok(events) => events.iter().map(|fact| event(fact, now)).collect(),
         Err(rejection) => vec![format!("refused {}: {rejection}", rejection.code())],
     }
+}
+
+fn member_text(world: &World, member: &Member) -> String {
+    let Member { host, peer, role, is_active } = member;
+    let (peer, activity) =
+        (peer.map(|peer| peer.to_string()), if *is_active { "active" } else { "inactive" });
+    let key = world.model.host_key(*host).map(|[first, ..]| first);
+    format!("{host} at {} {} {activity} key {key:?}", peer.as_deref().unwrap_or("-"), role.name())
+}
+
+fn chapter_text((number, chapter): (ChapterNumber, &Chapter)) -> String {
+    let Chapter { last, cut_at: _, seal, witnesses, is_rolled_up } = chapter;
+    let (seal, witnesses) = (seal.map(|[first, ..]| first), witnesses.iter().map(|host| host.get()));
+    let witnesses: Vec<u64> = witnesses.collect();
+    format!("{number} up to {last} seal {seal:?} witnesses {witnesses:?} rolled up {is_rolled_up}")
 }
 
 fn event(fact: &Event, now: Timestamp) -> String {
