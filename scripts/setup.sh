@@ -59,7 +59,7 @@ build)
     need_modules api/console
     ;;
 test)
-    need_packages build-essential pkg-config libpcap-dev nftables iproute2 util-linux kamailio chromium python3-venv strace
+    need_packages build-essential pkg-config libpcap-dev nftables iproute2 util-linux kamailio chromium python3-venv strace faketime
     need_modules api/console
     need_modules tests/console
     need_sipvicious

@@ -18,6 +18,7 @@
 )]
 
 mod actuator;
+mod clocks;
 mod driver;
 pub mod files;
 mod inbox;
@@ -43,7 +44,8 @@ use projections::read::ReadModels;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use self::driver::{Clocks, Outlets, Shared};
+use self::clocks::Clocks;
+use self::driver::{Outlets, Shared};
 use self::files::DataDirectory;
 use self::inbox::Inbox;
 use crate::config::{Config, ConsoleSecurity, HostConfig};
@@ -93,10 +95,10 @@ impl Host {
     fn start(config: &Config, tokio: &Runtime) -> anyhow::Result<Self> {
         let clocks = Clocks::start();
         let layout = actuator::layout(&config.firewall).context("firewall configuration")?;
-        let (wal, recovered) = open_log(config, clocks).context("open the log")?;
+        let (wal, recovered) = open_log(config, &clocks).context("open the log")?;
         let data = DataDirectory::open(&config.data);
         let log = wal.reader();
-        let mut node = compose(config, &data, recovered, (&wal, clocks))?;
+        let mut node = compose(config, &data, recovered, (&wal, &clocks))?;
         let mut outputs = Vec::new();
         node.start(&mut outputs);
         refuse_halt(outputs)?;
@@ -106,7 +108,7 @@ impl Host {
         shared.applied.send_replace(node.applied());
         let views = node.views();
         let (orders, firewall_shared, firewall) =
-            actuator::start(&config.firewall, layout, inbox.clone(), clocks)?;
+            actuator::start(&config.firewall, layout, inbox.clone(), clocks.clone())?;
         let transport = start_transport(config, tokio, &inbox)?;
         let writer = start_writer(wal, &transport, &inbox)?;
         let outlets = Outlets {
@@ -115,7 +117,7 @@ impl Host {
             actuator: orders.clone(),
             shared: Arc::clone(&shared),
         };
-        let driver = driver::start(node, messages, outlets, clocks)?;
+        let driver = driver::start(node, messages, outlets, clocks.clone())?;
 
         let doors = Arc::new(ports::Doors {
             cluster: config.cluster.id,
@@ -124,7 +126,7 @@ impl Host {
             shared: Arc::clone(&shared),
             views: Arc::clone(&views),
             log,
-            clocks,
+            clocks: clocks.clone(),
             hosts: config
                 .cluster
                 .hosts
@@ -220,15 +222,15 @@ impl Host {
     }
 }
 
-fn open_log(config: &Config, clocks: Clocks) -> anyhow::Result<(Wal<StdDisk>, Restored)> {
+fn open_log(config: &Config, clocks: &Clocks) -> anyhow::Result<(Wal<StdDisk>, Restored)> {
     let identity = identity(config);
-    let setup = || WalSetup {
-        identity,
-        options: WalOptions::default(),
-        stamps: Box::new(move || FileStamp {
+    let setup = || {
+        let clocks = clocks.clone();
+        let stamps = Box::new(move || FileStamp {
             nonce: random().map(u64::from_le_bytes).unwrap_or_default(),
             created_at: clocks.now().wall,
-        }),
+        });
+        WalSetup { identity, options: WalOptions::default(), stamps }
     };
     let founders = ConfState::new(voters(config), learners(config));
     let opened = log::open(&config.data, setup, founders, &mut log::NoDonors)?;
@@ -255,7 +257,7 @@ fn compose(
     config: &Config,
     data: &DataDirectory,
     restored: Restored,
-    (wal, clocks): (&Wal<StdDisk>, Clocks),
+    (wal, clocks): (&Wal<StdDisk>, &Clocks),
 ) -> anyhow::Result<Node> {
     let known = config.cluster.hosts.iter().map(|(id, host)| KnownHost {
         host: *id,

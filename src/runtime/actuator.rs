@@ -14,7 +14,7 @@ use log_format::ids::LogIndex;
 use log_format::time::Timestamp;
 use projections::plan::firewall::{AddressPlan, FirewallChange, FirewallPlan, Membership};
 
-use super::driver::Clocks;
+use super::clocks::Clocks;
 use super::inbox::Inbox;
 use crate::actuators::firewall::{
     Change, Desired, Firewall, FirewallMode, Layout, LayoutError, SetPortsError, TableName, TableState,

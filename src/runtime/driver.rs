@@ -1,21 +1,21 @@
 //! The driver: one thread that owns the node, feeds it what happened, and hands out what is to be done. It does no IO of its
 //! own; it waits only for its inbox and for the next tick.
 
-#![expect(clippy::disallowed_methods, reason = "this shell owns the driver's thread and its clocks")]
+#![expect(clippy::disallowed_methods, reason = "this shell owns the driver's thread")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use consensus::core::Ticket;
 use consensus::rt::transport::{Delivery, PeerEvent, PeerInput, PeerSender};
 use consensus::rt::writer::Writer;
 use log_format::ids::{HostId, LogIndex};
-use log_format::time::Timestamp;
 use tokio::sync::{oneshot, watch};
 
 use super::actuator;
+use super::clocks::Clocks;
 use super::inbox::{Message, Receiver};
 use crate::node::{ClusterPicture, HaltReason, Input, Node, Now, Outcome, Output, PeerMessage};
 
@@ -25,26 +25,6 @@ const TURN: usize = 4_096;
 const TICK: Duration = Duration::from_millis(100);
 /// Ticks made up for after a pause; the rest of a long pause did not happen.
 const CATCH_UP_TICKS: u32 = 2;
-
-/// Both clocks of the process.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Clocks {
-    started: Instant,
-}
-
-impl Clocks {
-    /// Starts the monotonic one.
-    pub(super) fn start() -> Self {
-        Self { started: Instant::now() }
-    }
-
-    /// Reads both.
-    pub(super) fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let wall = Timestamp::from_nanos(u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX));
-        Now { wall, monotonic: self.started.elapsed() }
-    }
-}
 
 /// Where the node's outputs go.
 pub(super) struct Outlets {

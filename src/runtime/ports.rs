@@ -21,7 +21,8 @@ use projections::decide::CommandBody;
 use projections::read::ReadModels;
 use tokio::sync::watch;
 
-use super::driver::{Clocks, Shared};
+use super::clocks::Clocks;
+use super::driver::Shared;
 use super::inbox::Inbox;
 use crate::node::{ClusterPicture, FirewallState, HostPicture, Input, LocalState, Outcome, Presence};
 

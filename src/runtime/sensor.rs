@@ -12,7 +12,7 @@ use log_format::time::Timestamp;
 use sensors::{Engine, Finding, Frame, LiveCapture, PcapFile, Policy, Verdict};
 
 use super::actuator;
-use super::driver::Clocks;
+use super::clocks::Clocks;
 use super::inbox::Inbox;
 use crate::config::SensorConfig;
 use crate::node::{Fact, Input, Observation};

@@ -3,6 +3,7 @@
 mod architecture;
 mod captures;
 mod chaos;
+mod clocks;
 mod cluster;
 mod console;
 mod demo;
