@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test console build demo test check advisories golden-check seeds bugs kills syscalls chaos powercuts bench-log latency clean
+.PHONY: help setup setup-test console build demo test check advisories golden-check seeds bugs kills syscalls chaos powercuts diskfull bench-log latency clean
 
 help:
 	@echo 'make demo     three hosts on this machine, real attack traffic, console (as root: real blocks)'
@@ -10,7 +10,7 @@ help:
 	@echo 'make build    the binary, optimised: target/release/palisade'
 	@echo 'make check    formatting, clippy, advisories: the quick part of the tests'
 	@echo 'make seeds    2,000 simulated clusters;  make bugs    planted defects, each found;  make kills    60 kills of real hosts;  make latency    50 timed blocks'
-	@echo 'make chaos    70 pauses, partitions and losses;  make powercuts    20 machines without power, in QEMU'
+	@echo 'make chaos    70 pauses, partitions and losses;  make powercuts    20 machines without power, in QEMU;  make diskfull    3 full disks'
 	@echo 'make syscalls 300 writes and syncs that fail;  make bench-log    the log alone, and three hosts beside etcd'
 
 setup:
@@ -66,12 +66,18 @@ powercuts:
 	cargo build --locked --release -p palisade
 	tests/faults/powercuts.py --palisade target/release/palisade
 
+# Needs root, for a loop mount.
+diskfull:
+	cargo build --locked --release -p palisade
+	tests/faults/diskfull.py --palisade target/release/palisade
+
 # Beside etcd, which `apt-get install etcd-server` brings; and the log's writer alone.
 bench-log:
 	cargo build --locked --release -p palisade
 	CARGO_TARGET_DIR=target/bench cargo build --locked --release --manifest-path tests/bench/etcd-load/Cargo.toml
 	target/release/palisade bench log --dir target
 	tests/bench/etcd.py --palisade target/release/palisade --load target/bench/release/etcd-load
+	tests/bench/failover.py --palisade target/release/palisade
 
 latency: setup-test
 	cargo build --locked --release
