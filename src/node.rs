@@ -14,6 +14,7 @@
 //! this host leads and an entry of its own term is committed; losing leadership drops it.
 
 mod apply;
+mod observations;
 mod outbox;
 mod peers;
 mod reads;
@@ -30,7 +31,8 @@ use bytes::Bytes;
 use consensus::core::{Core, CoreError, Effect, Halt, Input as CoreInput, PersistJob, Proposal, Ticket};
 pub use consensus::rt::transport::PeerMessage;
 use log_format::envelope::{Envelope, EnvelopeError};
-use log_format::ids::{ClusterId, CommandId, HostId, Incarnation, LogIndex, Salt, Term};
+use log_format::ids::{ClusterId, CommandId, HostId, Incarnation, LogIndex, OriginSequence, Salt, Term};
+use log_format::spool::SpoolRecord;
 use log_format::time::Timestamp;
 use log_format::wal::LogPosition;
 use projections::decide::{CommandBody, Model, Refusal};
@@ -39,6 +41,7 @@ use projections::read::ReadModels;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+pub use observations::Spooled;
 use outbox::Outbox;
 pub use outbox::{Fact, Observation};
 use peers::Peers;
@@ -55,6 +58,8 @@ pub struct Identity {
     pub host: HostId,
     /// How often its data directory was made anew.
     pub incarnation: Incarnation,
+    /// The last number in the spool that earlier starts left, if it holds any.
+    pub spooled: Option<OriginSequence>,
     /// How often the process was started on this data directory, from 1: keeps observation numbers rising.
     pub start: u32,
     /// The hosts of the cluster, to be enrolled once.
@@ -109,6 +114,8 @@ pub enum Input {
     },
     /// A sensor of this host saw something.
     Observe(Observation),
+    /// The spool has something to tell.
+    Spooled(Spooled),
     /// The writer made this job durable.
     Persisted {
         /// The job's number.
@@ -148,6 +155,20 @@ pub enum Output {
     },
     /// Give to the writer.
     Persist(PersistJob),
+    /// Give to the spool; answered by [`Spooled::Durable`].
+    Spool(SpoolRecord),
+    /// The log has this host's observations up to there: the spool may forget them.
+    SpoolTaken {
+        /// The last number.
+        upto: OriginSequence,
+    },
+    /// Read the spool; answered by [`Spooled::Read`].
+    ReadSpool {
+        /// From this number on.
+        from: OriginSequence,
+        /// So many records at most.
+        most: usize,
+    },
     /// Tell the caller what became of its command.
     Reply {
         /// The caller's name for it.
@@ -366,6 +387,8 @@ impl Node {
     pub fn start(&mut self, outputs: &mut Vec<Output>) {
         let commit = self.core.status().commit;
         self.apply_upto(commit, outputs);
+        let Identity { host, incarnation, .. } = self.identity;
+        self.outbox.resume(self.model.acknowledged(host, incarnation));
         #[cfg(bug = "apply_twice_after_restart")]
         if log_format::planted::is_on("apply_twice_after_restart") {
             self.applied = LogIndex::new(self.applied.get().saturating_sub(1));
@@ -386,7 +409,8 @@ impl Node {
             if self.is_halted {
                 return;
             }
-            is_due |= matches!(input, Input::Submit { .. } | Input::Observe(_) | Input::Tick);
+            is_due |=
+                matches!(input, Input::Submit { .. } | Input::Observe(_) | Input::Spooled(_) | Input::Tick);
             self.handle(input, now, outputs);
         }
         if is_due {
@@ -402,7 +426,10 @@ impl Node {
             Input::Peer { from, message } => self.hear(from, message, now, outputs),
             Input::Unreachable { host } => self.drive(CoreInput::Unreachable { host }, now, outputs),
             Input::Submit { ticket, id, body } => self.outbox.submit(ticket, id, body, now),
-            Input::Observe(observation) => self.outbox.observe(observation, &mut self.randomness),
+            Input::Observe(observation) => {
+                self.outbox.observe(observation, &mut self.randomness, outputs);
+            }
+            Input::Spooled(told) => self.outbox.spooled(told, now, &mut self.randomness),
             Input::Persisted { number } => self.drive(CoreInput::Persisted { number }, now, outputs),
             Input::Local(state) => self.peers.set_local(state),
             Input::Plan => {

@@ -25,6 +25,7 @@ mod inbox;
 mod log;
 mod ports;
 mod sensor;
+mod spool;
 
 use std::net::TcpListener;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -38,8 +39,9 @@ use consensus::rt::tls::PeerTls;
 use consensus::rt::transport::{PeerMessage, Services, Transport, TransportConfig};
 use consensus::rt::writer::Writer;
 use log_format::disk::StdDisk;
-use log_format::ids::{HostId, Incarnation};
-use log_format::wal::{ConfState, FileStamp, Wal, WalIdentity, WalOptions, WalSetup};
+use log_format::ids::{HostId, Incarnation, OriginSequence};
+use log_format::spool::{Spool, SpoolOptions, SpoolSetup};
+use log_format::wal::{ConfState, FileStamp, Stamps, Wal, WalIdentity, WalOptions, WalSetup};
 use projections::read::ReadModels;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -98,7 +100,8 @@ impl Host {
         let (wal, recovered) = open_log(config, &clocks).context("open the log")?;
         let data = DataDirectory::open(&config.data);
         let log = wal.reader();
-        let mut node = compose(config, &data, recovered, (&wal, &clocks))?;
+        let (spool, spooled) = open_spool(config, &clocks).context("open the spool")?;
+        let mut node = compose(config, (&data, spooled), recovered, (&wal, &clocks))?;
         let mut outputs = Vec::new();
         node.start(&mut outputs);
         refuse_halt(outputs)?;
@@ -112,6 +115,7 @@ impl Host {
         let transport = start_transport(config, tokio, &inbox)?;
         let writer = start_writer(wal, &transport, &inbox)?;
         let outlets = Outlets {
+            spool: spool::start(spool, inbox.clone()).context("start the spool's thread")?,
             writer,
             peers: transport.sender(),
             actuator: orders.clone(),
@@ -224,18 +228,31 @@ impl Host {
 
 fn open_log(config: &Config, clocks: &Clocks) -> anyhow::Result<(Wal<StdDisk>, Restored)> {
     let identity = identity(config);
-    let setup = || {
-        let clocks = clocks.clone();
-        let stamps = Box::new(move || FileStamp {
-            nonce: random().map(u64::from_le_bytes).unwrap_or_default(),
-            created_at: clocks.now().wall,
-        });
-        WalSetup { identity, options: WalOptions::default(), stamps }
-    };
+    let setup = || WalSetup { identity, options: WalOptions::default(), stamps: stamps(clocks) };
     let founders = ConfState::new(voters(config), learners(config));
     let opened = log::open(&config.data, setup, founders, &mut log::NoDonors)?;
     log::keep_reserve(&config.data).context("start the thread that keeps the reserve")?;
     Ok(opened)
+}
+
+/// What stamps new files of log and spool.
+fn stamps(clocks: &Clocks) -> Stamps {
+    let clocks = clocks.clone();
+    Box::new(move || FileStamp {
+        nonce: random().map(u64::from_le_bytes).unwrap_or_default(),
+        created_at: clocks.now().wall,
+    })
+}
+
+/// The spool below the data directory, which the log has made and locked, and the last number that it holds.
+fn open_spool(config: &Config, clocks: &Clocks) -> anyhow::Result<(Spool<StdDisk>, Option<OriginSequence>)> {
+    let setup =
+        SpoolSetup { identity: identity(config), options: SpoolOptions::default(), stamps: stamps(clocks) };
+    let (spool, found) = Spool::open(Arc::new(StdDisk), &config.data, setup)?;
+    for damage in &found.damage {
+        tracing::error!(%damage, "the spool is damaged; what was there is left out");
+    }
+    Ok((spool, found.last))
 }
 
 fn identity(config: &Config) -> WalIdentity {
@@ -255,7 +272,7 @@ fn learners(config: &Config) -> impl Iterator<Item = HostId> + '_ {
 
 fn compose(
     config: &Config,
-    data: &DataDirectory,
+    (data, spooled): (&DataDirectory, Option<OriginSequence>),
     restored: Restored,
     (wal, clocks): (&Wal<StdDisk>, &Clocks),
 ) -> anyhow::Result<Node> {
@@ -268,6 +285,7 @@ fn compose(
         cluster: config.cluster.id,
         host: config.host,
         incarnation: FIRST_INCARNATION,
+        spooled,
         start: data.count_start().context("count this start")?,
         hosts: known.collect(),
     };

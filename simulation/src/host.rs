@@ -1,15 +1,16 @@
 //! One host: its process, if it lives, its disk and its clocks. The stand-in for the driver's thread
 //! (`palisade::runtime`): an inbox, turns, and ticks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use consensus::core::{Core, CoreConfig, CoreError};
-use log_format::ids::{ClusterId, HostId, Incarnation, LogIndex};
+use log_format::ids::{ClusterId, HostId, Incarnation, LogIndex, OriginSequence};
 use log_format::recover::RecoverError;
+use log_format::spool::{SpoolItem, SpoolRecord};
 use log_format::wal::{ConfState, WalIdentity};
-use palisade::node::{Identity, Input, KnownHost, Node, Now, Output};
+use palisade::node::{Identity, Input, KnownHost, Node, Now, Output, Spooled};
 use thiserror::Error;
 
 use crate::clock::{HostClock, Skew};
@@ -68,6 +69,8 @@ pub(crate) struct Host {
     process: Option<Process>,
     /// The process stands still until then.
     pub(crate) resumes_at: Duration,
+    /// The spool: a stand-in whose disk never fails.
+    spooled: BTreeMap<OriginSequence, SpoolRecord>,
 }
 
 struct Process {
@@ -104,6 +107,7 @@ impl Host {
             life: Life(0),
             process: None,
             resumes_at: Duration::ZERO,
+            spooled: BTreeMap::new(),
         }
     }
 
@@ -157,7 +161,34 @@ impl Host {
             name: format!("host-{host}"),
             addresses: vec![address_of(host)],
         });
-        Identity { cluster: CLUSTER, host: self.id, incarnation: INCARNATION, start, hosts: hosts.to_vec() }
+        Identity {
+            cluster: CLUSTER,
+            host: self.id,
+            incarnation: INCARNATION,
+            spooled: self.spooled.last_key_value().map(|(last, _)| *last),
+            start,
+            hosts: hosts.to_vec(),
+        }
+    }
+
+    /// Writes a record down and says so.
+    pub(crate) fn spool(&mut self, record: SpoolRecord) {
+        let upto = record.sequence;
+        self.spooled.insert(upto, record);
+        self.push(Input::Spooled(Spooled::Durable { upto, count: 1 }));
+    }
+
+    /// Forgets what the log has.
+    pub(crate) fn forget_spooled(&mut self, upto: OriginSequence) {
+        self.spooled = self.spooled.split_off(&OriginSequence::new(upto.get().saturating_add(1)));
+    }
+
+    /// Reads back what the process asks for.
+    pub(crate) fn read_spool(&mut self, from: OriginSequence, most: usize) {
+        let mut behind = self.spooled.range(from..).map(|(_, record)| SpoolItem::Record(record.clone()));
+        let items = behind.by_ref().take(most).collect();
+        let is_end = behind.next().is_none();
+        self.push(Input::Spooled(Spooled::Read { items, is_end }));
     }
 
     /// The process ends.

@@ -11,7 +11,7 @@ use log_format::time::Timestamp;
 use log_format::wal::LogPosition;
 use projections::decide::{self, Command, CommandBody, Decision, Model};
 
-use super::outbox::Outbox;
+use super::observations::Observations;
 use super::{Node, Now, Outcome, Output, PeerMessage, wire};
 
 /// Commands in the leader's log that are not committed; more are answered busy. A second's worth at full speed.
@@ -49,6 +49,7 @@ pub(super) struct Decided {
 impl Node {
     /// Sends what waits in the outbox to the leader, which may be this host.
     pub(super) fn dispatch(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        self.outbox.refill(outputs);
         if self.outbox.is_empty() {
             return;
         }
@@ -104,7 +105,7 @@ impl Node {
         let Some(speculation) = &mut self.speculation else {
             return self.answer(requester, Outcome::Unknown, outputs);
         };
-        if MAX_IN_FLIGHT <= self.waiting.len() || speculation.has_gap_before(command.origin) {
+        if MAX_IN_FLIGHT <= self.waiting.len() || speculation.has_gap_before(command) {
             return self.answer(requester, Outcome::Busy, outputs);
         }
         match decide::decide(&speculation.model, command, now.wall) {
@@ -325,12 +326,17 @@ impl Speculation {
     }
 
     /// Whether an earlier observation of the same start has not arrived: taking this one would lose that one.
-    fn has_gap_before(&self, origin: Origin) -> bool {
+    fn has_gap_before(&self, command: &Command) -> bool {
         #[cfg(bug = "observation_gap_accepted")]
         if log_format::planted::is_on("observation_gap_accepted") {
             return false;
         }
+        let Command { origin, body, .. } = command;
+        let mut first = origin.sequence;
+        if let CommandBody::DropSpool(dropped) = body {
+            first = first.min(dropped.from); // It stands for all the numbers that it names.
+        }
         let known = self.model.acknowledged(origin.host, origin.incarnation).get();
-        known + 1 < origin.sequence.get() && !Outbox::is_first_of_a_start(origin.sequence)
+        known + 1 < first.get() && !Observations::is_first_of_a_start(first)
     }
 }

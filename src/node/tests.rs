@@ -336,6 +336,7 @@ impl Host {
             cluster,
             host: id,
             incarnation: INCARNATION,
+            spooled: None,
             start: 1,
             hosts: all.iter().map(|host| known(*host)).collect(),
         };
@@ -353,6 +354,13 @@ impl Host {
     ) -> Vec<(HostId, PeerMessage)> {
         match output {
             Output::Send { to, message } => vec![(to, message)],
+            Output::Spool(record) => {
+                let told = Spooled::Durable { upto: record.sequence, count: 1 };
+                waiting.push_back((id, Input::Spooled(told)));
+                Vec::new()
+            }
+            Output::SpoolTaken { .. } => Vec::new(),
+            Output::ReadSpool { .. } => panic!("everything fits into memory"),
             Output::Persist(job) => {
                 self.hard_state = job.hard_state.unwrap_or(self.hard_state);
                 append(&mut self.wal, self.hard_state, &job.entries);

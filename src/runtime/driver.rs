@@ -1,8 +1,6 @@
 //! The driver: one thread that owns the node, feeds it what happened, and hands out what is to be done. It does no IO of its
 //! own; it waits only for its inbox and for the next tick.
 
-#![expect(clippy::disallowed_methods, reason = "this shell owns the driver's thread")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -17,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use super::actuator;
 use super::clocks::Clocks;
 use super::inbox::{Message, Receiver};
+use super::spool::SpoolOrders;
 use crate::node::{ClusterPicture, HaltReason, Input, Node, Now, Outcome, Output, PeerMessage};
 
 /// Inputs taken in one turn: bounds how long a turn holds the log.
@@ -29,6 +28,7 @@ const CATCH_UP_TICKS: u32 = 2;
 /// Where the node's outputs go.
 pub(super) struct Outlets {
     pub(super) writer: Writer,
+    pub(super) spool: SpoolOrders,
     pub(super) peers: PeerSender,
     pub(super) actuator: actuator::Orders,
     pub(super) shared: Arc<Shared>,
@@ -183,6 +183,9 @@ impl Driver {
         let shared = &self.outlets.shared;
         match output {
             Output::Send { to, message } => self.send(to, message),
+            Output::Spool(record) => self.outlets.spool.append(record),
+            Output::SpoolTaken { upto } => self.outlets.spool.taken(upto),
+            Output::ReadSpool { from, most } => self.outlets.spool.read(from, most),
             Output::Persist(job) => self.outlets.writer.submit(job),
             Output::Reply { ticket, outcome } => Shared::deliver(&shared.replies, ticket, outcome),
             Output::Applied { index } => drop(shared.applied.send_replace(index)),

@@ -44,6 +44,23 @@ impl World {
     fn carry_out(&mut self, id: HostId, output: Output) -> Result<(), Violation> {
         match output {
             Output::Send { to, message } => self.send(id, to, message)?,
+            Output::Spool(record) => {
+                if let Some(host) = self.hosts.get_mut(&id) {
+                    host.spool(record);
+                }
+                self.plan_turn(id);
+            }
+            Output::SpoolTaken { upto } => {
+                if let Some(host) = self.hosts.get_mut(&id) {
+                    host.forget_spooled(upto);
+                }
+            }
+            Output::ReadSpool { from, most } => {
+                if let Some(host) = self.hosts.get_mut(&id) {
+                    host.read_spool(from, most);
+                }
+                self.plan_turn(id);
+            }
             Output::Persist(job) => {
                 if let Some(host) = self.hosts.get_mut(&id) {
                     host.drive.submit(job);
