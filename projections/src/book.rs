@@ -102,6 +102,11 @@ impl<T> BlockBook<T> {
         self.by_address.iter().flat_map(|(address, blocks)| blocks.iter().map(move |block| (*address, block)))
     }
 
+    /// What stands beside each block.
+    pub(crate) fn details_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.by_address.values_mut().flatten().map(|block| &mut block.detail)
+    }
+
     /// Addresses that have blocks.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.by_address.keys().copied()

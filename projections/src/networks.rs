@@ -35,6 +35,10 @@ impl<T> NetworkList<T> {
         self.entries.iter().map(|(network, value)| (*network, value))
     }
 
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries.values_mut()
+    }
+
     /// Adds a network, or replaces what it says.
     pub(crate) fn insert(&mut self, network: IpNet, value: T) {
         if self.entries.insert(network, value).is_none() {

@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use log_format::event::{
     Actor, AttackCount, AttackRolledUp, ChapterCut, ChapterEvent, ChapterSealed, Event, RetentionCut,
@@ -24,6 +25,9 @@ use crate::digest::Canonical;
 pub const MAX_CHAPTERS: usize = 65_536;
 /// Counts of one roll-up at most: a chapter's days, hosts and kinds of attack, far under the codec's limit.
 pub const MAX_ROLLED_UP: usize = 1_024;
+/// How long a chapter's attack data is kept at least: strikes count for a minute, and what decides which of them are
+/// counted was itself decided within the minute before. After this, nothing that is folded rests on them.
+pub const KEPT_AT_LEAST: Duration = Duration::from_secs(180);
 /// Bytes of an Ed25519 signature (RFC 8032).
 const SIGNATURE_BYTES: usize = 64;
 const NANOS_PER_DAY: u64 = 86_400_000_000_000;
@@ -216,14 +220,24 @@ pub(super) fn witness(model: &Model, witnessed: SealWitnessed) -> Result<Vec<Eve
     Ok(vec![Event::Chapter(ChapterEvent::Witnessed(witnessed))])
 }
 
-/// Judges the erasure of all attack data up to a chapter: a sealed one, later than what is erased already.
-pub(super) fn erase(model: &Model, chapter: ChapterNumber, by: Actor) -> Result<Vec<Event>, Rejection> {
+/// Judges the erasure of all attack data up to a chapter: a sealed one, later than what is erased already, and not of
+/// this very minute.
+pub(super) fn erase(
+    model: &Model,
+    chapter: ChapterNumber,
+    by: Actor,
+    at: Timestamp,
+) -> Result<Vec<Event>, Rejection> {
     if let Some((upto, _)) = model.chapters.erased_upto
         && chapter <= upto
     {
         return Err(Rejection::AlreadyErased { chapter, upto });
     }
-    let last = model.chapters.sealed(chapter)?.0.last;
+    let (&Chapter { last, cut_at, .. }, _) = model.chapters.sealed(chapter)?;
+    let free_from = cut_at.after(KEPT_AT_LEAST);
+    if at < free_from {
+        return Err(Rejection::ChapterTooYoung { chapter, free_from });
+    }
     Ok(vec![Event::Chapter(ChapterEvent::Erased(RetentionCut { chapter, last, by }))])
 }
 

@@ -44,7 +44,7 @@ use log_format::time::Timestamp;
 
 pub use addresses::{HISTORY, MAX_ALLOWED, MAX_DENIED, MAX_HISTORIES};
 pub use authorities::{Authority, MAX_AUTHORITIES, MAX_AUTHORITIES_EVER, MAX_CERTIFICATE_BYTES};
-pub use chapters::{Chapter, ChapterLimits, Chapters, LogStats};
+pub use chapters::{Chapter, ChapterLimits, Chapters, LogStats, MAX_CHAPTERS};
 pub use command::{Command, CommandBody};
 pub use dedupe::{MAX_ORIGINS, MAX_REMEMBERED, REMEMBERED_FOR};
 pub use denylist::{MAX_RELEASES, SHORTEST_V4_PREFIX, SHORTEST_V6_PREFIX};
@@ -139,7 +139,7 @@ fn events_of(model: &Model, command: &Command, at: Timestamp) -> Result<Vec<Even
             chapters::witness(model, witnessed)
         }
         CommandBody::RollUpAttacks { chapter, counts } => chapters::roll_up(model, chapter, counts),
-        CommandBody::CutRetention { chapter, by } => chapters::erase(model, chapter, by),
+        CommandBody::CutRetention { chapter, by } => chapters::erase(model, chapter, by, at),
         CommandBody::ExpireBlocks => Ok(denylist::expire(model, at)),
     }
 }

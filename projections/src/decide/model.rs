@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use log_format::envelope::{Envelope, Recorded};
 use log_format::event::{
-    AttackEvent, DenylistEvent, Event, HostEnrolled, HostEvent, MembershipEvent, StrikesCounted,
+    AttackEvent, ChapterEvent, DenylistEvent, Event, HostEnrolled, HostEvent, MembershipEvent, StrikesCounted,
 };
 use log_format::ids::{HostId, Incarnation, JoinTokenId, LogIndex, OriginSequence};
 use log_format::time::Timestamp;
@@ -74,7 +74,7 @@ pub enum Verdict {
 pub struct Overflows {
     /// Blocks that made room for others.
     pub blocks_evicted: u64,
-    /// Striking sources that found no room or lost theirs.
+    /// Striking sources that found no room or lost theirs, since attack data was erased last.
     pub sources_evicted: u64,
 }
 
@@ -94,7 +94,7 @@ impl Model {
                 Event::Settings(event) => self.settings.evolve(event),
                 Event::Host(event) => self.evolve_host(event),
                 Event::Membership(event) => self.evolve_membership(event, at),
-                Event::Chapter(event) => self.chapters.evolve(event, at),
+                Event::Chapter(event) => self.evolve_chapter(event, at),
                 Event::Erased(_) => {}
             }
         }
@@ -119,6 +119,14 @@ impl Model {
         self.hosts.evolve(event);
         if let HostEvent::Enrolled(HostEnrolled { host, token: Some(token), .. }) = event {
             self.tokens.consume(*token, *host);
+        }
+    }
+
+    fn evolve_chapter(&mut self, event: &ChapterEvent, at: Timestamp) {
+        self.chapters.evolve(event, at);
+        if let ChapterEvent::Erased(_) = event {
+            // Whoever folds the log without the erased strikes must come to the same state.
+            self.strikes.forget_old(at);
         }
     }
 

@@ -274,6 +274,14 @@ pub enum Rejection {
         /// The chapter.
         chapter: ChapterNumber,
     },
+    /// The chapter was cut only now.
+    #[error("chapter: the attack data of {chapter} still counts until {free_from}; erase it then")]
+    ChapterTooYoung {
+        /// The chapter.
+        chapter: ChapterNumber,
+        /// From when it can be erased.
+        free_from: Timestamp,
+    },
     /// The chapter's attack data is gone.
     #[error("chapter: the attack data up to chapter {upto} is erased, {chapter} included; name a later one")]
     AlreadyErased {
@@ -325,6 +333,7 @@ impl Rejection {
             Self::UnknownChapter { .. } => "unknown_chapter",
             Self::ChapterNotSealed { .. } => "chapter_not_sealed",
             Self::SealDiffers { .. } => "seal_differs",
+            Self::ChapterTooYoung { .. } => "chapter_too_young",
             Self::AlreadyErased { .. } => "already_erased",
         }
     }
@@ -369,6 +378,7 @@ impl Rejection {
             | Self::UnknownChapter { .. }
             | Self::ChapterNotSealed { .. }
             | Self::SealDiffers { .. }
+            | Self::ChapterTooYoung { .. }
             | Self::AlreadyErased { .. } => None,
         }
     }

@@ -159,6 +159,21 @@ impl Strikes {
         self.sources.insert(source, window);
     }
 
+    /// Forgets every strike that no longer counts and how many sources were evicted, so that nothing is left of what
+    /// happened more than two windows ago.
+    pub(crate) fn forget_old(&mut self, now: Timestamp) {
+        let second = second_of(now);
+        let mut kept = Self::default();
+        for (source, mut window) in std::mem::take(&mut self.sources) {
+            window.buckets.retain(|bucket| counts(bucket.second, second));
+            if !window.buckets.is_empty() {
+                kept.ages_mut(&window).insert((window.last(), source));
+                kept.sources.insert(source, window);
+            }
+        }
+        *self = kept;
+    }
+
     /// A source's strikes no longer count.
     pub(crate) fn forget(&mut self, source: IpAddr) {
         self.take(source);

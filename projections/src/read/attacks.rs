@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use log_format::event::{AttackKind, AttackObserved, Evidence, Rule, Sanction, Text};
-use log_format::ids::{HostId, Position};
+use log_format::ids::{HostId, LogIndex, Position};
 use log_format::time::Timestamp;
 use sha2::Sha256;
 
@@ -68,7 +68,7 @@ pub struct AttackLog {
     rows: VecDeque<AttackRow>,
     /// Derived from `rows`.
     kinds: BTreeMap<AttackKind, usize>,
-    /// Attacks that made room for others before their time was over.
+    /// Attacks that made room for others before their time was over, since attack data was erased last.
     dropped: u64,
     limit: usize,
 }
@@ -92,6 +92,15 @@ impl AttackLog {
         }
         *self.kinds.entry(row.attack).or_default() += 1;
         self.rows.push_back(row);
+    }
+
+    /// Forgets everything of the entries up to there, also how many made room.
+    pub(super) fn erase_upto(&mut self, last: LogIndex) {
+        while self.rows.front().is_some_and(|row| row.id.index <= last) {
+            self.pop_oldest();
+        }
+        self.kinds.retain(|_, count| 0 < *count);
+        self.dropped = 0;
     }
 
     /// Forgets what is too old at log time `at`.
@@ -139,7 +148,7 @@ impl AttackLog {
         held.saturating_sub(too_old.filter(|row| row.attack == kind).count())
     }
 
-    /// Attacks that made room for others before their time was over.
+    /// Attacks that made room for others before their time was over, since attack data was erased last.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }

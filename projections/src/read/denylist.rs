@@ -70,7 +70,7 @@ pub struct AttackReason {
     /// The victim of the packet that tipped it; `None` if the sum over hosts did, so that no single packet
     /// was the one.
     pub victim: Option<IpAddr>,
-    /// What the user agent said of itself.
+    /// What the user agent said of itself; empty once the attack is erased.
     pub user_agent: Text,
     /// Whether that agent is a known attack tool.
     pub known_user_agent: bool,
@@ -205,6 +205,12 @@ impl DenylistView {
         }
     }
 
+    /// Forgets what attackers said in the entries up to there.
+    pub(super) fn erase_upto(&mut self, last: LogIndex) {
+        self.blocks.details_mut().for_each(|detail| detail.erase_upto(last));
+        self.denied.values_mut().for_each(|denied| denied.detail.erase_upto(last));
+    }
+
     fn block(&mut self, entry: Entry<'_>, event: &AddressBlocked) {
         let AddressBlocked { block, source, scope, sanction, reason, until, strikes } = event;
         let detail = Detail::new((entry, *source), *strikes, reason);
@@ -316,6 +322,14 @@ impl DenylistRow<'_> {
 }
 
 impl Detail {
+    fn erase_upto(&mut self, last: LogIndex) {
+        if let Reason::Attack(reason) = &mut self.reason
+            && self.log_index <= last
+        {
+            reason.user_agent = Text::default();
+        }
+    }
+
     fn new((entry, source): (Entry<'_>, IpAddr), strikes: u32, reason: &BlockReason) -> Self {
         let (reason, by) = match reason {
             BlockReason::Manual { by, note } => (Reason::Manual { note: note.clone() }, by.clone()),

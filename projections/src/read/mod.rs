@@ -4,6 +4,7 @@
 mod attacks;
 mod denylist;
 mod filter;
+mod history;
 mod hosts;
 mod settings;
 mod summary;
@@ -22,10 +23,12 @@ pub use denylist::{
     SortOrder,
 };
 pub use filter::{Found, Page, TextFilter};
+pub use history::{AttackHistory, MAX_ATTACK_COUNTS};
 pub use hosts::{HostRow, HostsView};
 pub use settings::{LastChange, SettingsView};
 pub use summary::{KindCount, MAX_LATEST_BLOCKS, PULSE_MINUTES, Summary, SummaryView};
 
+use self::history::Erasure;
 use crate::decide::Model;
 use crate::digest::Canonical;
 
@@ -40,6 +43,8 @@ pub struct ReadModels {
     pub hosts: HostsView,
     /// The settings.
     pub settings: SettingsView,
+    /// What stays of attacks whose data is erased.
+    pub history: AttackHistory,
     summary: SummaryView,
     applied: LogIndex,
     last_accepted_at: Timestamp,
@@ -85,7 +90,14 @@ impl ReadModels {
             }
             Event::Settings(event) => self.settings.evolve(index, at, event),
             Event::Host(event) => self.hosts.evolve(index, at, event),
-            Event::Membership(_) | Event::Chapter(_) | Event::Erased(_) => {}
+            Event::Chapter(event) => {
+                if let Some(Erasure { last, until }) = self.history.evolve(event, at) {
+                    self.attacks.erase_upto(last);
+                    self.denylist.erase_upto(last);
+                    self.summary.erase_upto(until);
+                }
+            }
+            Event::Membership(_) | Event::Erased(_) => {}
         }
     }
 
@@ -114,11 +126,12 @@ impl ReadModels {
 
     /// Adds the state's canonical bytes.
     pub fn digest_into(&self, out: &mut Sha256) {
-        let Self { denylist, attacks, hosts, settings, summary, applied, last_accepted_at } = self;
+        let Self { denylist, attacks, hosts, settings, history, summary, applied, last_accepted_at } = self;
         denylist.put(out);
         attacks.put(out);
         hosts.put(out);
         settings.put(out);
+        history.put(out);
         summary.put(out);
         applied.put(out);
         last_accepted_at.put(out);

@@ -72,6 +72,11 @@ impl SummaryView {
         self.minutes = self.minutes.split_off(&first);
     }
 
+    /// Forgets the minutes up to there.
+    pub(super) fn erase_upto(&mut self, at: Timestamp) {
+        self.minutes = self.minutes.split_off(&minute_of(at).saturating_add(1));
+    }
+
     pub(super) fn note_block(&mut self, address: IpAddr, block: BlockId) {
         self.latest.push_back((address, block));
         while MAX_LATEST_BLOCKS < self.latest.len() {
