@@ -12,6 +12,57 @@ use crate::upcast;
 /// Bytes of one payload at most: a bound on what a decoder may allocate.
 pub const MAX_PAYLOAD: usize = 65_536;
 
+/// Bytes of one projection's state at most: some times what the largest comes to at its own bounds.
+pub const MAX_STATE: usize = 1 << 30;
+
+/// A projection's state that cannot be written or read. It can always be folded anew.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum StateError {
+    /// The state is too large to be written.
+    #[error("state does not fit into {MAX_STATE} bytes: {detail}")]
+    TooLarge {
+        /// What the encoder said.
+        detail: String,
+    },
+    /// The bytes do not decode.
+    #[error("state does not decode: {detail}")]
+    Damaged {
+        /// What the decoder said.
+        detail: String,
+    },
+    /// Bytes are left over.
+    #[error("state has {left} bytes too many")]
+    TrailingBytes {
+        /// How many.
+        left: usize,
+    },
+}
+
+/// Encodes a projection's state. Unlike a payload, it is no format for ever: whoever changes a state raises its
+/// projection's version, and the state is folded anew.
+pub fn encode_state<T: Serialize>(state: &T) -> Result<Vec<u8>, StateError> {
+    bincode::serde::encode_to_vec(state, state_configuration())
+        .map_err(|error| StateError::TooLarge { detail: error.to_string() })
+}
+
+/// Decodes a projection's state; the whole slice must be used.
+pub fn decode_state<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StateError> {
+    let (state, used) = bincode::serde::decode_from_slice(bytes, state_configuration())
+        .map_err(|error| StateError::Damaged { detail: error.to_string() })?;
+    match bytes.len().checked_sub(used) {
+        Some(0) => Ok(state),
+        left => Err(StateError::TrailingBytes { left: left.unwrap_or(0) }),
+    }
+}
+
+const fn state_configuration() -> bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Varint,
+    bincode::config::Limit<MAX_STATE>,
+> {
+    bincode::config::standard().with_limit::<MAX_STATE>()
+}
+
 /// A payload that does not follow `FORMAT.md`.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CodecError {

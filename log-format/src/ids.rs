@@ -151,7 +151,7 @@ pub struct Origin {
 }
 
 /// One event's place in the log: the entry and the event's number within it, from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// The entry.
     pub index: LogIndex,

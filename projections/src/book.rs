@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use log_format::event::{Sanction, Scope};
 use log_format::ids::BlockId;
 use log_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::digest::Canonical;
@@ -20,7 +21,7 @@ pub(crate) const MAX_BLOCKED_ADDRESSES: usize = 1_048_576;
 pub(crate) const MAX_BLOCKS_OF_ADDRESS: usize = 8;
 
 /// One block of an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Block<T> {
     pub(crate) id: BlockId,
     pub(crate) scope: Scope,
@@ -49,7 +50,7 @@ impl<T> Block<T> {
 }
 
 /// All blocks whose end has not been written down yet, of at most [`MAX_BLOCKED_ADDRESSES`] addresses.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct BlockBook<T> {
     by_address: BTreeMap<IpAddr, Vec<Block<T>>>,
     /// Both derived from `by_address`: when the last block of each address ends, of those with nothing but
@@ -58,7 +59,12 @@ pub(crate) struct BlockBook<T> {
     firm_ends: BTreeSet<(Timestamp, IpAddr)>,
     /// Addresses, or single blocks of one, that made room for others.
     evicted: u64,
+    #[serde(skip, default = "most_addresses")]
     limit: usize,
+}
+
+fn most_addresses() -> usize {
+    MAX_BLOCKED_ADDRESSES
 }
 
 impl<T> Default for BlockBook<T> {

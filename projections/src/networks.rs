@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::digest::Canonical;
 
 /// Networks in canonical form, each with something to say. A lookup asks once per prefix length in use, so
 /// its cost does not grow with the number of networks.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct NetworkList<T> {
     entries: BTreeMap<IpNet, T>,
     /// Networks by prefix length; derived from `entries`.

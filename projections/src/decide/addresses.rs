@@ -9,6 +9,7 @@ use log_format::event::{
     AddressAllowed, AddressBlocked, AddressDenied, AddressReleased, DenyReason, ReleaseCause, Sanction,
 };
 use log_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::settings::MAX_BLOCK_THRESHOLD;
@@ -32,7 +33,7 @@ const MAX_BLOCKS_REMEMBERED: usize = MAX_BLOCK_THRESHOLD as usize;
 
 /// Who put a network on the denylist. A person's word is compared with allowances by prefix length; the
 /// threshold's yields to every allowance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum DeniedBy {
     Threshold,
     Person,
@@ -48,7 +49,7 @@ impl DeniedBy {
 }
 
 /// When each address was blocked dynamically, within [`HISTORY`].
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Histories {
     blocks: BTreeMap<IpAddr, VecDeque<Timestamp>>,
     /// Derived from `blocks`: by the last block.
@@ -88,7 +89,7 @@ impl Histories {
 }
 
 /// The lists that decide about an address. [`super::Model::verdict`] asks them in order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Addresses {
     pub(crate) blocks: BlockBook<()>,
     pub(crate) denied: NetworkList<DeniedBy>,

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use log_format::event::{AuthorityAdded, AuthorityRetired, Event, MembershipEvent};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Model, Rejection};
@@ -34,7 +35,7 @@ pub struct Authority<'a> {
 }
 
 /// All authorities that the log names.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Authorities {
     trusted: BTreeMap<[u8; 32], Vec<u8>>,
     retired: BTreeSet<[u8; 32]>,

@@ -15,6 +15,7 @@ use log_format::event::{
 };
 use log_format::ids::{ChapterNumber, HostId, LogIndex};
 use log_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::{CommandBody, Model, Rejection};
@@ -56,7 +57,7 @@ pub struct LogStats {
 }
 
 /// One chapter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chapter {
     /// Its last entry.
     pub last: LogIndex,
@@ -71,7 +72,7 @@ pub struct Chapter {
 }
 
 /// All chapters that are remembered.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Chapters {
     by_number: BTreeMap<ChapterNumber, Chapter>,
     last_cut: Option<(ChapterNumber, LogIndex)>,

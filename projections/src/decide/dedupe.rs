@@ -10,6 +10,7 @@ use log_format::envelope::{Envelope, Recorded};
 use log_format::event::{Event, HostEvent, SpoolDropped};
 use log_format::ids::{CommandId, HostId, Incarnation, LogIndex, Origin, OriginSequence};
 use log_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::digest::Canonical;
@@ -22,7 +23,7 @@ pub const MAX_REMEMBERED: usize = 65_536;
 pub const MAX_ORIGINS: usize = 4_096;
 
 /// How far a host's observations have taken effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Acknowledged {
     sequence: OriginSequence,
     index: LogIndex,
@@ -31,7 +32,7 @@ struct Acknowledged {
 }
 
 /// The memory of commands.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Dedupe {
     by_id: BTreeMap<CommandId, LogIndex>,
     /// The ids in log order.

@@ -10,6 +10,7 @@ use log_format::event::{
 };
 use log_format::ids::{HostId, JoinTokenId, Origin};
 use log_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::{Model, Rejection};
@@ -29,7 +30,7 @@ pub const MAX_ADDRESSES_OF_HOST: usize = 64;
 ///                                        active           v
 ///                                                      Removed (for ever)
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostState {
     /// It answers.
     Active,
@@ -43,7 +44,7 @@ pub enum HostState {
 }
 
 /// A host as the rules know it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Host {
     name: Text,
     addresses: BTreeSet<IpAddr>,
@@ -68,7 +69,7 @@ pub struct Member {
 }
 
 /// All hosts that the cluster ever had.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Hosts {
     by_id: BTreeMap<HostId, Host>,
     /// Derived: the addresses of hosts that belong to the cluster.

@@ -9,6 +9,7 @@ use log_format::event::{
 };
 use log_format::ids::{HostId, Incarnation, JoinTokenId, LogIndex, OriginSequence};
 use log_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::addresses::{Addresses, DeniedBy};
@@ -24,7 +25,7 @@ use crate::digest::Canonical;
 
 /// The fold of the log that rules are judged against. Every host keeps one of what is committed; the leader
 /// keeps another with everything that it has proposed folded in.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Model {
     pub(crate) addresses: Addresses,
     pub(crate) strikes: Strikes,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use log_format::event::{
     EnforcementMode, Event, PortRange, SettingChange, SettingsChanged, SettingsEvent, Text,
 };
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::Rejection;
@@ -26,7 +27,7 @@ pub const MAX_BLOCK_THRESHOLD: u32 = 32;
 pub const MAX_USER_AGENTS: usize = 128;
 
 /// What people set for the whole cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// How often they were changed; what a change must expect.
     pub version: u64,

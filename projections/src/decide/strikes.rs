@@ -11,6 +11,7 @@ use std::time::Duration;
 use log_format::event::Evidence;
 use log_format::ids::HostId;
 use log_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::digest::Canonical;
@@ -25,7 +26,7 @@ const WINDOW_SECONDS: u64 = STRIKE_WINDOW.as_secs();
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Which hosts saw proven strikes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Witness {
     Nobody,
     One(HostId),
@@ -43,7 +44,7 @@ impl Witness {
 }
 
 /// What a source did within a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tally {
     pub(crate) proven: u32,
     pub(crate) unproven: u32,
@@ -87,14 +88,14 @@ impl Tally {
 }
 
 /// Strikes of one second of log time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Bucket {
     second: u64,
     tally: Tally,
 }
 
 /// A source's strikes; at most one bucket for each second of the window.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Window {
     buckets: VecDeque<Bucket>,
 }
@@ -123,7 +124,7 @@ impl Window {
 }
 
 /// All sources with strikes that still count.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Strikes {
     sources: BTreeMap<IpAddr, Window>,
     /// Both derived from `sources`: by the second of the last strike.

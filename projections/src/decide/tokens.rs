@@ -17,6 +17,7 @@ use std::time::Duration;
 use log_format::event::{Actor, Event, HostRole, JoinTokenIssued, JoinTokenRevoked, MembershipEvent};
 use log_format::ids::{HostId, JoinTokenId};
 use log_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::{Model, Rejection};
@@ -31,7 +32,7 @@ pub const MAX_TOKENS: usize = 256;
 const REMEMBERED_FOR: Duration = Duration::from_secs(3_600);
 
 /// A join token as the rules know it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinToken {
     /// What proves the secret without telling it.
     pub verifier: [u8; 32],
@@ -44,7 +45,7 @@ pub struct JoinToken {
 }
 
 /// What has become of a token. Time alone changes no state: an open token may have expired.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TokenState {
     /// Nobody has used it.
     Open,
@@ -58,7 +59,7 @@ pub enum TokenState {
 }
 
 /// All tokens that are remembered.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Tokens {
     by_id: BTreeMap<JoinTokenId, JoinToken>,
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use log_format::event::{AttackKind, AttackObserved, Evidence, Rule, Sanction, Text};
 use log_format::ids::{HostId, LogIndex, Position};
 use log_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::{Found, Page, TextFilter};
@@ -18,7 +19,7 @@ pub const ATTACKS_KEPT_FOR: Duration = Duration::from_secs(90 * 86_400);
 pub const MAX_ATTACKS: usize = 262_144;
 
 /// One attack.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttackRow {
     /// Its place in the log, and its identity.
     pub id: Position,
@@ -62,7 +63,7 @@ pub struct AttackQuery<'a> {
 }
 
 /// Folds attacks; at most [`MAX_ATTACKS`], none older than [`ATTACKS_KEPT_FOR`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AttackLog {
     /// Oldest first.
     rows: VecDeque<AttackRow>,
@@ -70,7 +71,12 @@ pub struct AttackLog {
     kinds: BTreeMap<AttackKind, usize>,
     /// Attacks that made room for others before their time was over, since attack data was erased last.
     dropped: u64,
+    #[serde(skip, default = "most_attacks")]
     limit: usize,
+}
+
+fn most_attacks() -> usize {
+    MAX_ATTACKS
 }
 
 impl Default for AttackLog {

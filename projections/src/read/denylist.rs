@@ -10,6 +10,7 @@ use log_format::event::{
 };
 use log_format::ids::{BlockId, LogIndex};
 use log_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::{Found, Page, TextFilter};
@@ -45,7 +46,7 @@ pub struct DenylistRow<'a> {
 }
 
 /// Why an address is dropped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
     /// A rule was tipped.
     Attack(AttackReason),
@@ -57,7 +58,7 @@ pub enum Reason {
 }
 
 /// The attack that was paid for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttackReason {
     /// The rule.
     pub rule: Rule,
@@ -77,7 +78,7 @@ pub struct AttackReason {
 }
 
 /// An address or network that is never dropped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllowedRow {
     /// Since when.
     pub since: Timestamp,
@@ -147,7 +148,7 @@ impl DenylistCounts {
 }
 
 /// What a row holds besides what the rules need.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Detail {
     since: Timestamp,
     strikes: u32,
@@ -156,7 +157,7 @@ struct Detail {
     log_index: LogIndex,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Denied {
     block: BlockId,
     by: DeniedBy,
@@ -164,7 +165,7 @@ struct Denied {
 }
 
 /// Folds what happened to addresses. Bounded as the decision model is: it holds the same blocks and networks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DenylistView {
     blocks: BlockBook<Detail>,
     denied: NetworkList<Denied>,

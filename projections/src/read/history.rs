@@ -8,6 +8,7 @@ use log_format::event::{
 };
 use log_format::ids::{ChapterNumber, HostId, LogIndex};
 use log_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::decide::MAX_CHAPTERS;
@@ -17,7 +18,7 @@ use crate::digest::Canonical;
 pub const MAX_ATTACK_COUNTS: usize = 262_144;
 
 /// Folds the counts of chapters that were rolled up.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct AttackHistory {
     counts: BTreeMap<(Timestamp, HostId, AttackKind), u64>,
     /// When each chapter was cut whose attack data is not erased.

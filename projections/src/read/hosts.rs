@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use log_format::event::{HostActive, HostEnrolled, HostEvent, HostInactive, HostRemoved, Text};
 use log_format::ids::{HostId, LogIndex};
 use log_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::decide::HostState;
 use crate::digest::Canonical;
 
 /// One host. A removed one stays, so that old attacks keep the name of the host that saw them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRow {
     /// The host.
     pub host: HostId,
@@ -29,7 +30,7 @@ pub struct HostRow {
 }
 
 /// Folds what happened to hosts; bounded by [`crate::decide::MAX_HOSTS`].
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct HostsView {
     rows: BTreeMap<HostId, HostRow>,
 }

@@ -15,6 +15,7 @@ use log_format::envelope::{Envelope, Recorded};
 use log_format::event::{AttackEvent, DenylistEvent, Event, Text};
 use log_format::ids::{BlockId, LogIndex, Position};
 use log_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use attacks::{ATTACKS_KEPT_FOR, AttackLog, AttackQuery, AttackRow, MAX_ATTACKS};
@@ -33,7 +34,7 @@ use crate::decide::Model;
 use crate::digest::Canonical;
 
 /// Everything that people see of the log.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ReadModels {
     /// Who is dropped, and who never is.
     pub denylist: DenylistView,

@@ -3,13 +3,14 @@
 use log_format::event::{Actor, SettingsChanged, SettingsEvent};
 use log_format::ids::LogIndex;
 use log_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::decide::Settings;
 use crate::digest::Canonical;
 
 /// The latest change of settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastChange {
     /// Who.
     pub by: Actor,
@@ -20,7 +21,7 @@ pub struct LastChange {
 }
 
 /// Folds changes of settings.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SettingsView {
     current: Settings,
     last_change: Option<LastChange>,

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use log_format::event::AttackKind;
 use log_format::ids::BlockId;
 use log_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::attacks::AttackLog;
@@ -22,7 +23,7 @@ const MINUTES_PER_DAY: u64 = 1_440;
 const NANOS_PER_MINUTE: u64 = 60_000_000_000;
 
 /// Folds attacks into minutes, and remembers the latest blocks.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SummaryView {
     /// Attacks by minute of log time; a day's worth.
     minutes: BTreeMap<u64, BTreeMap<AttackKind, u32>>,

@@ -11,8 +11,10 @@ use log_format::event::{
 };
 use log_format::ids::{ChapterNumber, HostId, LogIndex};
 use log_format::time::Timestamp;
-use projections::decide::{CommandBody, Decision, SOFT_BLOCK_SECONDS, Verdict, decide};
+use projections::decide::{CommandBody, Decision, Model, SOFT_BLOCK_SECONDS, Verdict, decide};
+use projections::frame::{Checkpoint, CheckpointError, Projection};
 use projections::plan::firewall::{FirewallPlan, desired, difference};
+use projections::read::ReadModels;
 use projections::state_hash;
 use proptest::prelude::*;
 
@@ -233,6 +235,14 @@ fn without_attacks(log: &[(LogIndex, Envelope)], last: LogIndex) -> Vec<(LogInde
     log.iter().map(erased).collect()
 }
 
+fn taken_up<P: Projection>(state: &P) -> P {
+    let bytes = Checkpoint::of(state).unwrap().to_bytes().unwrap();
+    let checkpoint = Checkpoint::from_bytes(&bytes).unwrap();
+    assert_eq!(checkpoint.applied, state.applied());
+    assert_eq!(checkpoint.state_hash, state.state_hash());
+    checkpoint.open().unwrap()
+}
+
 fn submit(world: &mut World, body: CommandBody) {
     world.submit(body).unwrap();
 }
@@ -283,6 +293,39 @@ proptest! {
         // Also what is derived and in no hash.
         prop_assert_eq!(format!("{model:?}"), format!("{:?}", world.model));
         prop_assert_eq!(format!("{views:?}"), format!("{:?}", world.views));
+    }
+
+    #[test]
+    fn a_state_put_aside_and_taken_up_folds_on_to_the_same(steps in steps(), at in 0..60_usize) {
+        let mut world = World::new();
+        steps.iter().for_each(|step| take(&mut world, step));
+        let (before, after) = world.log.split_at(at.min(world.log.len()));
+        let (model, views) = replay(before);
+        let (mut model, mut views): (Model, ReadModels) = (taken_up(&model), taken_up(&views));
+        for (index, envelope) in after {
+            model.evolve(*index, envelope);
+            views.evolve(*index, envelope);
+        }
+        prop_assert_eq!(format!("{model:?}"), format!("{:?}", world.model));
+        prop_assert_eq!(format!("{views:?}"), format!("{:?}", world.views));
+        prop_assert_eq!(state_hash(&model, &views), world.hash());
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_refused(steps in steps(), place in any::<prop::sample::Index>(), bit in 0..8_u32) {
+        let mut world = World::new();
+        steps.iter().for_each(|step| take(&mut world, step));
+        let whole = Checkpoint::of(&world.views).unwrap().to_bytes().unwrap();
+        let mut flipped = whole.clone();
+        flipped[place.index(whole.len())] ^= 1 << bit;
+        prop_assert_eq!(Checkpoint::from_bytes(&flipped), Err(CheckpointError::Damaged));
+        prop_assert_eq!(Checkpoint::from_bytes(&whole[..place.index(whole.len())]), Err(CheckpointError::Damaged));
+        // Also where the checksum would not look, any bytes are an error or a state, and no panic.
+        let mut state = world.model.encode().unwrap();
+        let place = place.index(state.len());
+        state[place] ^= 1 << bit;
+        drop(Model::decode(&state));
+        drop(ReadModels::decode(&state));
     }
 
     #[test]
