@@ -85,7 +85,6 @@ pub fn decide(model: &Model, command: &Command, now: Timestamp) -> Result<Decisi
     events_of(model, command, at).map(Decision::Events)
 }
 
-#[expect(clippy::too_many_lines, reason = "one flat match, an arm a command")]
 fn events_of(model: &Model, command: &Command, at: Timestamp) -> Result<Vec<Event>, Rejection> {
     let id = command.block_id();
     match command.body.clone() {
