@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use log_format::ids::{ClusterId, HostId};
+use log_format::wal::ConfState;
 use serde::Deserialize;
 use thiserror::Error;
 use toml::Spanned;
@@ -51,6 +52,23 @@ pub struct ClusterConfig {
     pub certificate: PathBuf,
     /// This host's private key.
     pub key: PathBuf,
+    /// The authority's private key; there on hosts that may have a vote, so that a leader can sign.
+    pub ca_key: PathBuf,
+    /// The members before the first entry of the log, for a host that came later; `None`: `hosts`.
+    pub first_members: Option<ConfState>,
+}
+
+impl ClusterConfig {
+    /// The members before the first entry of the log. The largest odd number of hosts vote, in order of their number; an
+    /// even one would need a larger majority for nothing.
+    pub fn first_members(&self) -> ConfState {
+        if let Some(members) = &self.first_members {
+            return members.clone();
+        }
+        let voters = self.hosts.len() - usize::from(self.hosts.len().is_multiple_of(2));
+        let hosts = || self.hosts.keys().copied();
+        ConfState::new(hosts().take(voters), hosts().skip(voters))
+    }
 }
 
 /// One host of the cluster, as the others reach it.
@@ -181,7 +199,18 @@ struct ClusterSection {
     ca: PathBuf,
     certificate: PathBuf,
     key: PathBuf,
+    #[serde(default = "ca_key")]
+    ca_key: PathBuf,
+    #[serde(default)]
+    first_voters: Vec<u64>,
+    #[serde(default)]
+    first_learners: Vec<u64>,
     hosts: Spanned<Vec<PeerSection>>,
+}
+
+/// Beside the configuration, as `cluster init` writes it.
+fn ca_key() -> PathBuf {
+    PathBuf::from("ca.key")
 }
 
 #[derive(Deserialize)]
@@ -288,6 +317,11 @@ impl Context<'_> {
             ca: self.resolve(&section.ca),
             certificate: self.resolve(&section.certificate),
             key: self.resolve(&section.key),
+            ca_key: self.resolve(&section.ca_key),
+            first_members: (!section.first_voters.is_empty()).then(|| {
+                let hosts = |ids: &[u64]| ids.iter().copied().map(HostId::new).collect::<Vec<_>>();
+                ConfState::new(hosts(&section.first_voters), hosts(&section.first_learners))
+            }),
             hosts,
         })
     }

@@ -6,6 +6,7 @@
 //! Input ──> handle ──> Output        submit.rs   a command finds the leader, is decided, becomes an entry
 //!                                    apply.rs    a committed entry is folded, on every host
 //!                                    peers.rs    who answers, and what each host says of itself
+//!                                    membership.rs  who takes part
 //!                                    wire.rs     how that travels between hosts
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! this host leads and an entry of its own term is committed; losing leadership drops it.
 
 mod apply;
+mod membership;
 mod observations;
 mod outbox;
 mod peers;
@@ -41,6 +43,8 @@ use projections::read::ReadModels;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+pub use membership::Members;
+use membership::Membership;
 pub use observations::Spooled;
 use outbox::Outbox;
 pub use outbox::{Fact, Observation};
@@ -223,6 +227,8 @@ pub enum Output {
         /// The caller's name for it.
         ticket: Ticket,
     },
+    /// The hosts that belong to the cluster changed: speak with these, and with nobody else any more.
+    Members(Members),
     /// Going on would break a promise: log it and end the process.
     Halt(HaltReason),
 }
@@ -329,6 +335,7 @@ pub struct Node {
     /// Reads that consensus lost since the last tick.
     dropped_reads: Vec<Ticket>,
     peers: Peers,
+    membership: Membership,
     randomness: Randomness,
     next_ticket: u64,
     is_halted: bool,
@@ -357,6 +364,7 @@ impl Node {
             reads: Reads::default(),
             dropped_reads: Vec::new(),
             peers,
+            membership: Membership::default(),
             randomness: Randomness { secret, drawn: 0 },
             next_ticket: 0,
             is_halted: false,
@@ -446,6 +454,7 @@ impl Node {
         self.drive(CoreInput::Tick, now, outputs);
         self.ping(now, outputs);
         self.issue_own_commands(now, outputs);
+        self.reconcile_members(now, outputs);
         self.outbox.expire(now, outputs);
         self.tick_reads(now, outputs);
         self.dispatch(now, outputs);
@@ -499,7 +508,7 @@ impl Node {
                 Effect::LeaderLost { term } => self.stop_leading(term, outputs),
                 Effect::ReadReady { ticket, index } => self.read_confirmed(ticket, index, outputs),
                 Effect::ReadDropped { ticket } => self.read_dropped(ticket),
-                Effect::MembersChanged { .. } => {}
+                Effect::MembersChanged { .. } => self.tell_members(outputs),
                 Effect::Fetch { at, .. } => {
                     // No log is shortened yet, so no honest host sends a snapshot.
                     tracing::error!(%at, "a snapshot was offered; this version cannot fetch what it names");

@@ -6,19 +6,29 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use consensus::rt::tls::host_uri;
 use log_format::ids::{ClusterId, HostId};
+use log_format::time::Timestamp;
+use log_format::wal::ConfState;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SignatureAlgorithm,
 };
 use thiserror::Error;
 
 use crate::config::is_name;
 
-/// Years a certificate is good for; a host's is replaced by the cluster long before.
+/// A host's start-up configuration.
+const CONFIGURATION: &str = "palisade.toml";
+/// Years the authority's certificate is good for, and the first ones of the hosts that begin a cluster.
 const VALID_YEARS: i32 = 10;
+/// Days that a certificate is good for which a running cluster gives.
+const VALID_DAYS: u32 = 90;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// A certificate is good a little before it was made, for hosts whose clocks are behind.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60 * 60);
 
 /// A cluster to be made.
 #[derive(Debug, Clone)]
@@ -68,6 +78,12 @@ pub enum ProvisionError {
         /// The name.
         name: String,
     },
+    /// A host is set up there already.
+    #[error("{} is there already; choose an empty folder: a host's id and data are never used for another", path.display())]
+    Used {
+        /// What is there.
+        path: PathBuf,
+    },
     /// A certificate could not be made.
     #[error("make the certificate of {subject}")]
     Certificate {
@@ -113,11 +129,68 @@ pub fn provision(cluster: &NewCluster, out: &Path) -> Result<Vec<Provisioned>, P
             write_new(&folder.join("ca.pem"), &authority.certificate_pem)?;
             write_new(&folder.join("host.pem"), &certificate)?;
             write_new(&folder.join("host.key"), &key)?;
-            let configuration = folder.join("palisade.toml");
-            write_new(&configuration, &configuration_text(cluster, id, host))?;
+            write_new(&folder.join("ca.key"), &authority.key_pem)?;
+            let configuration = folder.join(CONFIGURATION);
+            let members: Vec<_> = (1..).map(HostId::new).zip(&cluster.hosts).collect();
+            let members = members.iter().map(|(id, host)| (*id, host.name.clone(), host.address)).collect();
+            let joined = Joined { cluster: cluster.id, host: id, members, first_members: None };
+            write_new(&configuration, &configuration_text(&joined, host))?;
             Ok(Provisioned { host: id, configuration })
         })
         .collect()
+}
+
+/// What a host's configuration says of its cluster.
+#[derive(Debug, Clone)]
+pub struct Joined {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The host's id.
+    pub host: HostId,
+    /// The hosts of the cluster, this one too.
+    pub members: Vec<(HostId, String, SocketAddr)>,
+    /// The members before the first entry of the log; `None` for a host that begins it.
+    pub first_members: Option<ConfState>,
+}
+
+/// What a host was let in with.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// Its certificate.
+    pub certificate_pem: Vec<u8>,
+    /// Its key.
+    pub key_pem: String,
+    /// The authorities.
+    pub ca_pem: Vec<u8>,
+}
+
+/// Refuses a folder in which a host is set up already.
+pub fn check_unused(folder: &Path) -> Result<(), ProvisionError> {
+    for name in [CONFIGURATION, "data", "host.key"] {
+        let path = folder.join(name);
+        if path.exists() {
+            return Err(ProvisionError::Used { path });
+        }
+    }
+    Ok(())
+}
+
+/// Writes the folder of a host that was let into a running cluster.
+pub fn provision_joined(
+    joined: &Joined,
+    host: &NewHost,
+    credentials: &Credentials,
+    folder: &Path,
+) -> Result<PathBuf, ProvisionError> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    make_folder(folder)?;
+    make_folder(&folder.join("data"))?;
+    write_new(&folder.join("ca.pem"), &text(&credentials.ca_pem))?;
+    write_new(&folder.join("host.pem"), &text(&credentials.certificate_pem))?;
+    write_new(&folder.join("host.key"), &credentials.key_pem)?;
+    let configuration = folder.join(CONFIGURATION);
+    write_new(&configuration, &configuration_text(joined, host))?;
+    Ok(configuration)
 }
 
 fn check_names(hosts: &[NewHost]) -> Result<(), ProvisionError> {
@@ -130,21 +203,86 @@ fn check_names(hosts: &[NewHost]) -> Result<(), ProvisionError> {
     Ok(())
 }
 
-struct Authority {
+/// A cluster's certificate authority.
+pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate_pem: String,
     key_pem: String,
 }
 
+/// The public key of a host that wants a certificate: P-256, uncompressed. Whose it is has been checked.
+struct PublicKey<'a>(&'a [u8]);
+
+impl PublicKeyData for PublicKey<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_ECDSA_P256_SHA256
+    }
+}
+
+/// A host as its certificate names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The host.
+    pub host: HostId,
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The name of a cluster's authority.
+fn authority_name(cluster: ClusterId) -> String {
+    format!("Palisade cluster {cluster}")
+}
+
+/// What a cluster's authority is, but for its validity.
+fn authority_params(cluster: ClusterId) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, authority_name(cluster));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
 impl Authority {
+    /// The authority of a cluster that was made before, with its certificate and key.
+    pub fn load(
+        cluster: ClusterId,
+        certificate_pem: String,
+        key_pem: String,
+    ) -> Result<Self, ProvisionError> {
+        let failed = |source| ProvisionError::Certificate { subject: authority_name(cluster), source };
+        let key = KeyPair::from_pem(&key_pem).map_err(failed)?;
+        Ok(Self { issuer: Issuer::new(authority_params(cluster), key), certificate_pem, key_pem })
+    }
+
+    /// Signs a host's public key, for [`VALID_DAYS`] from now.
+    pub fn sign(
+        &self,
+        subject: &Subject,
+        public_key: &[u8],
+        now: Timestamp,
+    ) -> Result<String, ProvisionError> {
+        let failed = |source| ProvisionError::Certificate { subject: subject.name.clone(), source };
+        let mut params = host_params(subject).map_err(failed)?;
+        let since_1970 = Duration::from_nanos(now.nanos());
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        params.not_before = epoch + since_1970.saturating_sub(CLOCKS_DIFFER);
+        params.not_after = epoch + since_1970 + VALID_DAYS * DAY;
+        Ok(params.signed_by(&PublicKey(public_key), &self.issuer).map_err(failed)?.pem())
+    }
+
     fn new(cluster: &NewCluster) -> Result<Self, ProvisionError> {
-        let subject = format!("Palisade cluster {}", cluster.id);
+        let subject = authority_name(cluster.id);
         let failed = |source| ProvisionError::Certificate { subject: subject.clone(), source };
         let key = KeyPair::generate().map_err(failed)?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, subject.clone());
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let mut params = authority_params(cluster.id);
         params.not_before = rcgen::date_time_ymd(cluster.year, 1, 1);
         params.not_after = rcgen::date_time_ymd(cluster.year + VALID_YEARS, 12, 31);
         let certificate_pem = params.self_signed(&key).map_err(failed)?.pem();
@@ -160,17 +298,13 @@ impl Authority {
     ) -> Result<(String, String), ProvisionError> {
         let failed = |source| ProvisionError::Certificate { subject: host.name.clone(), source };
         let key = KeyPair::generate().map_err(failed)?;
-        let mut params =
-            CertificateParams::new(vec![host.name.clone(), "localhost".to_owned()]).map_err(failed)?;
-        let uri = host_uri(cluster.id, id).as_str().try_into().map_err(failed)?;
-        params.subject_alt_names.push(SanType::URI(uri));
-        let mut addresses = vec![host.address.ip(), host.console.ip(), IpAddr::from([127, 0, 0, 1])];
-        addresses.dedup();
-        params.subject_alt_names.extend(addresses.into_iter().map(SanType::IpAddress));
-        params.distinguished_name.push(DnType::CommonName, host.name.clone());
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let subject = Subject {
+            cluster: cluster.id,
+            host: id,
+            name: host.name.clone(),
+            addresses: vec![host.address.ip(), host.console.ip()],
+        };
+        let mut params = host_params(&subject).map_err(failed)?;
         params.not_before = rcgen::date_time_ymd(cluster.year, 1, 1);
         params.not_after = rcgen::date_time_ymd(cluster.year + VALID_YEARS, 12, 31);
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
@@ -178,13 +312,35 @@ impl Authority {
     }
 }
 
-fn configuration_text(cluster: &NewCluster, id: HostId, host: &NewHost) -> String {
-    let hosts: String = (1..)
-        .zip(&cluster.hosts)
-        .map(|(number, host): (u64, &NewHost)| {
-            format!("  {{ id = {number}, name = \"{}\", address = \"{}\" }},\n", host.name, host.address)
+fn host_params(subject: &Subject) -> Result<CertificateParams, rcgen::Error> {
+    let Subject { cluster, host, name, addresses } = subject;
+    let mut params = CertificateParams::new(vec![name.clone(), "localhost".to_owned()])?;
+    let uri = host_uri(*cluster, *host).as_str().try_into()?;
+    params.subject_alt_names.push(SanType::URI(uri));
+    let mut addresses: Vec<_> = addresses.iter().copied().chain([IpAddr::from([127, 0, 0, 1])]).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    params.subject_alt_names.extend(addresses.into_iter().map(SanType::IpAddress));
+    params.distinguished_name.push(DnType::CommonName, name.clone());
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    Ok(params)
+}
+
+fn configuration_text(joined: &Joined, host: &NewHost) -> String {
+    let Joined { cluster, host: id, members, first_members } = joined;
+    let hosts: String = members
+        .iter()
+        .map(|(id, name, address)| {
+            format!("  {{ id = {id}, name = \"{name}\", address = \"{address}\" }},\n")
         })
         .collect();
+    let ids = |hosts: &[HostId]| hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let first = first_members.as_ref().map_or_else(String::new, |first| {
+        let (voters, learners) = (ids(&first.voters), ids(&first.learners));
+        format!("first_voters = [{voters}]\nfirst_learners = [{learners}]\n")
+    });
     let plain = if host.plain_console { "plain = true\n" } else { "" };
     let devices = format!("devices = {:?}\n", host.devices);
     let firewall = match host.firewall {
@@ -198,12 +354,11 @@ fn configuration_text(cluster: &NewCluster, id: HostId, host: &NewHost) -> Strin
     format!(
         "# Start-up configuration of host {name}. Paths are relative to this file.\n\n\
          [host]\nid = {id}\ndata = \"data\"\n\n\
-         [cluster]\nid = \"{cluster}\"\nca = \"ca.pem\"\ncertificate = \"host.pem\"\nkey = \"host.key\"\nhosts = [\n{hosts}]\n\n\
+         [cluster]\nid = \"{cluster}\"\nca = \"ca.pem\"\ncertificate = \"host.pem\"\nkey = \"host.key\"\n{first}hosts = [\n{hosts}]\n\n\
          [console]\nlisten = \"{console}\"\n{plain}\n\
          [sensor]\n{sensor}\n\
          [firewall]\n{firewall}",
         name = host.name,
-        cluster = cluster.id,
         console = host.console,
     )
 }
@@ -216,7 +371,8 @@ fn make_folder(path: &Path) -> Result<(), ProvisionError> {
         .map_err(|source| ProvisionError::Write { path: path.to_owned(), source })
 }
 
-fn write_new(path: &Path, text: &str) -> Result<(), ProvisionError> {
+/// Writes a file that only its owner may read; refuses to overwrite one.
+pub(crate) fn write_new(path: &Path, text: &str) -> Result<(), ProvisionError> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all(text.as_bytes())?;

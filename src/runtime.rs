@@ -18,12 +18,15 @@
 )]
 
 mod actuator;
+mod bulk;
 mod clocks;
+mod desk;
 mod driver;
 pub mod files;
 mod inbox;
 mod log;
 mod ports;
+mod renewal;
 mod sensor;
 mod spool;
 
@@ -35,21 +38,22 @@ use anyhow::{Context, bail};
 use api::ports::{NoRandomness, Ports, Random};
 use api::{Limits, LocalToken, Server, Transport as ConsoleTransport};
 use consensus::core::{Core, CoreConfig, Restored, Role};
-use consensus::rt::tls::PeerTls;
-use consensus::rt::transport::{PeerMessage, Services, Transport, TransportConfig};
+use consensus::rt::transport::{PeerMessage, PeerSender, Services, Transport, TransportConfig};
 use consensus::rt::writer::Writer;
 use log_format::disk::StdDisk;
-use log_format::ids::{HostId, Incarnation, OriginSequence};
+use log_format::ids::{Incarnation, OriginSequence};
 use log_format::spool::{Spool, SpoolOptions, SpoolSetup};
-use log_format::wal::{ConfState, FileStamp, Stamps, Wal, WalIdentity, WalOptions, WalSetup};
+use log_format::wal::{FileStamp, Stamps, Wal, WalIdentity, WalOptions, WalReader, WalSetup};
 use projections::read::ReadModels;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use self::clocks::Clocks;
-use self::driver::{Outlets, Shared};
+use self::desk::Desk;
+use self::driver::{Addresses, Outlets, Shared};
 use self::files::DataDirectory;
 use self::inbox::Inbox;
+use self::renewal::{Files, Renewal};
 use crate::config::{Config, ConsoleSecurity, HostConfig};
 use crate::node::{HostPicture, Identity, Input, KnownHost, LocalState, Node, Output};
 
@@ -97,7 +101,7 @@ impl Host {
     fn start(config: &Config, tokio: &Runtime) -> anyhow::Result<Self> {
         let clocks = Clocks::start();
         let layout = actuator::layout(&config.firewall).context("firewall configuration")?;
-        let (wal, recovered) = open_log(config, &clocks).context("open the log")?;
+        let (wal, recovered) = open_log(config, &clocks, tokio).context("open the log")?;
         let data = DataDirectory::open(&config.data);
         let log = wal.reader();
         let (spool, spooled) = open_spool(config, &clocks).context("open the spool")?;
@@ -112,7 +116,13 @@ impl Host {
         let views = node.views();
         let (orders, firewall_shared, firewall) =
             actuator::start(&config.firewall, layout, inbox.clone(), clocks.clone())?;
-        let transport = start_transport(config, tokio, &inbox)?;
+        shared.members.send_replace(node.members());
+        let addresses = Addresses::new(config);
+        let tellers = (inbox.clone(), Arc::clone(&shared));
+        let desk =
+            Arc::new(Desk::new(config, tellers, Arc::clone(&views), (addresses.clone(), clocks.clone())));
+        let served = (Arc::clone(&desk), log.clone());
+        let transport = start_transport(config, tokio, &inbox, (&addresses, served))?;
         let writer = start_writer(wal, &transport, &inbox)?;
         let outlets = Outlets {
             spool: spool::start(spool, inbox.clone()).context("start the spool's thread")?,
@@ -120,6 +130,7 @@ impl Host {
             peers: transport.sender(),
             actuator: orders.clone(),
             shared: Arc::clone(&shared),
+            addresses,
         };
         let driver = driver::start(node, messages, outlets, clocks.clone())?;
 
@@ -140,6 +151,7 @@ impl Host {
         });
         let (stop, stopped) = watch::channel(false);
         let server = start_server(config, tokio, (doors, &data), stopped)?;
+        start_renewal(config, tokio, (desk, transport.sender()), (&server, clocks.clone()));
         let one_time_password = server.issue_one_time_password()?;
 
         let sensors = start_sensors(config, tokio, (&inbox, &orders, clocks), (views, firewall_shared))?;
@@ -226,11 +238,11 @@ impl Host {
     }
 }
 
-fn open_log(config: &Config, clocks: &Clocks) -> anyhow::Result<(Wal<StdDisk>, Restored)> {
+fn open_log(config: &Config, clocks: &Clocks, tokio: &Runtime) -> anyhow::Result<(Wal<StdDisk>, Restored)> {
     let identity = identity(config);
     let setup = || WalSetup { identity, options: WalOptions::default(), stamps: stamps(clocks) };
-    let founders = ConfState::new(voters(config), learners(config));
-    let opened = log::open(&config.data, setup, founders, &mut log::NoDonors)?;
+    let mut donors = bulk::PeerDonors::new(config, identity, tokio);
+    let opened = log::open(&config.data, setup, config.cluster.first_members(), &mut donors)?;
     log::keep_reserve(&config.data).context("start the thread that keeps the reserve")?;
     Ok(opened)
 }
@@ -257,17 +269,6 @@ fn open_spool(config: &Config, clocks: &Clocks) -> anyhow::Result<(Spool<StdDisk
 
 fn identity(config: &Config) -> WalIdentity {
     WalIdentity { cluster: config.cluster.id, host: config.host, incarnation: FIRST_INCARNATION }
-}
-
-/// The largest odd number of hosts vote, in order of their number; an even one would need a larger majority for nothing.
-fn voters(config: &Config) -> impl Iterator<Item = HostId> + '_ {
-    let hosts = config.cluster.hosts.len();
-    config.cluster.hosts.keys().copied().take(hosts - usize::from(hosts.is_multiple_of(2)))
-}
-
-fn learners(config: &Config) -> impl Iterator<Item = HostId> + '_ {
-    let hosts = config.cluster.hosts.len();
-    config.cluster.hosts.keys().copied().skip(hosts - usize::from(hosts.is_multiple_of(2)))
 }
 
 fn compose(
@@ -304,22 +305,43 @@ fn refuse_halt(outputs: Vec<Output>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_transport(config: &Config, tokio: &Runtime, inbox: &Inbox) -> anyhow::Result<Transport> {
-    let tls = PeerTls {
-        ca_pem: read(&config.cluster.ca)?,
-        cert_pem: read(&config.cluster.certificate)?,
-        key_pem: read(&config.cluster.key)?,
-    };
-    let others = config.cluster.hosts.iter().filter(|(id, _)| **id != config.host);
-    let transport = TransportConfig {
-        identity: identity(config),
-        peers: others.map(|(id, host)| (*id, host.address)).collect(),
-        tls,
-        build: env!("CARGO_PKG_VERSION").to_owned(),
-        services: Services::default(),
-    };
+fn start_transport(
+    config: &Config,
+    tokio: &Runtime,
+    inbox: &Inbox,
+    (addresses, (desk, log)): (&Addresses, (Arc<Desk>, WalReader<StdDisk>)),
+) -> anyhow::Result<Transport> {
+    let (shared, ca_key) = (desk.shared(), config.cluster.ca_key.clone());
+    let peers = addresses.resolve(&shared.members.borrow());
+    let source = bulk::Source { log, ca_key: ca_key.clone(), shared: Arc::clone(&shared) };
+    let services = Services { bulk: Some(Arc::new(source)), desk: Some(desk) };
+    let files = Files::new(&config.cluster);
+    files.finish_replacement().context("finish a renewal of the certificate")?;
+    let (identity, tls, addresses) = (identity(config), files.tls()?, addresses.clone());
+    tokio.spawn(bulk::KeyKeeper { identity, tls: tls.clone(), ca_key, addresses, shared }.run());
+    let transport =
+        TransportConfig { identity, peers, tls, build: env!("CARGO_PKG_VERSION").to_owned(), services };
     let listener = bind(config.cluster.listen).context("listen for peers (cluster.listen)")?;
     Ok(Transport::start(tokio.handle(), transport, listener, inbox.clone())?)
+}
+
+fn start_renewal(
+    config: &Config,
+    tokio: &Runtime,
+    (desk, peers): (Arc<Desk>, PeerSender),
+    (server, clocks): (&Server, Clocks),
+) {
+    let renewal = Renewal {
+        identity: identity(config),
+        files: Files::new(&config.cluster),
+        addresses: Addresses::new(config),
+        shared: desk.shared(),
+        desk,
+        peers,
+        console: Renewal::console(&config.console.security, server.certificate_setter()),
+        clocks,
+    };
+    tokio.spawn(renewal.run());
 }
 
 fn start_writer(wal: Wal<StdDisk>, transport: &Transport, inbox: &Inbox) -> anyhow::Result<Writer> {

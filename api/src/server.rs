@@ -53,7 +53,23 @@ pub enum StartError {
 pub struct Server {
     address: SocketAddr,
     app: Arc<App>,
+    acceptor: Arc<watch::Sender<Option<TlsAcceptor>>>,
     task: JoinHandle<()>,
+}
+
+/// Changes what the server shows, from the next connection on.
+#[derive(Clone)]
+pub struct CertificateSetter {
+    acceptor: Arc<watch::Sender<Option<TlsAcceptor>>>,
+}
+
+impl CertificateSetter {
+    /// Shows this certificate from now on. A server of plain HTTP stays one.
+    pub fn set(&self, certificates_pem: &[u8], key_pem: &[u8]) -> Result<(), TransportError> {
+        let next = tls::acceptor_of(certificates_pem, key_pem)?;
+        self.acceptor.send_if_modified(|acceptor| acceptor.as_mut().map(|old| *old = next).is_some());
+        Ok(())
+    }
 }
 
 impl Server {
@@ -74,15 +90,21 @@ impl Server {
             Transport::PlainOnLoopback => Cookie::Loopback,
         };
         let app = Arc::new(App::new(config, cookie, ports, stop.clone()).map_err(StartError::Random)?);
-        let door = Door { acceptor, limits: app.limits, stop };
+        let acceptor = Arc::new(watch::Sender::new(acceptor));
+        let door = Door { acceptor: acceptor.subscribe(), limits: app.limits, stop };
         let service = TowerToHyperService::new(warp::service(routes::filter(Arc::clone(&app))));
         let task = tokio::spawn(door.serve(listener, service));
-        Ok(Self { address, app, task })
+        Ok(Self { address, app, acceptor, task })
     }
 
     /// Where it listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// For whoever renews the server's certificate.
+    pub fn certificate_setter(&self) -> CertificateSetter {
+        CertificateSetter { acceptor: Arc::clone(&self.acceptor) }
     }
 
     /// Makes a one-time password for the administrator; the one before is no longer good. The caller shows it to whoever
@@ -108,7 +130,7 @@ impl std::fmt::Debug for Server {
 /// What every connection passes through.
 #[derive(Clone)]
 struct Door {
-    acceptor: Option<TlsAcceptor>,
+    acceptor: watch::Receiver<Option<TlsAcceptor>>,
     limits: Limits,
     stop: watch::Receiver<bool>,
 }
@@ -157,7 +179,8 @@ impl Door {
             tracing::debug!(%remote, error = &error as &dyn std::error::Error, "set nodelay");
         }
         let guarded = StallGuard::new(socket, self.limits.stalled_write_time);
-        match self.acceptor.clone() {
+        let acceptor = self.acceptor.borrow().clone();
+        match acceptor {
             None => self.speak(guarded, remote, service).await,
             Some(acceptor) => {
                 let handshake =

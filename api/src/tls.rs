@@ -54,11 +54,13 @@ pub(crate) fn acceptor(transport: &Transport, on: SocketAddr) -> Result<Option<T
     match transport {
         Transport::PlainOnLoopback if on.ip().to_canonical().is_loopback() => Ok(None),
         Transport::PlainOnLoopback => Err(TransportError::PlainBeyondLoopback(on)),
-        Transport::Tls { certificates_pem, key_pem } => {
-            let config = server_config(certificates_pem, key_pem)?;
-            Ok(Some(TlsAcceptor::from(Arc::new(config))))
-        }
+        Transport::Tls { certificates_pem, key_pem } => acceptor_of(certificates_pem, key_pem).map(Some),
     }
+}
+
+/// Prepares TLS with this certificate.
+pub(crate) fn acceptor_of(certificates_pem: &[u8], key_pem: &[u8]) -> Result<TlsAcceptor, TransportError> {
+    Ok(TlsAcceptor::from(Arc::new(server_config(certificates_pem, key_pem)?)))
 }
 
 fn server_config(certificates_pem: &[u8], key_pem: &[u8]) -> Result<ServerConfig, TransportError> {

@@ -9,6 +9,8 @@
     reason = "indexing a JSON value gives null where nothing is, and never panics"
 )]
 
+mod membership;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -25,8 +27,17 @@ use crate::provision::{self, FirewallSwitch, NewCluster, NewHost};
 pub(super) enum Command {
     /// Write a new cluster's certificates and one folder per host, to be carried to the hosts
     Init(Init),
-    /// Show the hosts of the cluster: role, progress, firewall, sensor
+    /// Show the hosts of the cluster: role, progress, clock, firewall, sensor
     Status(Status),
+    /// Let a new host join: issue, list or revoke join tokens
+    #[command(subcommand)]
+    Token(membership::Token),
+    /// Bring this machine into a running cluster, with a token
+    Join(membership::Join),
+    /// Hand leadership to another host
+    Transfer(membership::Transfer),
+    /// Let a host go that does not answer any more
+    Remove(membership::Remove),
 }
 
 #[derive(Args)]
@@ -58,6 +69,10 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Init(arguments) => init(arguments),
         Command::Status(arguments) => status(&arguments),
+        Command::Token(command) => membership::token(&command),
+        Command::Join(arguments) => membership::join(&arguments),
+        Command::Transfer(arguments) => membership::transfer(&arguments),
+        Command::Remove(arguments) => membership::remove(&arguments),
     }
 }
 
@@ -80,7 +95,10 @@ fn init(arguments: Init) -> Result<(), Failure> {
         println!("host {}: {}", host.host, host.configuration.display());
     }
     println!("Carry each folder to its host and run `palisade serve --config palisade.toml` there.");
-    println!("Keep {} off-line: it signs hosts into the cluster.", arguments.out.join("ca.key").display());
+    println!(
+        "ca.key signs hosts into the cluster: each host holds a copy; keep {} off-line.",
+        arguments.out.join("ca.key").display()
+    );
     Ok(())
 }
 
@@ -111,8 +129,8 @@ fn status(arguments: &Status) -> Result<(), Failure> {
 fn print_cluster(cluster: &Value, hosts: &[Value]) {
     println!("{}", cluster_line(cluster));
     println!(
-        "{:<16} {:<10} {:<9} {:>9} {:>9}  {:<12} sensor",
-        "host", "role", "status", "applied", "enforced", "firewall"
+        "{:>4} {:<16} {:<10} {:<9} {:>9} {:>9} {:>9}  {:<12} sensor",
+        "id", "host", "role", "status", "applied", "enforced", "clock", "firewall"
     );
     hosts.iter().for_each(|host| println!("{}", host_line(host)));
     for host in hosts {
@@ -137,12 +155,14 @@ fn cluster_line(cluster: &Value) -> String {
 
 fn host_line(host: &Value) -> String {
     format!(
-        "{:<16} {:<10} {:<9} {:>9} {:>9}  {:<12} {}",
+        "{:>4} {:<16} {:<10} {:<9} {:>9} {:>9} {:>9}  {:<12} {}",
+        text(&host["id"]),
         text(&host["name"]),
         text(&host["role"]),
         text(&host["status"]),
         number(&host["applied"]),
         number(&host["enforced"]),
+        host["clock_offset_ms"].as_i64().map_or_else(|| "-".to_owned(), |skew| format!("{skew:+} ms")),
         text(&host["firewall"]["mode"]),
         text(&host["sensor"]["source"]),
     )
@@ -172,9 +192,10 @@ mod tests {
 
     #[test]
     fn a_hosts_line_keeps_its_columns_also_for_a_host_that_has_not_reported() {
-        let host =
-            json!({ "name": "host1", "role": "leader", "status": "active", "applied": 12, "enforced": null });
+        let host = json!({ "id": "1", "name": "host1", "role": "leader", "status": "active", "applied": 12, "enforced": null, "clock_offset_ms": -3 });
         let line = host_line(&host);
-        assert_eq!(line, "host1            leader     active           12         -  -            -");
+        let expected =
+            "   1 host1            leader     active           12         -     -3 ms  -            -";
+        assert_eq!(line, expected);
     }
 }

@@ -31,6 +31,7 @@ impl Node {
         }
         if from < self.applied {
             outputs.push(Output::Applied { index: self.applied });
+            self.tell_members(outputs);
             self.settle(outputs);
             self.finish_reads(outputs);
         }

@@ -11,7 +11,7 @@ use log_format::ids::{ClusterId, HostId, LogIndex, Term};
 use log_format::time::Timestamp;
 use projections::decide::{CommandBody, HostState, Model};
 
-use super::{Identity, Node, Now, Output, PeerMessage, wire};
+use super::{Identity, Members, Node, Now, Output, PeerMessage, wire};
 
 /// How often every host speaks to every other.
 const PING_EVERY: Duration = Duration::from_secs(1);
@@ -93,6 +93,8 @@ pub struct ClusterPicture {
     pub applied: LogIndex,
     /// How old what this host shows may be: the time since a leader last spoke; zero for the leader itself.
     pub staleness: Duration,
+    /// Hosts with a vote.
+    pub voters: Vec<HostId>,
     /// Every host.
     pub hosts: Vec<HostPicture>,
     /// Observations that this host could not hand to a leader and dropped.
@@ -148,6 +150,14 @@ impl Peers {
             next_ping: now.monotonic,
             local: LocalState::default(),
             peers,
+        }
+    }
+
+    /// Speaks with these hosts from now on, and with no others.
+    pub(super) fn follow(&mut self, members: &Members) {
+        self.peers.retain(|host, _| members.contains_key(host));
+        for host in members.keys().filter(|host| **host != self.own) {
+            self.peers.entry(*host).or_default();
         }
     }
 
@@ -265,6 +275,7 @@ impl Node {
                     now.monotonic.saturating_sub(self.leader_heard)
                 }
             },
+            voters: status.voters,
             hosts,
             observations_dropped: self.outbox.dropped(),
         }

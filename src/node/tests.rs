@@ -385,6 +385,7 @@ impl Host {
             | Output::LiftProvisional { .. }
             | Output::Plan { .. }
             | Output::Cluster(_)
+            | Output::Members(_)
             | Output::StateHash { .. } => Vec::new(),
         }
     }

@@ -1,5 +1,6 @@
 //! Commands, outcomes and soft state as protobuf (`proto/host.proto`): what travels between hosts above Raft.
 
+mod join;
 mod membership;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,6 +18,8 @@ use protobuf::{Message, SingularPtrField};
 use thiserror::Error;
 
 use super::{FirewallState, LocalState, Outcome};
+
+pub use join::{JoinAnswer, JoinDetails};
 
 mod generated {
     //! Generated from `proto/host.proto`.

@@ -2,6 +2,7 @@
 //! own; it waits only for its inbox and for the next tick.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use super::actuator;
 use super::clocks::Clocks;
 use super::inbox::{Message, Receiver};
 use super::spool::SpoolOrders;
-use crate::node::{ClusterPicture, HaltReason, Input, Node, Now, Outcome, Output, PeerMessage};
+use crate::config::Config;
+use crate::node::{ClusterPicture, HaltReason, Input, Members, Node, Now, Outcome, Output, PeerMessage};
 
 /// Inputs taken in one turn: bounds how long a turn holds the log.
 const TURN: usize = 4_096;
@@ -32,6 +34,32 @@ pub(super) struct Outlets {
     pub(super) peers: PeerSender,
     pub(super) actuator: actuator::Orders,
     pub(super) shared: Arc<Shared>,
+    pub(super) addresses: Addresses,
+}
+
+/// Where hosts are reached, as the start-up configuration says.
+#[derive(Clone)]
+pub(super) struct Addresses {
+    pub(super) own: HostId,
+    pub(super) configured: BTreeMap<HostId, SocketAddr>,
+}
+
+impl Addresses {
+    pub(super) fn new(config: &Config) -> Self {
+        let hosts = &config.cluster.hosts;
+        Self { own: config.host, configured: hosts.iter().map(|(id, host)| (*id, host.address)).collect() }
+    }
+
+    /// Where a member is reached: the log knows better than the start-up configuration.
+    pub(super) fn of(&self, host: HostId, said: Option<SocketAddr>) -> Option<SocketAddr> {
+        said.or_else(|| self.configured.get(&host).copied())
+    }
+
+    /// The other members and where they are reached.
+    pub(super) fn resolve(&self, members: &Members) -> BTreeMap<HostId, SocketAddr> {
+        let others = members.iter().filter(|(host, _)| **host != self.own);
+        others.filter_map(|(host, said)| Some((*host, self.of(*host, *said)?))).collect()
+    }
 }
 
 /// Who waits for what.
@@ -41,6 +69,8 @@ type Expected<T> = Mutex<BTreeMap<Ticket, oneshot::Sender<T>>>;
 pub(super) struct Shared {
     /// The last entry folded into the views.
     pub(super) applied: watch::Sender<LogIndex>,
+    /// Who belongs to the cluster.
+    pub(super) members: watch::Sender<Members>,
     /// The cluster as last seen; `None` before the first tick.
     pub(super) cluster: RwLock<Option<ClusterPicture>>,
     replies: Expected<Outcome>,
@@ -53,6 +83,7 @@ impl Shared {
     pub(super) fn new() -> Self {
         Self {
             applied: watch::Sender::new(LogIndex::new(0)),
+            members: watch::Sender::default(),
             cluster: RwLock::new(None),
             replies: Mutex::default(),
             hashes: Mutex::default(),
@@ -200,6 +231,10 @@ impl Driver {
             }
             Output::ReadReady { ticket, index } => Shared::deliver(&shared.reads, ticket, index),
             Output::ReadRefused { ticket } => shared.forget(ticket),
+            Output::Members(members) => {
+                self.outlets.peers.set_peers(self.outlets.addresses.resolve(&members));
+                shared.members.send_replace(members);
+            }
             Output::Halt(reason) => return Err(reason),
         }
         Ok(())

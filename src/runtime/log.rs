@@ -39,15 +39,6 @@ pub(super) trait Donors {
     fn ask(&mut self, need: RecordsNeed) -> Box<dyn Iterator<Item = Fetched> + '_>;
 }
 
-/// Nobody can be asked: a host repairs what needs no other.
-pub(super) struct NoDonors;
-
-impl Donors for NoDonors {
-    fn ask(&mut self, _: RecordsNeed) -> Box<dyn Iterator<Item = Fetched> + '_> {
-        Box::new(std::iter::empty())
-    }
-}
-
 /// Opens the log below a data directory, or begins it with these members.
 pub(super) fn open(
     data: &Path,
@@ -172,7 +163,7 @@ mod tests {
     fn a_damaged_header_needs_nobody() {
         for byte in [60, 4_096 + 20] {
             let (data, _) = damaged(&format!("header-{byte}"), byte);
-            let (_, restored) = open(&data, setup, members(), &mut NoDonors).unwrap();
+            let (_, restored) = open(&data, setup, members(), &mut Peer(Vec::new())).unwrap();
             assert_eq!(restored.last, LogIndex::new(2));
         }
     }
@@ -181,7 +172,7 @@ mod tests {
     fn without_the_others_a_damaged_batch_is_refused_in_words_and_left_alone() {
         let (data, file) = damaged("refused", 4_096 + 120);
         let before = std::fs::read(&file).unwrap();
-        let text = open(&data, setup, members(), &mut NoDonors).err().unwrap().to_string();
+        let text = open(&data, setup, members(), &mut Peer(Vec::new())).err().unwrap().to_string();
         assert!(text.contains("batch 1 (entries 1 to 1)"), "{text}");
         assert!(text.contains("start again when the others can be reached"), "{text}");
         assert!(std::fs::read(&file).unwrap() == before);

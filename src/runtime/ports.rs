@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use api::ports::{
     Accepted, ClusterView, FirewallMode, FirewallView, HostStatus, HostView, Reads, Role, SensorView,
-    StateHash, Submit, SubmitError, Tail,
+    StateHash, Submit, SubmitError, Tail, TransferError,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -63,6 +63,20 @@ impl Submit for Doors {
             }
         }
         .boxed()
+    }
+
+    fn transfer(&self, to: HostId) -> Result<(), TransferError> {
+        let picture = self.shared.cluster.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let picture = picture.ok_or(TransferError::Busy)?;
+        if picture.leader != Some(self.host) {
+            return Err(TransferError::NotLeader { leader: picture.leader });
+        }
+        let follows =
+            |host: &HostPicture| host.host == to && host.role == Some(consensus::core::Role::Follower);
+        if to == self.host || !picture.voters.contains(&to) || !picture.hosts.iter().any(follows) {
+            return Err(TransferError::NotAVoter);
+        }
+        self.inbox.offer(Input::Transfer { to }).map_err(|_| TransferError::Busy)
     }
 }
 
@@ -170,14 +184,24 @@ impl Doors {
         }
     }
 
+    /// The log knows better than the start-up configuration.
+    fn name_and_address(&self, host: HostId) -> (String, Option<SocketAddr>) {
+        let configured = self.hosts.get(&host).cloned();
+        let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
+        let row = views.hosts.get(host);
+        let said = row.and_then(|row| row.peer).or(configured.as_ref().map(|(_, address)| *address));
+        let name = row.map(|row| row.name.visible()).or(configured.map(|(name, _)| name));
+        (name.unwrap_or_else(|| host.to_string()), said)
+    }
+
     fn host_view(&self, picture: &HostPicture) -> HostView {
-        let known = self.hosts.get(&picture.host);
+        let (name, address) = self.name_and_address(picture.host);
         let has_reported = !picture.state.version.is_empty();
         let reported = |index: LogIndex| has_reported.then_some(index);
         HostView {
             id: picture.host,
-            name: known.map_or_else(|| picture.host.to_string(), |(name, _)| name.clone()),
-            address: known.map(|(_, address)| *address),
+            name,
+            address,
             role: picture.role.map_or(Role::Unknown, role),
             status: match picture.presence {
                 Presence::Active => HostStatus::Active,

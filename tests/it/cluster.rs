@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests are shells: they start programs and read their files")]
 
 mod door;
+mod membership;
 mod operation;
 
 use std::fs::{self, OpenOptions};
@@ -225,6 +226,11 @@ impl Drop for Cluster {
 
 fn applied(state: &Option<State>) -> Option<u64> {
     state.as_ref().map(|state| state.applied)
+}
+
+/// A block of an address that ends in this number.
+fn block_of(number: u8) -> Value {
+    serde_json::json!({ "address": Ipv4Addr::new(203, 0, 113, number), "seconds": 3_600 })
 }
 
 fn new_host(number: usize) -> NewHost {

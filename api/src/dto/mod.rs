@@ -6,6 +6,7 @@ pub(crate) mod block;
 pub(crate) mod host;
 pub(crate) mod list;
 pub(crate) mod live;
+pub(crate) mod membership;
 pub(crate) mod session;
 pub(crate) mod settings;
 pub(crate) mod summary;

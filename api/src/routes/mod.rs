@@ -8,6 +8,7 @@ mod attacks;
 mod blocks;
 mod consistency;
 mod hosts;
+mod membership;
 mod session;
 mod settings;
 mod summary;
@@ -99,6 +100,11 @@ pub(crate) enum Endpoint {
     ListAttacks,
     ListHosts,
     ShowCluster,
+    ListJoinTokens,
+    IssueJoinToken,
+    RevokeJoinToken,
+    RemoveHost,
+    Transfer,
     ShowSettings,
     ChangeSettings,
     Events,
@@ -114,6 +120,7 @@ impl Endpoint {
             | Self::ListAttacks
             | Self::ListHosts
             | Self::ShowCluster
+            | Self::ListJoinTokens
             | Self::ShowSettings => true,
             Self::SignIn
             | Self::ShowSession
@@ -121,6 +128,10 @@ impl Endpoint {
             | Self::IssuePassword
             | Self::BlockAddress
             | Self::Unblock
+            | Self::IssueJoinToken
+            | Self::RevokeJoinToken
+            | Self::RemoveHost
+            | Self::Transfer
             | Self::ChangeSettings
             | Self::Events
             | Self::OpenApi => false,
@@ -144,7 +155,7 @@ const fn route(verb: Verb, path: &'static str, access: Access, audit: Audit, end
 }
 
 /// Every route of the API.
-pub(crate) const ROUTES: [Route; 15] = [
+pub(crate) const ROUTES: [Route; 20] = [
     route(Verb::Post, "/session", Access::Anybody, Audit::HostLog, Endpoint::SignIn),
     route(Verb::Get, "/session", Access::Administrator, Audit::Nothing, Endpoint::ShowSession),
     route(Verb::Delete, "/session", Access::Administrator, Audit::HostLog, Endpoint::SignOut),
@@ -156,6 +167,17 @@ pub(crate) const ROUTES: [Route; 15] = [
     route(Verb::Get, "/attacks", Access::Administrator, Audit::Nothing, Endpoint::ListAttacks),
     route(Verb::Get, "/hosts", Access::Administrator, Audit::Nothing, Endpoint::ListHosts),
     route(Verb::Get, "/cluster", Access::Administrator, Audit::Nothing, Endpoint::ShowCluster),
+    route(Verb::Post, "/cluster/transfer", Access::Administrator, Audit::HostLog, Endpoint::Transfer),
+    route(Verb::Delete, "/hosts/{host}", Access::Administrator, Audit::Event, Endpoint::RemoveHost),
+    route(Verb::Get, "/join-tokens", Access::Administrator, Audit::Nothing, Endpoint::ListJoinTokens),
+    route(Verb::Post, "/join-tokens", Access::Administrator, Audit::Event, Endpoint::IssueJoinToken),
+    route(
+        Verb::Delete,
+        "/join-tokens/{token}",
+        Access::Administrator,
+        Audit::Event,
+        Endpoint::RevokeJoinToken,
+    ),
     route(Verb::Get, "/settings/firewall", Access::Administrator, Audit::Nothing, Endpoint::ShowSettings),
     route(Verb::Put, "/settings/firewall", Access::Administrator, Audit::Event, Endpoint::ChangeSettings),
     route(Verb::Get, "/events", Access::Administrator, Audit::Nothing, Endpoint::Events),
@@ -253,6 +275,11 @@ async fn handle(
         Endpoint::ListAttacks => attacks::list(&app, request).await,
         Endpoint::ListHosts => hosts::list(&app),
         Endpoint::ShowCluster => hosts::cluster(&app).await,
+        Endpoint::ListJoinTokens => membership::list(&app),
+        Endpoint::IssueJoinToken => membership::issue(&app, &caller, request).await,
+        Endpoint::RevokeJoinToken => membership::revoke(&app, &caller, &parameter, request).await,
+        Endpoint::RemoveHost => membership::remove(&app, &caller, &parameter, request).await,
+        Endpoint::Transfer => membership::transfer(&app, request).await,
         Endpoint::ShowSettings => settings::show(&app),
         Endpoint::ChangeSettings => settings::change(&app, &caller, request).await,
         Endpoint::Events => events::stream(&app, &caller, &request),

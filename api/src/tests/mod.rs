@@ -5,6 +5,7 @@ mod contract;
 mod files;
 mod hostile;
 mod live;
+mod membership;
 mod reads;
 mod world;
 mod writes;

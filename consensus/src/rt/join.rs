@@ -156,7 +156,8 @@ impl HostKey {
         pem
     }
 
-    fn public(&self) -> Bytes {
+    /// Its public half: P-256, uncompressed.
+    pub fn public_key(&self) -> Bytes {
         Bytes::copy_from_slice(self.pair.public_key().as_ref())
     }
 
@@ -262,10 +263,10 @@ pub async fn join(
     details: Bytes,
 ) -> Result<Certified, JoinError> {
     let mut stream = connect(tls::pinned_client(token.authority)?, address).await?;
-    let text = text(&exporter(stream.get_ref().1, address)?, &[&token.id, &key.public(), &details]);
+    let text = text(&exporter(stream.get_ref().1, address)?, &[&token.id, &key.public_key(), &details]);
     let mut request = peer::Join::new();
     request.token_id = Bytes::copy_from_slice(&token.id);
-    request.public_key = key.public();
+    request.public_key = key.public_key();
     request.details = details;
     request.key_signature = key.sign(&text)?;
     let proof = token.key().ok_or(JoinError::Key)?.sign(&text);
@@ -282,9 +283,9 @@ pub async fn renew(
 ) -> Result<Certified, JoinError> {
     let setup = TlsSetup::new(tls, cluster, host)?;
     let mut stream = connect((*setup.renew_client).clone(), address).await?;
-    let text = text(&exporter(stream.get_ref().1, address)?, &[&key.public()]);
+    let text = text(&exporter(stream.get_ref().1, address)?, &[&key.public_key()]);
     let mut request = peer::Renew::new();
-    request.public_key = key.public();
+    request.public_key = key.public_key();
     request.key_signature = key.sign(&text)?;
     ask(&mut stream, &Extra::Renew(request), address).await
 }

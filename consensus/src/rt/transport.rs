@@ -158,7 +158,7 @@ pub enum TransportError {
 /// The host's side of all its connections. Dropping it cuts them; [`Transport::shutdown`] closes them.
 pub struct Transport {
     shared: Arc<Shared>,
-    peers: watch::Sender<BTreeMap<HostId, SocketAddr>>,
+    peers: Arc<watch::Sender<BTreeMap<HostId, SocketAddr>>>,
     stop: watch::Sender<bool>,
     address: SocketAddr,
     supervisor: JoinHandle<()>,
@@ -168,6 +168,7 @@ pub struct Transport {
 #[derive(Clone)]
 pub struct PeerSender {
     shared: Arc<Shared>,
+    peers: Arc<watch::Sender<BTreeMap<HostId, SocketAddr>>>,
 }
 
 struct Shared {
@@ -214,6 +215,7 @@ impl Transport {
             stop: stop_seen,
         });
         let supervisor = runtime.spawn(supervise(Arc::clone(&shared), listener));
+        let peers = Arc::new(peers);
         Ok(Self { shared, peers, stop, address, supervisor })
     }
 
@@ -224,20 +226,12 @@ impl Transport {
 
     /// The sending half.
     pub fn sender(&self) -> PeerSender {
-        PeerSender { shared: Arc::clone(&self.shared) }
+        PeerSender { shared: Arc::clone(&self.shared), peers: Arc::clone(&self.peers) }
     }
 
     /// Sets who the other members are and where they listen. Whoever is not named any more is cut off at once.
     pub fn set_peers(&self, peers: BTreeMap<HostId, SocketAddr>) {
         self.peers.send_replace(peers);
-    }
-
-    /// Shows and trusts other certificates from the next connection on. The connections there are stay.
-    pub fn set_tls(&self, tls: &PeerTls) -> Result<(), TlsSetupError> {
-        let identity = self.shared.identity;
-        let setup = TlsSetup::new(tls, identity.cluster, identity.host)?;
-        *self.shared.tls.write().unwrap_or_else(PoisonError::into_inner) = setup;
-        Ok(())
     }
 
     /// Closes all connections and the listener; returns once they are closed.
@@ -260,6 +254,19 @@ impl PeerSender {
     pub fn send(&self, to: HostId, message: PeerMessage) -> Delivery {
         let link = self.shared.lock_links().get(&to).cloned();
         link.map_or(Delivery::Lost, |link| link.push(message))
+    }
+
+    /// Shows and trusts other certificates from the next connection on. The connections there are stay.
+    pub fn set_tls(&self, tls: &PeerTls) -> Result<(), TlsSetupError> {
+        let identity = self.shared.identity;
+        let setup = TlsSetup::new(tls, identity.cluster, identity.host)?;
+        *self.shared.tls.write().unwrap_or_else(PoisonError::into_inner) = setup;
+        Ok(())
+    }
+
+    /// See [`Transport::set_peers`].
+    pub fn set_peers(&self, peers: BTreeMap<HostId, SocketAddr>) {
+        self.peers.send_replace(peers);
     }
 
     /// The hosts that are connected just now.

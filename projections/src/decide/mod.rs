@@ -60,6 +60,7 @@ pub use strikes::{MAX_STRIKING_SOURCES, STRIKE_WINDOW};
 pub use tokens::{JoinToken, MAX_TOKEN_SECONDS, MAX_TOKENS, TokenState};
 
 pub(crate) use addresses::{DeniedBy, lasts};
+pub(crate) use tokens::Tokens;
 
 /// What became of a command that was not refused.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! The hosts as the log knows them. Whether one answers this very second is not in the log.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use log_format::event::{HostActive, HostEnrolled, HostEvent, HostInactive, HostRemoved, Text};
-use log_format::ids::{HostId, LogIndex};
+use log_format::event::{HostActive, HostEnrolled, HostEvent, HostInactive, HostRemoved, HostRole, Text};
+use log_format::ids::{HostId, JoinTokenId, LogIndex};
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -21,6 +21,12 @@ pub struct HostRow {
     pub name: Text,
     /// Its own addresses.
     pub addresses: Vec<IpAddr>,
+    /// Where its peers reach it; `None`: as the start-up configuration says.
+    pub peer: Option<SocketAddr>,
+    /// What it may become.
+    pub role: HostRole,
+    /// The join token that it came in with.
+    pub token: Option<JoinTokenId>,
     /// What it is to the cluster.
     pub state: HostState,
     /// Since when it is that.
@@ -48,10 +54,19 @@ impl HostsView {
 
     pub(super) fn evolve(&mut self, log_index: LogIndex, since: Timestamp, event: &HostEvent) {
         match event {
-            HostEvent::Enrolled(HostEnrolled { host, name, addresses, .. }) => {
-                let (name, addresses) = (name.clone(), addresses.clone());
-                let state = HostState::Active;
-                self.rows.insert(*host, HostRow { host: *host, name, addresses, state, since, log_index });
+            HostEvent::Enrolled(HostEnrolled { host, name, addresses, peer, role, token }) => {
+                let row = HostRow {
+                    host: *host,
+                    name: name.clone(),
+                    addresses: addresses.clone(),
+                    peer: *peer,
+                    role: *role,
+                    token: *token,
+                    state: HostState::Active,
+                    since,
+                    log_index,
+                };
+                self.rows.insert(*host, row);
             }
             HostEvent::Active(HostActive { host }) => self.set(*host, HostState::Active, (log_index, since)),
             HostEvent::Inactive(HostInactive { host, last_heard }) => {
@@ -75,10 +90,13 @@ impl HostsView {
 
 impl Canonical for HostRow {
     fn put(&self, out: &mut Sha256) {
-        let Self { host, name, addresses, state, since, log_index } = self;
+        let Self { host, name, addresses, peer, role, token, state, since, log_index } = self;
         host.put(out);
         name.put(out);
         addresses.put(out);
+        peer.put(out);
+        role.put(out);
+        token.put(out);
         state.put(out);
         since.put(out);
         log_index.put(out);

@@ -8,11 +8,12 @@ mod history;
 mod hosts;
 mod settings;
 mod summary;
+mod tokens;
 
 use std::net::IpAddr;
 
 use log_format::envelope::{Envelope, Recorded};
-use log_format::event::{AttackEvent, DenylistEvent, Event, Text};
+use log_format::event::{AttackEvent, DenylistEvent, Event, HostEnrolled, HostEvent, Text};
 use log_format::ids::{BlockId, LogIndex, Position};
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,7 @@ pub use history::{AttackHistory, MAX_ATTACK_COUNTS};
 pub use hosts::{HostRow, HostsView};
 pub use settings::{LastChange, SettingsView};
 pub use summary::{KindCount, MAX_LATEST_BLOCKS, PULSE_MINUTES, Summary, SummaryView};
+pub use tokens::JoinTokensView;
 
 use self::history::Erasure;
 use crate::decide::Model;
@@ -46,6 +48,8 @@ pub struct ReadModels {
     pub settings: SettingsView,
     /// What stays of attacks whose data is erased.
     pub history: AttackHistory,
+    /// The join tokens that are open.
+    pub tokens: JoinTokensView,
     summary: SummaryView,
     applied: LogIndex,
     last_accepted_at: Timestamp,
@@ -90,7 +94,12 @@ impl ReadModels {
                 self.denylist.evolve(denylist::Entry { index, command, at, envelope }, event);
             }
             Event::Settings(event) => self.settings.evolve(index, at, event),
-            Event::Host(event) => self.hosts.evolve(index, at, event),
+            Event::Host(event) => {
+                self.hosts.evolve(index, at, event);
+                if let HostEvent::Enrolled(HostEnrolled { host, token: Some(token), .. }) = event {
+                    self.tokens.used(*token, *host);
+                }
+            }
             Event::Chapter(event) => {
                 if let Some(Erasure { last, until }) = self.history.evolve(event, at) {
                     self.attacks.erase_upto(last);
@@ -98,7 +107,8 @@ impl ReadModels {
                     self.summary.erase_upto(until);
                 }
             }
-            Event::Membership(_) | Event::Erased(_) => {}
+            Event::Membership(event) => self.tokens.evolve(event, at),
+            Event::Erased(_) => {}
         }
     }
 
@@ -127,12 +137,14 @@ impl ReadModels {
 
     /// Adds the state's canonical bytes.
     pub fn digest_into(&self, out: &mut Sha256) {
-        let Self { denylist, attacks, hosts, settings, history, summary, applied, last_accepted_at } = self;
+        let Self { denylist, attacks, hosts, settings, history, tokens, summary, applied, last_accepted_at } =
+            self;
         denylist.put(out);
         attacks.put(out);
         hosts.put(out);
         settings.put(out);
         history.put(out);
+        tokens.put(out);
         summary.put(out);
         applied.put(out);
         last_accepted_at.put(out);

@@ -190,10 +190,10 @@ async fn while_authorities_change_both_are_trusted_and_then_only_the_new_one() {
     let with = |ca_pem: &[u8], tls: PeerTls| PeerTls { ca_pem: ca_pem.to_vec(), ..tls };
     assert!(reaches(&with(&both, old.tls(2)), &one).await);
     assert!(reaches(&with(&both, new.tls(2)), &one).await);
-    one.transport.set_tls(&with(&new.ca_pem(), new.tls(1))).unwrap();
+    one.transport.sender().set_tls(&with(&new.ca_pem(), new.tls(1))).unwrap();
     assert!(!reaches(&with(&both, old.tls(2)), &one).await);
     assert!(reaches(&with(&new.ca_pem(), new.tls(2)), &one).await);
     let other = new.tls(5);
-    assert!(one.transport.set_tls(&other).is_err(), "a certificate of another host is not taken");
+    assert!(one.transport.sender().set_tls(&other).is_err(), "a certificate of another host is not taken");
     assert!(reaches(&with(&new.ca_pem(), new.tls(2)), &one).await);
 }

@@ -1,0 +1,55 @@
+//! Tokens, removal and transfer.
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::world::Host;
+
+fn token(id: char, seconds: u64) -> serde_json::Value {
+    let (id, verifier) = (id.to_string().repeat(32), "0f".repeat(32));
+    json!({ "id": id, "verifier": verifier, "role": "sensor-only", "seconds": seconds })
+}
+
+#[tokio::test]
+async fn a_token_is_issued_listed_and_revoked_and_its_secret_is_never_there() {
+    let host = Host::start();
+    let client = host.signed_in().await;
+    let issued = client.post("/api/v1/join-tokens", &token('a', 900)).await;
+    assert_eq!(issued.status, StatusCode::CREATED);
+    let listed = client.get("/api/v1/join-tokens").await.json();
+    assert_eq!(listed["items"][0]["id"], "a".repeat(32));
+    assert_eq!(listed["items"][0]["role"], "sensor-only");
+    let path = format!("/api/v1/join-tokens/{}", "a".repeat(32));
+    assert_eq!(client.delete(&path).await.status, StatusCode::OK);
+    assert_eq!(client.get("/api/v1/join-tokens").await.json()["total"], 0);
+    assert_eq!(client.delete(&path).await.status, StatusCode::OK, "it is void already");
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_by_its_field() {
+    let host = Host::start();
+    let client = host.signed_in().await;
+    let mut wrong = token('a', 900);
+    wrong["verifier"] = json!("0f");
+    for (body, field) in [(token('x', 900), "id"), (token('a', 901), "seconds"), (wrong, "verifier")] {
+        let refused = client.post("/api/v1/join-tokens", &body).await;
+        assert_eq!(
+            (refused.status, &refused.json()["field"]),
+            (StatusCode::UNPROCESSABLE_ENTITY, &json!(field))
+        );
+    }
+    assert_eq!(client.delete("/api/v1/hosts/x").await.json()["field"], "host");
+    assert_eq!(client.delete("/api/v1/hosts/9").await.json()["code"], "unknown_host");
+}
+
+#[tokio::test]
+async fn leadership_is_handed_over_by_the_leader_to_a_follower() {
+    let host = Host::start();
+    let client = host.signed_in().await;
+    let transfer = |to: &str| json!({ "to": to });
+    let path = "/api/v1/cluster/transfer";
+    assert_eq!(client.post(path, &transfer("2")).await.status, StatusCode::ACCEPTED);
+    let elsewhere = client.post(path, &transfer("3")).await.json();
+    assert_eq!((&elsewhere["code"], &elsewhere["leader"]), (&json!("not_leader"), &json!("2")));
+    assert_eq!(client.post(path, &transfer("4")).await.json()["field"], "to");
+}

@@ -1,0 +1,99 @@
+//! Who takes part: the leader leads consensus, step by step, to the hosts that the log says belong to the cluster; every host
+//! speaks with those, and with nobody else.
+//!
+//! A host of the start-up configuration that the log does not know yet counts as wanted: the first leader is about to enrol
+//! it. Once the log knows a host, the log alone says what it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use consensus::core::Input as CoreInput;
+use consensus::core::membership::{CatchUp, Desired, Eligibility, Picture, Step, next_step};
+use log_format::event::HostRole;
+use log_format::ids::HostId;
+use projections::decide::HostState;
+
+use super::{Node, Now, Output};
+
+/// The hosts to speak with, and where each is reached; `None`: as the start-up configuration says.
+pub type Members = BTreeMap<HostId, Option<SocketAddr>>;
+
+/// What a host remembers about members beside the log.
+#[derive(Default)]
+pub(super) struct Membership {
+    catch_up: CatchUp,
+    told: Members,
+}
+
+impl Node {
+    /// The hosts to speak with, this one among them, as far as this host has folded the log: those that belong to the cluster,
+    /// and those that were let go for as long as consensus still counts on them. That is a moment, in which a leader that was
+    /// let go hands over.
+    pub fn members(&self) -> Members {
+        let status = self.core.status();
+        let taking_part = status.voters.into_iter().chain(status.learners);
+        let leaving = taking_part.filter(|host| self.model.host_state(*host) == Some(HostState::Removed));
+        let reached = |host: &HostId| self.membership.told.get(host).copied().flatten();
+        let configured = self.identity.hosts.iter().map(|known| known.host);
+        let unknown = configured.filter(|host| self.model.host_state(*host).is_none());
+        unknown
+            .map(|host| (host, None))
+            .chain(leaving.map(|host| (host, reached(&host))))
+            .chain(self.model.members().map(|member| (member.host, member.peer)))
+            .collect()
+    }
+
+    /// Tells who the members are, if that changed.
+    pub(super) fn tell_members(&mut self, outputs: &mut Vec<Output>) {
+        let members = self.members();
+        if members != self.membership.told {
+            self.peers.follow(&members);
+            self.membership.told.clone_from(&members);
+            outputs.push(Output::Members(members));
+        }
+    }
+
+    /// One tick went by: a leader takes the next step towards the members that the log names.
+    pub(super) fn reconcile_members(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        if self.speculation.is_none() {
+            return self.membership.catch_up.clear();
+        }
+        let status = self.core.status();
+        self.membership.catch_up.tick(&status.learners, &status.progress, status.commit);
+        let members = log_format::wal::ConfState::new(status.voters, status.learners);
+        let picture = Picture {
+            leader: self.identity.host,
+            members: &members,
+            caught_up: &self.membership.catch_up.caught_up(),
+            active: &self.active_hosts(),
+        };
+        match next_step(&self.desired(&members), &picture) {
+            None => {}
+            Some(Step::Transfer { to }) => self.drive(CoreInput::Transfer { to }, now, outputs),
+            Some(Step::Change(change)) => {
+                let ticket = self.fresh_ticket();
+                tracing::debug!(?change, "next step towards the members that the log names");
+                // A refusal (an earlier change is not in force yet) is no news: the next tick plans again.
+                self.drive(CoreInput::ChangeMembers { ticket, change }, now, outputs);
+            }
+        }
+    }
+
+    fn desired(&self, members: &log_format::wal::ConfState) -> Desired {
+        let taking_part = members.voters.iter().chain(&members.learners).copied();
+        let unknown = taking_part.filter(|host| self.model.host_state(*host).is_none());
+        let eligibility = |role| match role {
+            HostRole::VoterCapable => Eligibility::VoterCapable,
+            HostRole::SensorOnly => Eligibility::SensorOnly,
+        };
+        unknown
+            .map(|host| (host, Eligibility::VoterCapable))
+            .chain(self.model.members().map(|member| (member.host, eligibility(member.role))))
+            .collect()
+    }
+
+    fn active_hosts(&self) -> BTreeSet<HostId> {
+        let active = self.model.members().filter(|member| member.is_active).map(|member| member.host);
+        active.chain([self.identity.host]).collect()
+    }
+}

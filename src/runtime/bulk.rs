@@ -1,0 +1,162 @@
+//! What this host gives to others over the second connection: entries of its log, and, to hosts with a vote, the authority's
+//! key.
+
+#![expect(clippy::disallowed_methods, reason = "this shell reads and writes the authority's key")]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use consensus::core::Role;
+use consensus::rt::bulk::{BulkClient, BulkSource, FilePart};
+use consensus::rt::tls::PeerTls;
+use log_format::disk::StdDisk;
+use log_format::ids::{HostId, LogIndex};
+use log_format::repair::RecordsNeed;
+use log_format::wal::{ConfState, LogEntry, WalIdentity, WalReader};
+use tokio::runtime::Runtime;
+
+use super::driver::{Addresses, Shared};
+use super::log::{Donors, Fetched};
+use super::renewal::Files;
+use crate::config::Config;
+use crate::node::ClusterPicture;
+
+/// What a host with a vote asks the leader for, if it has no key to sign with.
+const WANTS_CA_KEY: &[u8] = b"ca-key";
+/// How often a host looks whether it should have the authority's key. It is in no hurry: the leader has one.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub(super) struct Source {
+    pub(super) log: WalReader<StdDisk>,
+    pub(super) ca_key: PathBuf,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl BulkSource for Source {
+    fn entries(&self, from: LogIndex, until: LogIndex, max_bytes: usize) -> Result<Vec<LogEntry>, String> {
+        let until = until.min(self.log.last().index.next());
+        self.log.entries(from, until, max_bytes as u64).map_err(|error| error.to_string())
+    }
+
+    fn chapter_file(
+        &self,
+        chapter: u64,
+        _name: &str,
+        _offset: u64,
+        _max_bytes: usize,
+    ) -> Result<FilePart, String> {
+        Err(format!("chapter {chapter} is not served by this version"))
+    }
+
+    fn owner(&self, from: HostId, request: Bytes) -> Result<Bytes, String> {
+        if request != WANTS_CA_KEY {
+            return Err("this version does not know the request".to_owned());
+        }
+        let picture = self.shared.cluster.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let picture = picture.ok_or("this host has just started")?;
+        let leads = picture.leader == Some(picture.host);
+        if !leads || !picture.voters.contains(&from) {
+            return Err("only the leader gives the key, and only to hosts with a vote".to_owned());
+        }
+        tracing::info!(to = %from, "the authority's key is handed over to a host with a vote");
+        std::fs::read(&self.ca_key).map(Bytes::from).map_err(|_| "the leader has no key".to_owned())
+    }
+}
+
+/// The other hosts, asked for the records of a damaged log before anything else runs here.
+pub(super) struct PeerDonors<'a> {
+    identity: WalIdentity,
+    files: Files,
+    peers: Vec<(HostId, SocketAddr)>,
+    first_members: ConfState,
+    tokio: &'a Runtime,
+}
+
+impl<'a> PeerDonors<'a> {
+    pub(super) fn new(config: &Config, identity: WalIdentity, tokio: &'a Runtime) -> Self {
+        let others = config.cluster.hosts.iter().filter(|(host, _)| **host != config.host);
+        Self {
+            identity,
+            files: Files::new(&config.cluster),
+            peers: others.map(|(host, known)| (*host, known.address)).collect(),
+            first_members: config.cluster.first_members(),
+            tokio,
+        }
+    }
+
+    async fn fetch(
+        &self,
+        (host, address): (HostId, SocketAddr),
+        (first, last): (LogIndex, LogIndex),
+    ) -> anyhow::Result<Vec<LogEntry>> {
+        let mut client = BulkClient::connect(&self.files.tls()?, self.identity, host, address).await?;
+        let (mut entries, mut next) = (Vec::new(), first);
+        while next <= last {
+            let part = client.entries(next, last.next()).await?;
+            next = part.last().context("the peer has not got so far")?.index.next();
+            entries.extend(part);
+        }
+        Ok(entries)
+    }
+}
+
+impl Donors for PeerDonors<'_> {
+    fn ask(&mut self, need: RecordsNeed) -> Box<dyn Iterator<Item = Fetched> + '_> {
+        let members = vec![self.first_members.clone()];
+        let Some(range) = need.entries else { return Box::new(std::iter::empty()) };
+        let this = &*self;
+        let answers = this.peers.iter().filter_map(move |peer| {
+            tracing::info!(peer = %peer.0, from = %range.0, upto = %range.1, "asks for the records of a damaged batch");
+            let fetched = this.tokio.block_on(this.fetch(*peer, range));
+            let entries = fetched.map_err(|error| tracing::warn!(peer = %peer.0, %error, "gave nothing")).ok()?;
+            Some(Fetched { entries, members: members.clone() })
+        });
+        Box::new(answers)
+    }
+}
+
+/// Gets the authority's key once this host has a vote, so that it can sign when it leads.
+pub(super) struct KeyKeeper {
+    pub(super) identity: WalIdentity,
+    pub(super) tls: PeerTls,
+    pub(super) ca_key: PathBuf,
+    pub(super) addresses: Addresses,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl KeyKeeper {
+    pub(super) async fn run(self) {
+        let mut every = tokio::time::interval(LOOK_EVERY);
+        while !self.ca_key.exists() {
+            every.tick().await;
+            let picture = self.shared.cluster.read().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(leader) = picture.and_then(|picture| leader_to_ask(&picture))
+                && let Err(error) = self.fetch(leader).await
+            {
+                tracing::debug!(%leader, %error, "the authority's key is not here yet");
+            }
+        }
+    }
+
+    async fn fetch(&self, leader: HostId) -> anyhow::Result<()> {
+        let said = self.shared.members.borrow().get(&leader).copied().flatten();
+        let address = self.addresses.of(leader, said);
+        let address = address.ok_or_else(|| anyhow::anyhow!("the leader's address is not known"))?;
+        let mut client = BulkClient::connect(&self.tls, self.identity, leader, address).await?;
+        let key = client.owner(Bytes::from_static(WANTS_CA_KEY)).await?;
+        crate::provision::write_new(&self.ca_key, std::str::from_utf8(&key)?)?;
+        tracing::info!(path = %self.ca_key.display(), "the authority's key is here");
+        Ok(())
+    }
+}
+
+/// The leader, if this host has a vote and does not lead.
+fn leader_to_ask(picture: &ClusterPicture) -> Option<HostId> {
+    let own = picture.hosts.iter().find(|host| host.host == picture.host)?;
+    (own.role == Some(Role::Follower)).then_some(picture.leader?)
+}

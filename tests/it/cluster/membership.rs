@@ -1,0 +1,136 @@
+//! Hosts come and go, by the command line alone, as docs/operating.md says.
+
+use std::process::{Command, Output};
+
+use palisade::config;
+use serde_json::Value;
+
+use super::{Cluster, Host, Request, block_of, free_address};
+use crate::support::wait_until;
+use crate::wire_cluster::binary;
+
+#[test]
+fn a_host_joins_a_dead_one_is_replaced_and_the_old_leader_goes() {
+    let mut cluster = Cluster::start(3);
+    assert_eq!(write(&cluster, 0, 1), 201);
+    let leader = cluster.leader(0).unwrap();
+    let (dead, other) = ((leader + 1) % 3, (leader + 2) % 3);
+
+    // It asks a host that does not lead, and is sent on to the one that does.
+    let token = issue(&cluster, other);
+    let joined = cluster.join(&token, other, "host4");
+    assert!(joined.status.success(), "{joined:?}");
+    let again = cluster.join(&token, leader, "host5");
+    assert_eq!(again.status.code(), Some(3), "a token is good once: {again:?}");
+    let new = 3;
+    cluster.restart(new);
+    wait_until("the new host is a learner and has everything", || {
+        let row = row(&cluster, leader, "4");
+        row["role"] == "learner"
+            && row["status"] == "active"
+            && cluster.status(leader).is_some_and(|status| status["applied"] == row["applied"])
+    });
+
+    // A dead host is let go, and the learner gets its vote.
+    cluster.kill9(dead);
+    let removed = remove(&cluster, other, dead);
+    assert!(removed.status.success(), "{removed:?}");
+    wait_until("the new host has its vote", || row(&cluster, leader, "4")["role"] == "follower");
+    let key = cluster.folder(new).join("ca.key");
+    wait_until("the new host can sign", || key.exists());
+    assert_eq!(write(&cluster, other, 2), 201);
+
+    // The old leader hands over to the new host, and goes.
+    let transfer = cluster.palisade(leader, &["cluster", "transfer", "--to", "4"]);
+    assert!(transfer.status.success(), "{transfer:?}");
+    wait_until("the new host leads", || cluster.leader(other) == Some(new));
+    let removed = remove(&cluster, other, leader);
+    assert!(removed.status.success(), "{removed:?}");
+    assert!(cluster.term(leader).success());
+    assert_eq!(write(&cluster, other, 3), 201);
+    wait_until("two hosts are left", || {
+        cluster.status(other).is_some_and(|status| status["hosts"].as_array().map(Vec::len) == Some(2))
+    });
+
+    // What was let go stays out, and the new leader lets others in.
+    cluster.restart(leader);
+    wait_until("a host that was let go finds no leader", || {
+        cluster.palisade(leader, &["cluster", "status"]).status.code() == Some(4)
+    });
+    let token = issue(&cluster, other);
+    let joined = cluster.join(&token, other, "host5");
+    assert!(joined.status.success(), "{joined:?}");
+    cluster.restart(4);
+    wait_until("ids are not used again", || row(&cluster, other, "5")["status"] == "active");
+    let list = cluster.door(other).ask("GET", "/blocks").unwrap().body;
+    assert_eq!(list["total"], 3, "{list}");
+}
+
+#[test]
+fn tokens_are_listed_and_revoked_and_a_folder_in_use_is_refused() {
+    let mut cluster = Cluster::start(1);
+    let token = issue(&cluster, 0);
+    let listed = cluster.palisade(0, &["cluster", "token", "list"]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let id = listed.split_whitespace().next().unwrap();
+    assert!(!listed.contains(token.rsplit('.').next().unwrap()), "the secret is nowhere: {listed}");
+    assert!(cluster.palisade(0, &["cluster", "token", "revoke", id]).status.success());
+    let refused = cluster.join(&token, 0, "host2");
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    let damaged = cluster.join(&token[..token.len() - 1], 0, "host2");
+    assert_eq!(damaged.status.code(), Some(2), "{damaged:?}");
+    let used = cluster.join_in(&issue(&cluster, 0), 0, ("host2", cluster.folder(0)));
+    assert_eq!(used.status.code(), Some(3), "{used:?}");
+    assert!(String::from_utf8_lossy(&used.stderr).contains("empty folder"), "{used:?}");
+}
+
+impl Cluster {
+    /// Brings a new host in through another; the next restart starts it.
+    fn join(&mut self, token: &str, via: usize, name: &str) -> Output {
+        let folder = self._folder.path().join(name);
+        let output = self.join_in(token, via, (name, folder.clone()));
+        if output.status.success() {
+            let configuration = folder.join("palisade.toml");
+            let config = config::load(&configuration).unwrap();
+            let log = self._folder.path().join(format!("{name}.log"));
+            self.hosts.push(Host { configuration, config, log, process: None });
+        }
+        output
+    }
+
+    fn join_in(&self, token: &str, via: usize, (name, folder): (&str, std::path::PathBuf)) -> Output {
+        let via = self.hosts[via].config.cluster.listen.to_string();
+        let (address, console) = (free_address().to_string(), free_address().port().to_string());
+        let mut join = Command::new(binary());
+        join.args(["cluster", "join", "--watch-only", "--token", token, "--via", &via]);
+        join.args(["--name", name, "--address", &address, "--console-port", &console, "--data"]);
+        join.arg(folder).output().unwrap()
+    }
+
+    fn folder(&self, host: usize) -> std::path::PathBuf {
+        self.hosts[host].configuration.parent().unwrap().to_owned()
+    }
+}
+
+fn issue(cluster: &Cluster, host: usize) -> String {
+    let issued = cluster.palisade(host, &["cluster", "token", "issue"]);
+    assert!(issued.status.success(), "{issued:?}");
+    String::from_utf8(issued.stdout).unwrap().trim().to_owned()
+}
+
+fn remove(cluster: &Cluster, host: usize, gone: usize) -> Output {
+    cluster.palisade(host, &["cluster", "remove", &(gone + 1).to_string()])
+}
+
+/// What a host says of the one with this id.
+fn row(cluster: &Cluster, host: usize, id: &str) -> Value {
+    let hosts = cluster.status(host).map_or(Value::Null, |status| status["hosts"].clone());
+    let rows = hosts.as_array().cloned().unwrap_or_default();
+    rows.into_iter().find(|row| row["id"] == id).unwrap_or(Value::Null)
+}
+
+fn write(cluster: &Cluster, host: usize, number: u8) -> u16 {
+    let body = block_of(number);
+    let request = Request { method: "POST", path: "/blocks", key: "", body: &body };
+    cluster.door(host).send(&request).unwrap().status
+}
