@@ -10,6 +10,7 @@
 
 mod figure;
 mod load;
+mod replay;
 mod writer;
 
 use std::path::PathBuf;
@@ -26,6 +27,15 @@ const ROUNDS: usize = 3;
 pub(super) enum Command {
     /// The log's writer alone against the disk's own rate of syncs; or, with --config, a running cluster under load
     Log(Log),
+    /// Decoding and folding a log, on one core: what a start and a rebuild cost
+    Replay(Replay),
+}
+
+#[derive(Args)]
+pub(super) struct Replay {
+    /// Events to fold; they are made in memory
+    #[arg(long, value_name = "N", default_value_t = 500_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    events: u32,
 }
 
 #[derive(Args)]
@@ -48,6 +58,10 @@ pub(super) struct Log {
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Log(arguments) => log(arguments),
+        Command::Replay(arguments) => {
+            let events = usize::try_from(arguments.events).unwrap_or(usize::MAX);
+            Ok(replay::run(events, ROUNDS)?)
+        }
     }
 }
 

@@ -21,8 +21,8 @@ import threading
 import time
 from pathlib import Path
 
-# A log file, two spare ones and the reserve have 64 MiB each; the file system needs some for itself.
-DISK_BYTES = 300 << 20
+# Log files, spare ones and the reserve have 64 MiB each, and every round needs some more of them.
+DISK_BYTES = 1 << 30
 CLIENTS = 8
 PORT = 25801
 WAIT = 240
@@ -128,7 +128,7 @@ class Load:
 def fill(folder, stop):
     """Takes the space that is left, also what the host gives back, until told to stop."""
     with open(folder / "filler", "wb", buffering=0) as file:
-        block = bytes(1 << 16)
+        block = bytes(1 << 20)
         while not stop.is_set():
             try:
                 file.write(block)

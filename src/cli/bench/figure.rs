@@ -50,10 +50,15 @@ pub(super) fn rounded(number: f64, digits: i32) -> Value {
     ((number * scale).round() / scale).into()
 }
 
-/// Prints one figure.
+/// Prints one figure of the log.
 pub(super) fn print(name: &str, members: impl IntoIterator<Item = (&'static str, Value)>) {
+    print_of("log", name, members);
+}
+
+/// Prints one figure of a benchmark.
+pub(super) fn print_of(bench: &str, name: &str, members: impl IntoIterator<Item = (&'static str, Value)>) {
     let mut object = Map::new();
-    object.insert("bench".to_owned(), "log".into());
+    object.insert("bench".to_owned(), bench.into());
     object.insert("figure".to_owned(), name.into());
     object.extend(members.into_iter().map(|(name, value)| (name.to_owned(), value)));
     println!("{}", Value::Object(object));
