@@ -49,7 +49,7 @@ pub use observations::Spooled;
 use outbox::Outbox;
 pub use outbox::{Fact, Observation};
 use peers::Peers;
-pub use peers::{ClusterPicture, FirewallState, HostPicture, LocalState, Presence};
+pub use peers::{ClusterPicture, DiskState, FirewallState, HostPicture, LocalState, Presence};
 use reads::Reads;
 use submit::{Decided, Requester, Speculation};
 

@@ -28,6 +28,7 @@ mod log;
 mod ports;
 mod renewal;
 mod sensor;
+mod space;
 mod spool;
 
 use std::net::TcpListener;
@@ -242,9 +243,7 @@ fn open_log(config: &Config, clocks: &Clocks, tokio: &Runtime) -> anyhow::Result
     let identity = identity(config);
     let setup = || WalSetup { identity, options: WalOptions::default(), stamps: stamps(clocks) };
     let mut donors = bulk::PeerDonors::new(config, identity, tokio);
-    let opened = log::open(&config.data, setup, config.cluster.first_members(), &mut donors)?;
-    log::keep_reserve(&config.data).context("start the thread that keeps the reserve")?;
-    Ok(opened)
+    log::open(&config.data, setup, config.cluster.first_members(), &mut donors)
 }
 
 /// What stamps new files of log and spool.
@@ -409,6 +408,7 @@ fn start_sensors(
         firewall,
         source: sensor::source(&config.sensor),
         kernel: kernel_release(),
+        space: space::watch(&config.data).context("start the thread that watches the disk")?,
         views,
         own,
     }));
@@ -440,6 +440,7 @@ struct Telling {
     firewall: Arc<actuator::Shared>,
     source: String,
     kernel: String,
+    space: space::Space,
     views: Arc<RwLock<ReadModels>>,
     own: Vec<std::net::IpAddr>,
 }
@@ -463,6 +464,7 @@ async fn keep_told(telling: Telling) {
             dropped,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: telling.kernel.clone(),
+            disk: telling.space.state(),
         };
         let _ = telling.inbox.offer(Input::Local(state)); // The next one says the same and more.
         let policy = policy(&telling.views.read().unwrap_or_else(PoisonError::into_inner), &telling.own);

@@ -10,6 +10,7 @@
 //! | 412, 428 | `If-Match` does not hold, or is missing |
 //! | 422 | the request was read, a field's value is not allowed |
 //! | 429 | too many attempts; `Retry-After` says when to come back |
+//! | 507 | the leader's disk is nearly full: only what is necessary is written |
 //! | 503 | no leader, overload, or the outcome is unknown: repeat with the same `Idempotency-Key` |
 
 use std::borrow::Cow;
@@ -100,6 +101,8 @@ codes! {
     NoLeader = "no_leader", SERVICE_UNAVAILABLE, "The cluster has no leader";
     /// It may or may not have taken effect.
     OutcomeUnknown = "outcome_unknown", SERVICE_UNAVAILABLE, "It is not known whether that took effect";
+    /// The leader's disk is nearly full, and this can wait.
+    DiskLow = "disk_low", INSUFFICIENT_STORAGE, "The leader's disk is nearly full";
     /// Overload.
     Busy = "busy", SERVICE_UNAVAILABLE, "This host is busy";
     /// This host has not applied the index that was asked for.
@@ -147,6 +150,7 @@ impl ApiError {
         let Refusal { code, field, detail } = refusal;
         let error = match (code.as_str(), field) {
             ("version_conflict", _) => Self::new(Code::ChangedMeanwhile, detail),
+            ("disk_low", _) => Self::new(Code::DiskLow, detail),
             (_, Some(field)) => Self::new(Code::InvalidField, detail).with("field", field.as_str()),
             (_, None) => {
                 let mut refused = Self::new(Code::Refused, detail);

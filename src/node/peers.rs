@@ -49,6 +49,18 @@ pub struct LocalState {
     pub version: String,
     /// The kernel's version.
     pub kernel: String,
+    /// Whether its disk has room.
+    pub disk: DiskState,
+}
+
+/// Whether a host's disk has room for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DiskState {
+    /// It has.
+    #[default]
+    Ample,
+    /// It is nearly full: a leader takes only what is necessary.
+    Low,
 }
 
 /// What a host's firewall does.
@@ -159,6 +171,11 @@ impl Peers {
         for host in members.keys().filter(|host| **host != self.own) {
             self.peers.entry(*host).or_default();
         }
+    }
+
+    /// Whether this host's disk has room.
+    pub(super) fn disk(&self) -> DiskState {
+        self.local.disk
     }
 
     pub(super) fn set_local(&mut self, state: LocalState) {

@@ -9,13 +9,15 @@ use log_format::event::Event;
 use log_format::ids::{HostId, LogIndex, Origin, OriginSequence, Term};
 use log_format::time::Timestamp;
 use log_format::wal::LogPosition;
-use projections::decide::{self, Command, CommandBody, Decision, Model};
+use projections::decide::{self, Command, CommandBody, Decision, Model, Necessity};
 
 use super::observations::Observations;
-use super::{Node, Now, Outcome, Output, PeerMessage, wire};
+use super::{DiskState, Node, Now, Outcome, Output, PeerMessage, wire};
 
 /// Commands in the leader's log that are not committed; more are answered busy. A second's worth at full speed.
 const MAX_IN_FLIGHT: usize = 65_536;
+/// Of these, observations never take the last: however heavy an attack, people come through.
+const KEPT_FOR_PEOPLE: usize = 4_096;
 
 /// Commands decided and kept back while the log writes; more go out at once.
 const MAX_GATHERED: usize = 4_096;
@@ -105,8 +107,26 @@ impl Node {
         let Some(speculation) = &mut self.speculation else {
             return self.answer(requester, Outcome::Unknown, outputs);
         };
-        if MAX_IN_FLIGHT <= self.waiting.len() || speculation.has_gap_before(command) {
+        let necessity = command.body.necessity();
+        let room = match necessity {
+            Necessity::Observation => MAX_IN_FLIGHT - KEPT_FOR_PEOPLE,
+            Necessity::Ordinary | Necessity::Necessary => MAX_IN_FLIGHT,
+        };
+        if room <= self.waiting.len() || speculation.has_gap_before(command) {
             return self.answer(requester, Outcome::Busy, outputs);
+        }
+        match (self.peers.disk(), necessity) {
+            (DiskState::Ample, _) | (DiskState::Low, Necessity::Necessary) => {}
+            // It waits in the spool of the host that saw it, which has a bound.
+            (DiskState::Low, Necessity::Observation) => {
+                return self.answer(requester, Outcome::Busy, outputs);
+            }
+            (DiskState::Low, Necessity::Ordinary) => {
+                let detail = "the leader's disk is nearly full: make room there; until then only unblocking, retention \
+                              and membership are written"
+                    .to_owned();
+                return self.answer(requester, refuse("disk_low", detail), outputs);
+            }
         }
         match decide::decide(&speculation.model, command, now.wall) {
             Ok(Decision::Events(events)) if events.is_empty() => {

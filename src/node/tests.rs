@@ -109,6 +109,31 @@ fn a_leader_without_a_majority_confirms_no_read() {
 }
 
 #[test]
+fn a_leader_with_a_full_disk_takes_only_what_is_necessary() {
+    let mut cluster = Cluster::led([ONE, TWO, THREE]);
+    let Outcome::Committed { .. } = cluster.submit(ONE, id(1), block("192.0.2.1")) else {
+        panic!("the disk has room")
+    };
+    let leader = cluster.leader();
+    let disk = |state| Input::Local(LocalState { disk: state, ..LocalState::default() });
+    cluster.give(leader, disk(DiskState::Low));
+    let Outcome::Rejected(refusal) = cluster.submit(TWO, id(2), block("192.0.2.2")) else {
+        panic!("a block is not necessary")
+    };
+    assert_eq!(refusal.code, "disk_low");
+    cluster.give(TWO, Input::Observe(attack("192.0.2.3")));
+    cluster.pass(Duration::from_secs(1));
+    assert!(matches!(cluster.verdict(ONE, "192.0.2.3"), Verdict::Free), "it waits in the spool");
+    let by = Actor::Administrator(Text::new(b"ana"));
+    let source = "192.0.2.1".parse().expect("an address");
+    let unblock = CommandBody::UnblockAddress { source, allow_seconds: None, by };
+    assert!(matches!(cluster.submit(THREE, id(3), unblock), Outcome::Committed { .. }));
+    cluster.give(leader, disk(DiskState::Ample));
+    cluster.pass(Duration::from_secs(1));
+    assert!(matches!(cluster.verdict(ONE, "192.0.2.3"), Verdict::Blocked { .. }));
+}
+
+#[test]
 fn an_observation_waits_for_a_leader_and_is_delivered_after_the_election() {
     let mut cluster = Cluster::new([ONE, TWO, THREE]);
     for host in [ONE, TWO, THREE] {

@@ -17,7 +17,7 @@ use projections::decide::{Command, CommandBody, Refusal};
 use protobuf::{Message, SingularPtrField};
 use thiserror::Error;
 
-use super::{FirewallState, LocalState, Outcome};
+use super::{DiskState, FirewallState, LocalState, Outcome};
 
 pub use join::{JoinAnswer, JoinDetails};
 
@@ -330,6 +330,7 @@ pub fn encode_status(state: &LocalState, status: &Status, applied: LogIndex, now
         FirewallState::Failing => proto::HostStatus_Firewall::FAILING,
     });
     message.set_firewall_detail(state.firewall_detail.clone());
+    message.set_is_disk_low(state.disk == DiskState::Low);
     message.set_provisional(state.provisional);
     message.set_sensor_source(state.sensor_source.clone());
     message.set_packets(state.packets);
@@ -354,6 +355,7 @@ pub fn decode_status(bytes: &[u8]) -> Option<HostStatus> {
         enforced: LogIndex::new(message.get_enforced()),
         firewall,
         firewall_detail: message.take_firewall_detail(),
+        disk: if message.get_is_disk_low() { DiskState::Low } else { DiskState::Ample },
         provisional: message.get_provisional(),
         sensor_source: message.take_sensor_source(),
         packets: message.get_packets(),

@@ -16,6 +16,8 @@ use crate::node::Input;
 /// Messages that may wait for the driver. Beyond it a sensor's observations are dropped and counted, a peer's messages
 /// wait on the wire, and people are told to try again.
 const CAPACITY: usize = 16_384;
+/// Observations find no room when so many messages wait: the rest is for people and peers.
+const CAPACITY_FOR_OBSERVATIONS: usize = 12_288;
 
 /// What can reach the driver.
 #[derive(Debug)]
@@ -73,7 +75,9 @@ impl Inbox {
         if queue.is_closed {
             return Err(NotTaken::Gone);
         }
-        if CAPACITY <= queue.messages.len() {
+        let is_observation = matches!(input, Input::Observe(_));
+        let capacity = if is_observation { CAPACITY_FOR_OBSERVATIONS } else { CAPACITY };
+        if capacity <= queue.messages.len() {
             return Err(NotTaken::Full);
         }
         self.0.put(queue, Message::Input(input));

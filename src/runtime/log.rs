@@ -1,5 +1,4 @@
-//! Opens the host's log when the process starts: repairs it if it is damaged, begins it if there is none, and keeps the
-//! reserve for a full disk.
+//! Opens the host's log when the process starts: repairs it if it is damaged, begins it if there is none.
 //!
 //! ```text
 //!  open ──ok──────────────────────────────────────────────> serve
@@ -19,7 +18,6 @@ use consensus::core::Restored;
 use log_format::disk::StdDisk;
 use log_format::recover::RecoverError;
 use log_format::repair::{self, Need, RecordsNeed, RepairError, RepairOrder};
-use log_format::reserve::{Reserve, SpaceLimits, SpaceState};
 use log_format::wal::{ConfState, LogEntry, Recovered, TailEnd, Wal, WalIdentity, WalSetup};
 
 /// Repairs at one start: far more than a disk needs that is worth keeping.
@@ -113,17 +111,6 @@ fn repair_records(
         "{damage}; no other host gave these records back and nothing was changed: start again when the others can be \
          reached, or keep a copy of the directory, remove this host from the cluster and let it join as a new host"
     )
-}
-
-/// Keeps the reserve, beside what else happens at the start: it is only needed on a full disk, and takes a moment to make.
-pub(super) fn keep_reserve(data: &Path) -> std::io::Result<()> {
-    let reserve = Reserve::new(Arc::new(StdDisk), data, SpaceLimits::default());
-    let keep = move || match reserve.keep() {
-        Ok(SpaceState::Ample) => {}
-        Ok(state) => tracing::warn!(?state, "the disk is nearly full"),
-        Err(error) => tracing::warn!(%error, "the reserve for a full disk could not be made"),
-    };
-    std::thread::Builder::new().name("reserve".to_owned()).spawn(keep).map(drop)
 }
 
 #[cfg(test)]

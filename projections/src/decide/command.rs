@@ -188,6 +188,47 @@ pub enum CommandBody {
     ExpireBlocks,
 }
 
+/// What happens to a command when the leader's disk is nearly full or very much is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Necessity {
+    /// It waits at the host that saw it.
+    Observation,
+    /// It is refused while the disk is nearly full.
+    Ordinary,
+    /// It is taken as long as anything can be written: it frees somebody, makes room, or keeps the cluster together.
+    Necessary,
+}
+
+impl CommandBody {
+    /// Whether it may wait when the leader's disk is nearly full or very much is under way.
+    pub const fn necessity(&self) -> Necessity {
+        match self {
+            Self::ReportAttack(_) | Self::CountStrikes(_) | Self::DropSpool(_) => Necessity::Observation,
+            Self::BlockAddress { .. }
+            | Self::DenyAddress { .. }
+            | Self::AllowAddress { .. }
+            | Self::ChangeSettings { .. }
+            | Self::IssueJoinToken { .. }
+            | Self::AddAuthority { .. } => Necessity::Ordinary,
+            Self::UnblockAddress { .. }
+            | Self::ExpireBlocks
+            | Self::EnrolHost { .. }
+            | Self::JoinHost { .. }
+            | Self::RevokeJoinToken { .. }
+            | Self::RetireAuthority { .. }
+            | Self::AnnounceKey(_)
+            | Self::MarkHostActive { .. }
+            | Self::MarkHostInactive { .. }
+            | Self::RemoveHost { .. }
+            | Self::CutChapter { .. }
+            | Self::SealChapter(_)
+            | Self::WitnessSeal(_)
+            | Self::RollUpAttacks { .. }
+            | Self::CutRetention { .. } => Necessity::Necessary,
+        }
+    }
+}
+
 impl Command {
     /// The identity of a block that this command makes.
     pub(crate) fn block_id(&self) -> BlockId {
