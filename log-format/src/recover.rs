@@ -328,6 +328,9 @@ impl<F: DiskFile> FileScan<F> {
         }
         Ok(match bad {
             Bad::Nothing if rest.is_zero => FileEnd::Clean,
+            Bad::Nothing | Bad::Header | Bad::Body(_) if rest.is_due_elsewhere => {
+                FileEnd::Suspect(Evidence::StrayHeader { batch: self.due }, None)
+            }
             Bad::Nothing => FileEnd::Torn(Evidence::BatchHeader),
             Bad::Header if has_no_header => FileEnd::Torn(Evidence::BatchHeader),
             Bad::Header => FileEnd::Suspect(Evidence::BatchHeader, None),
@@ -363,19 +366,20 @@ impl<F: DiskFile> FileScan<F> {
 
     /// Looks at everything from the bad place on.
     fn survey_rest(&mut self) -> Result<Rest, DiskError> {
-        let mut rest = Rest { is_zero: true, later: None };
+        let mut rest = Rest { is_zero: true, later: None, is_due_elsewhere: false };
         let mut offset = self.offset;
         while offset < self.window.length() {
             let block = self.window.at(offset, BLOCK)?;
             if !all_zero(block) {
                 rest.is_zero = false;
-                let later = BatchHeader::read(block)
-                    .filter(|header| header.nonce == self.nonce && self.due < header.number);
-                if let Some(header) = later {
+                let found = BatchHeader::read(block).filter(|header| header.nonce == self.nonce);
+                if let Some(header) = found.filter(|header| self.due < header.number) {
                     let batch = header.number;
                     rest.later = Some(Evidence::LaterBatch { batch, offset });
                     break;
                 }
+                rest.is_due_elsewhere |=
+                    self.offset < offset && found.is_some_and(|header| header.number == self.due);
             }
             offset = offset.saturating_add(BLOCK_BYTES);
         }
@@ -387,4 +391,6 @@ impl<F: DiskFile> FileScan<F> {
 struct Rest {
     is_zero: bool,
     later: Option<Evidence>,
+    /// The batch that is due lies somewhere else: the disk wrote it to the wrong place, and it may have been acknowledged.
+    is_due_elsewhere: bool,
 }

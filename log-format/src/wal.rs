@@ -170,7 +170,8 @@ impl<D: Disk> Wal<D> {
         }
         let ended = settle(&walk)?;
         let scrubbed = scrub(&walk.strays)?;
-        // What was read may be in memory only, written by a process that was killed before its sync.
+        // What was read may be in memory only, written by a process that was killed before its sync, or whose sync failed.
+        write_again(&walk.tail)?;
         walk.tail.file.sync_data()?;
         disk.sync_dir(&directory)?;
         let spares = Spares::open(Arc::clone(&disk), &directory, setup.options)?;
@@ -438,6 +439,21 @@ pub(crate) fn name_file<D: Disk>(
     }
     disk.sync_dir(directory)?;
     Ok(Arc::new(blank.file))
+}
+
+/// Writes the last batch of the file once more, the same bytes to the same place. After a failed sync the kernel shows what
+/// was written and takes it for clean: a sync alone would make nothing durable. The batches before it were synced.
+fn write_again<F: DiskFile>(tail: &walk::Tail<F>) -> Result<(), DiskError> {
+    #[cfg(bug = "tail_not_written_again")]
+    if crate::planted::is_on("tail_not_written_again") {
+        return Ok(());
+    }
+    let mut bytes = vec![0; usize::try_from(tail.offset.saturating_sub(tail.last)).unwrap_or_default()];
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    tail.file.read_at(tail.last, &mut bytes)?;
+    tail.file.write_at(tail.last, &bytes)
 }
 
 /// Zeroes a torn tail; refuses a damaged log.

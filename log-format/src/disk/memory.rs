@@ -173,6 +173,11 @@ impl MemoryDisk {
         self.state().faults.push(fault);
     }
 
+    /// Forgets the errors that were injected and have not come yet.
+    pub fn mend(&self) {
+        self.state().faults.clear();
+    }
+
     /// Lets this many changes (creations, writes, syncs, renames, removals) succeed and fails everything after them,
     /// until [`MemoryDisk::crash`] or [`MemoryDisk::kill`]: a power cut between any two steps of the caller.
     pub fn fail_after_changes(&self, changes: u64) {

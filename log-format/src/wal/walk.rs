@@ -36,6 +36,8 @@ pub(crate) struct Tail<F> {
     pub(crate) file: Arc<F>,
     pub(crate) path: PathBuf,
     pub(crate) header: FileHeader,
+    /// Where its last batch begins; `offset` if it has none.
+    pub(crate) last: u64,
     pub(crate) offset: u64,
     pub(crate) next: BatchNumber,
     /// Header checksum of the last batch, in this file or before it.
@@ -129,6 +131,7 @@ impl<F: DiskFile> Walk<F> {
             tail: Tail {
                 file: opened.file,
                 path: opened.path,
+                last: super::BLOCK_BYTES,
                 offset: super::BLOCK_BYTES,
                 next: header.first_batch,
                 last_crc: header.previous_crc,
@@ -216,6 +219,7 @@ impl<F: DiskFile> Walk<F> {
         self.bytes += super::BLOCK_BYTES;
         self.tail.file = file;
         self.tail.path = path;
+        self.tail.last = super::BLOCK_BYTES;
         self.tail.offset = super::BLOCK_BYTES;
         self.tail.header = header;
         self.ending = Ending::Clean;
@@ -235,6 +239,7 @@ impl<F: DiskFile> Walk<F> {
                     if let Some((start, length)) = scan.bad_padding(offset, &header)? {
                         self.note_stray(start, length);
                     }
+                    self.tail.last = offset;
                     self.tail.offset = scan.offset;
                     self.tail.next = scan.due;
                     self.tail.last_crc = header.header_crc;

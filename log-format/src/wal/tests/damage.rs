@@ -43,6 +43,36 @@ fn a_rotted_last_header_is_suspect() {
 }
 
 #[test]
+fn a_last_batch_that_the_disk_wrote_to_the_wrong_place_is_suspect() {
+    let disk = Arc::new(MemoryDisk::new());
+    let mut wal = create(&disk);
+    append(&mut wal, 1, &[entry(1, 1, 10)]).unwrap();
+    drop(wal);
+    let bytes = disk.contents(Path::new(FILE)).unwrap();
+    disk.overwrite(Path::new(FILE), 3 * BLOCK_BYTES, &bytes[BLOCK..2 * BLOCK]);
+    disk.overwrite(Path::new(FILE), BATCH_1, &[0; BLOCK]);
+    let Err(RecoverError::Suspect(damage)) = open(&disk) else { panic!("not suspect") };
+    assert_eq!(damage.evidence, Evidence::StrayHeader { batch: BatchNumber::new(1) });
+}
+
+#[test]
+fn a_batch_whose_sync_failed_is_durable_once_the_log_was_opened() {
+    let disk = Arc::new(MemoryDisk::new());
+    let mut wal = create(&disk);
+    append(&mut wal, 1, &[entry(1, 1, 10)]).unwrap();
+    disk.inject(Fault { operation: Operation::SyncData, after: 0, kind: io::ErrorKind::Other });
+    append(&mut wal, 1, &[entry(2, 1, 5_000)]).unwrap_err();
+    drop(wal);
+    disk.kill();
+    // The batch is visible, and the kernel takes it for written.
+    let (wal, recovered) = open(&disk).unwrap();
+    assert_eq!(recovered.last, position(2, 1));
+    drop(wal);
+    disk.crash(11);
+    assert_eq!(open(&disk).unwrap().1.last, position(2, 1), "whoever opened the log has relied on it");
+}
+
+#[test]
 fn a_missing_sector_of_the_last_batch_is_torn_and_zeroed() {
     for sector in [0, 3, 8] {
         let disk = two_batches();
