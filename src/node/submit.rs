@@ -318,7 +318,9 @@ impl Node {
         let Some(speculation) = &self.speculation else { return };
         let mut bodies = self.identity.unenrolled(&speculation.model);
         bodies.extend(self.peers.transitions(&speculation.model, now));
-        if speculation.model.next_expiry().is_some_and(|expiry| expiry <= now.wall) {
+        // By the log's time: a leader whose clock went back must not let blocks stay listed that have ended.
+        let at = speculation.model.next_accepted_at(now.wall);
+        if speculation.model.next_expiry().is_some_and(|expiry| expiry <= at) {
             bodies.push(CommandBody::ExpireBlocks);
         }
         #[cfg(bug = "expired_block_kept")]
