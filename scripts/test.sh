@@ -38,6 +38,7 @@ export PALISADE_REQUIRE_CONSOLE=1
 step 'clippy' check clippy cargo clippy --locked --workspace --all-targets -- -D warnings
 step 'build' check build cargo build --locked
 step 'rust tests' cargo test --locked --workspace --exclude cluster-tests
+step '2,000 simulated clusters' check simulation cargo run --locked --profile simulation -p simulation -- --seeds 1..2001
 # Namespaces, kernels, browsers: one after the other, so that they do not slow each other down.
 step 'integration tests' cargo test --locked -p cluster-tests -- --test-threads=1
 

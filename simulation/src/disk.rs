@@ -8,16 +8,17 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use consensus::core::{PersistJob, Restored};
 use consensus::rt::writer::{Gathered, WriterError, write_hard_state};
-use log_format::disk::{DiskError, MemoryDisk};
-use log_format::ids::HostId;
+use log_format::disk::{Disk as _, DiskError, Fault, MemoryDisk};
+use log_format::ids::{HostId, LogIndex};
+use log_format::repair::{self, Need};
 use log_format::time::Timestamp;
 use log_format::wal::{
-    ConfState, FileStamp, HardState, LogPosition, Wal, WalIdentity, WalOptions, WalReader, WalSetup,
+    ConfState, FileStamp, HardState, LogEntry, LogPosition, Wal, WalIdentity, WalOptions, WalReader, WalSetup,
 };
 use palisade::node::PeerMessage;
 
@@ -28,6 +29,10 @@ use crate::prng::Prng;
 const FILE_BYTES: u64 = 128 << 10;
 /// Changes of the disk that a write makes, with those that begin a new file: a crash falls between any two of them.
 const CHANGES_OF_A_WRITE: u64 = 8;
+/// Repairs of one log, one after the other; it is damaged in one place.
+const MOST_REPAIRS: usize = 8;
+/// Files begin with a header of this length, and batches at multiples of it.
+const BLOCK: usize = 4_096;
 
 /// What leaves the writer once a job is durable.
 #[derive(Default)]
@@ -62,6 +67,97 @@ pub(crate) enum End {
     Killed,
 }
 
+/// How the next write fails; the process ends with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doom {
+    /// So many of its changes reach the disk.
+    Cut { changes: u64, end: End },
+    /// The disk refuses one of its calls.
+    Error { fault: Fault, end: End },
+}
+
+impl Doom {
+    /// How the process ends.
+    pub(crate) const fn end(&self) -> End {
+        match self {
+            Self::Cut { end, .. } | Self::Error { end, .. } => *end,
+        }
+    }
+}
+
+/// What happens to bytes that were durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rot {
+    kind: RotKind,
+    /// Chooses the place.
+    place: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RotKind {
+    /// One bit of the last batch.
+    FlipLast,
+    /// One bit of anything that was written.
+    FlipAny,
+    /// A sector before the last batch reads as zeros. (One of the last batch itself is the same as a write that was cut.)
+    LoseSector,
+    /// The last write went elsewhere.
+    Misdirect,
+}
+
+impl Rot {
+    pub(crate) fn draw(prng: &mut Prng) -> Self {
+        let kinds = [RotKind::FlipLast, RotKind::FlipAny, RotKind::LoseSector, RotKind::Misdirect];
+        Self { kind: prng.pick(&kinds).copied().unwrap_or(RotKind::FlipAny), place: prng.next() }
+    }
+
+    /// Damages the newest log file. Says whether it found anything to damage.
+    fn strike(self, disk: &MemoryDisk, directory: &Path) -> bool {
+        let names = disk.list(directory).unwrap_or_default();
+        let Some(newest) = names.iter().filter(|name| name.ends_with(".wal")).max() else { return false };
+        let path = directory.join(newest);
+        let bytes = disk.contents(&path).unwrap_or_default();
+        let is_written = |(_, block): &(usize, &[u8])| block.iter().any(|byte| *byte != 0);
+        let written: Vec<usize> =
+            bytes.chunks(BLOCK).enumerate().skip(1).filter(is_written).map(|(at, _)| at * BLOCK).collect();
+        let Some(last) = written.last() else { return false };
+        // A batch may take several blocks.
+        let begins = |at: &&usize| bytes.get(**at..).is_some_and(|block| block.starts_with(b"WBAT"));
+        let begin = written.iter().rfind(begins).copied().unwrap_or_default();
+        let before = written.get(..written.partition_point(|at| *at < begin)).unwrap_or_default();
+        let mut prng = Prng::new(self.place);
+        match self.kind {
+            RotKind::FlipLast => flip(disk, &path, &bytes, *last, &mut prng),
+            RotKind::FlipAny => {
+                let block = prng.pick(&written).copied().unwrap_or(*last);
+                flip(disk, &path, &bytes, block, &mut prng)
+            }
+            RotKind::LoseSector => prng
+                .pick(before)
+                .is_some_and(|block| disk.overwrite(&path, *block as u64, &[0; log_format::disk::SECTOR])),
+            RotKind::Misdirect => {
+                let block = bytes.get(*last..last + BLOCK).unwrap_or_default();
+                let to = last + BLOCK * (1 + usize::try_from(prng.below(3)).unwrap_or(0));
+                // Only a batch of one block, so that all of it went elsewhere.
+                block.starts_with(b"WBAT")
+                    && disk.overwrite(&path, to as u64, block)
+                    && disk.overwrite(&path, *last as u64, &[0; BLOCK])
+            }
+        }
+    }
+}
+
+/// Turns a bit of a sector that was written.
+fn flip(disk: &MemoryDisk, path: &Path, bytes: &[u8], block: usize, prng: &mut Prng) -> bool {
+    let sectors = bytes.get(block..).unwrap_or_default().chunks(log_format::disk::SECTOR).take(8).enumerate();
+    let written: Vec<usize> = sectors
+        .filter(|(_, sector)| sector.iter().any(|byte| *byte != 0))
+        .map(|(at, _)| block + at * log_format::disk::SECTOR)
+        .collect();
+    let Some(sector) = prng.pick(&written) else { return false };
+    disk.flip_bit(path, *sector as u64 * 8 + prng.below(log_format::disk::SECTOR as u64 * 8))
+}
+
 /// When the writer reports a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Honesty {
@@ -84,6 +180,9 @@ pub(crate) struct Drive {
     hard_state: HardState,
     durable: u64,
     held: Held,
+    doom: Option<Doom>,
+    /// The disk has been told to fail, and may do so at any later call.
+    is_doom_under_way: bool,
 }
 
 impl Drive {
@@ -100,6 +199,8 @@ impl Drive {
             hard_state: HardState::default(),
             durable: 0,
             held: Held::default(),
+            doom: None,
+            is_doom_under_way: false,
         }
     }
 
@@ -176,12 +277,63 @@ impl Drive {
             return Ok(Released::default());
         };
         self.hard_state = gathered.hard_state().unwrap_or(self.hard_state);
+        match self.doom {
+            Some(Doom::Cut { changes, .. }) => self.disk.fail_after_changes(changes),
+            Some(Doom::Error { fault, .. }) if !self.is_doom_under_way => self.disk.inject(fault),
+            Some(Doom::Error { .. }) | None => {}
+        }
+        self.is_doom_under_way = self.doom.is_some();
         gathered.write(wal, self.hard_state)?;
         let (number, then) = gathered.into_released();
         self.durable = self.durable.max(number);
         self.note_held();
         let messages = then.into_iter().map(|(to, message)| (to, PeerMessage::Raft(message)));
         Ok(Released { messages: messages.collect() })
+    }
+
+    /// The next write fails.
+    pub(crate) fn doom(&mut self, doom: Doom) {
+        self.doom = Some(doom);
+    }
+
+    /// Everything works from now on.
+    pub(crate) fn heal(&mut self) {
+        (self.doom, self.is_doom_under_way) = (None, false);
+        self.disk.mend();
+    }
+
+    /// How the next write is to fail.
+    pub(crate) fn doomed(&self) -> Option<Doom> {
+        self.doom
+    }
+
+    /// The log rots while no process has it open. Says whether there was anything to rot.
+    pub(crate) fn rot(&self, rot: Rot) -> bool {
+        rot.strike(&self.disk, &self.data.join("wal"))
+    }
+
+    /// Repairs a damaged log from what others hold: `fetch` gives their entries of a range, host by host. Says whether the
+    /// log can be opened now.
+    pub(crate) fn repair(&self, fetch: impl Fn(LogIndex, LogIndex) -> Vec<Vec<LogEntry>>) -> bool {
+        for _ in 0..MOST_REPAIRS {
+            let order = match repair::find(&self.disk, &self.data, &self.identity) {
+                Ok(Some(order)) => order,
+                Ok(None) => return true,
+                Err(_) => return false,
+            };
+            let range = match order.need {
+                Need::Nothing => None,
+                Need::Records(need) => need.entries,
+            };
+            let offers = range.map_or(vec![Vec::new()], |(first, last)| fetch(first, last));
+            let apply = |entries: &Vec<LogEntry>| {
+                repair::apply(&self.disk, &self.data, &self.identity, &order, (entries, &[])).is_ok()
+            };
+            if !offers.iter().any(apply) {
+                return false;
+            }
+        }
+        false
     }
 
     /// The small work of a writer that has had nothing to do for a while.
@@ -229,6 +381,7 @@ impl Drive {
             let _ = gathered.write(&mut wal, hard_state);
         }
         self.queue.clear();
+        self.heal();
         match end {
             End::PowerCut => self.disk.crash(prng.next()),
             End::Killed => self.disk.kill(),

@@ -1,13 +1,15 @@
 //! What goes wrong: each seed switches each class of faults on or off and draws its strength.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use log_format::disk::{Fault as DiskFault, Operation};
 use log_format::event::StrikesCounted;
 use log_format::ids::HostId;
 
 use crate::clock::Skew;
-use crate::disk::End;
-use crate::host::HOSTS;
+use crate::disk::{Doom, End, Rot};
+use crate::host::{HOSTS, first_hosts};
 use crate::network::{Order, Weather};
 use crate::prng::Prng;
 
@@ -15,25 +17,82 @@ use crate::prng::Prng;
 const USUAL_UNCOMMITTED: usize = 64 << 20;
 /// Raft wants a little more than one message holds. Large reports that nobody commits pass it within seconds.
 const TIGHT_UNCOMMITTED: usize = 260 << 10;
+/// Memory for entries that are durable, as the product has it.
+const USUAL_TAIL: usize = 16 << 20;
+/// A few entries: the others are read from the disk.
+const SHORT_TAIL: usize = 2 << 10;
 /// How far wall clocks may be off.
 const MOST_SKEW: Duration = Duration::from_secs(600);
+/// The longest time that a process stands still.
+const MOST_PAUSE: Duration = Duration::from_secs(30);
+/// The longest time that a process is down, or a wire is clogged.
+const MOST_DOWN: Duration = Duration::from_secs(20);
 /// A disk without faults syncs within this time.
 const QUICK_SYNC: Duration = Duration::from_millis(3);
+/// A disk that stalls does so for this long: elections pass meanwhile.
+const MOST_STALL: Duration = Duration::from_secs(6);
+/// Changes of the disk that a write makes, with those that begin a new file.
+const CHANGES_OF_A_WRITE: u64 = 8;
 
 /// A class of faults.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "`Fault`, `Weather` and `Faults` say what each is")]
+pub enum Class {
+    FiveHosts,
+    Drop,
+    Duplicate,
+    Slow,
+    LongDelays,
+    Reorder,
+    SlowSync,
+    Stall,
+    Skew,
+    TightUncommitted,
+    LargeReports,
+    ShortTail,
     Crash,
     CrashInTurn,
+    CrashInWrite,
+    DiskError,
+    Rot,
     Split,
+    Clog,
+    Reset,
     Pause,
     SetClock,
     Transfer,
 }
 
 impl Class {
-    const ALL: [Self; 6] =
-        [Self::Crash, Self::CrashInTurn, Self::Split, Self::Pause, Self::SetClock, Self::Transfer];
+    /// Those that hold for a whole run.
+    const STANDING: [Self; 12] = [
+        Self::FiveHosts,
+        Self::Drop,
+        Self::Duplicate,
+        Self::Slow,
+        Self::LongDelays,
+        Self::Reorder,
+        Self::SlowSync,
+        Self::Stall,
+        Self::Skew,
+        Self::TightUncommitted,
+        Self::LargeReports,
+        Self::ShortTail,
+    ];
+    /// Those that happen at some moments.
+    const SUDDEN: [Self; 11] = [
+        Self::Crash,
+        Self::CrashInTurn,
+        Self::CrashInWrite,
+        Self::DiskError,
+        Self::Rot,
+        Self::Split,
+        Self::Clog,
+        Self::Reset,
+        Self::Pause,
+        Self::SetClock,
+        Self::Transfer,
+    ];
 }
 
 /// One thing that goes wrong.
@@ -43,10 +102,18 @@ pub(crate) enum Fault {
     Crash { host: HostId, end: End, down: Duration },
     /// A process ends between two outputs of its next turn, and starts again after a time.
     CrashInTurn { host: HostId, after: usize, down: Duration },
+    /// A process ends in the middle of its next write.
+    Doom { host: HostId, doom: Doom, down: Duration },
+    /// A process ends, and its log rots while it is down.
+    Rot { host: HostId, rot: Rot, down: Duration },
     /// Some directions are cut, all others open.
     Split { cut: Vec<(HostId, HostId)> },
     /// Every direction is open.
     Heal,
+    /// What one host sends another piles up for a time.
+    Clog { from: HostId, to: HostId, time: Duration },
+    /// Everything under way between two hosts is lost.
+    Reset { one: HostId, other: HostId },
     /// A process stands still.
     Pause { host: HostId, time: Duration },
     /// Somebody sets a wall clock.
@@ -59,36 +126,72 @@ pub(crate) enum Fault {
 #[derive(Debug, Clone)]
 pub(crate) struct Faults {
     prng: Prng,
-    on: Vec<Class>,
+    /// The classes that this seed draws.
+    drawn: Vec<Class>,
+    /// Those that are not to happen all the same, to see which of them a failure needs.
+    without: BTreeSet<Class>,
+    has_ended: bool,
     /// Between two faults, at most.
     gap: Duration,
     pub(crate) weather: Weather,
     /// The longest sync.
-    pub(crate) sync: Duration,
+    sync: Duration,
     pub(crate) skews: [Skew; HOSTS.len()],
     pub(crate) max_uncommitted: usize,
+    pub(crate) max_tail: usize,
     /// Deltas of a report of strikes, at most.
     pub(crate) deltas: u64,
 }
 
 impl Faults {
-    pub(crate) fn draw(mut prng: Prng) -> Self {
-        let mut swarm = |yes: u64, no: u64| if prng.chance(500) { yes } else { no };
+    pub(crate) fn draw(mut prng: Prng, without: BTreeSet<Class>) -> Self {
+        let classes = Class::STANDING.into_iter().chain(Class::SUDDEN);
+        let drawn: Vec<Class> = classes.filter(|_| prng.chance(500)).collect();
+        let is_on = |class| drawn.contains(&class) && !without.contains(&class);
+        let swarm = |class, yes: u64, no: u64| if is_on(class) { yes } else { no };
+        let strength = 1 + prng.below(4);
         let weather = Weather {
-            drop: swarm(80, 0),
-            duplicate: swarm(80, 0),
-            slow: swarm(100, 0),
-            longest: Duration::from_millis(swarm(3_000, 300)),
-            order: if swarm(1, 0) == 1 { Order::Free } else { Order::Kept },
+            drop: swarm(Class::Drop, 40 * strength, 0),
+            duplicate: swarm(Class::Duplicate, 40 * strength, 0),
+            slow: swarm(Class::Slow, 50 * strength, 0),
+            longest: Duration::from_millis(swarm(Class::LongDelays, 3_000, 300)),
+            order: if is_on(Class::Reorder) { Order::Free } else { Order::Kept },
         };
-        let sync = Duration::from_millis(swarm(800, 20));
-        let is_skewed = swarm(1, 0) == 1;
-        let max_uncommitted = if swarm(1, 0) == 1 { TIGHT_UNCOMMITTED } else { USUAL_UNCOMMITTED };
-        let deltas = swarm(StrikesCounted::MAX_DELTAS as u64, 4);
-        let on = Class::ALL.into_iter().filter(|_| prng.chance(500)).collect();
-        let skews = std::array::from_fn(|_| if is_skewed { skew(&mut prng) } else { Skew::NONE });
-        let gap = prng.between(Duration::from_millis(500), Duration::from_secs(8));
-        Self { prng, on, gap, weather, sync, skews, max_uncommitted, deltas }
+        let skews = std::array::from_fn(|_| {
+            let drawn = skew(&mut prng);
+            if is_on(Class::Skew) { drawn } else { Skew::NONE }
+        });
+        Self {
+            gap: prng.between(Duration::from_millis(500), Duration::from_secs(8)),
+            weather,
+            sync: Duration::from_millis(swarm(Class::SlowSync, 800, 20)),
+            skews,
+            max_uncommitted: if is_on(Class::TightUncommitted) {
+                TIGHT_UNCOMMITTED
+            } else {
+                USUAL_UNCOMMITTED
+            },
+            max_tail: if is_on(Class::ShortTail) { SHORT_TAIL } else { USUAL_TAIL },
+            deltas: swarm(Class::LargeReports, StrikesCounted::MAX_DELTAS as u64, 4),
+            has_ended: false,
+            prng,
+            drawn,
+            without,
+        }
+    }
+
+    /// The classes that this run has.
+    pub(crate) fn on(&self) -> Vec<Class> {
+        self.drawn.iter().copied().filter(|class| self.is_on(*class)).collect()
+    }
+
+    fn is_on(&self, class: Class) -> bool {
+        self.drawn.contains(&class) && !self.without.contains(&class)
+    }
+
+    /// The cluster.
+    pub(crate) fn hosts(&self) -> &'static [HostId] {
+        first_hosts(if self.is_on(Class::FiveHosts) { 5 } else { 3 })
     }
 
     /// The time until the next fault.
@@ -98,38 +201,85 @@ impl Faults {
 
     /// The time that the next sync takes.
     pub(crate) fn sync_time(&mut self) -> Duration {
-        let most = if self.prng.chance(100) { self.sync.max(QUICK_SYNC) } else { QUICK_SYNC };
+        let (slow, stalls) = (self.prng.chance(100), self.prng.chance(10));
+        let most = match (slow, stalls && self.is_on(Class::Stall)) {
+            _ if self.has_ended => QUICK_SYNC,
+            (_, true) => MOST_STALL,
+            (true, false) => self.sync,
+            (false, false) => QUICK_SYNC,
+        };
         Duration::from_micros(100) + self.prng.up_to(most)
     }
 
     /// Everything works from now on.
     pub(crate) fn end(&mut self) {
-        self.on.clear();
-        self.sync = QUICK_SYNC;
+        self.has_ended = true;
     }
 
-    /// What goes wrong next; nothing, if no class is on.
+    /// What goes wrong next; nothing, if no class is on. What is drawn does not depend on the classes left out.
     pub(crate) fn next(&mut self) -> Option<Fault> {
-        let class = *self.prng.pick(&self.on)?;
-        let host = *self.prng.pick(&HOSTS)?;
-        let prng = &mut self.prng;
-        let down = Duration::from_millis(20) + prng.up_to(Duration::from_secs(20));
-        Some(match class {
-            Class::Crash => {
-                let end = if prng.chance(500) { End::PowerCut } else { End::Killed };
-                Fault::Crash { host, end, down }
-            }
-            Class::CrashInTurn => {
-                let after = usize::try_from(prng.below(8)).unwrap_or(0);
-                Fault::CrashInTurn { host, after, down }
-            }
-            Class::Split if prng.chance(400) => Fault::Heal,
-            Class::Split => Fault::Split { cut: split(prng, host) },
-            Class::Pause => Fault::Pause { host, time: prng.up_to(Duration::from_secs(20)) },
-            Class::SetClock => Fault::SetClock { host, offset: skew(prng).offset },
-            Class::Transfer => Fault::Transfer { at: *prng.pick(&HOSTS)?, to: host },
-        })
+        let sudden: Vec<Class> =
+            self.drawn.iter().copied().filter(|class| Class::SUDDEN.contains(class)).collect();
+        let class = *self.prng.pick(&sudden)?;
+        let hosts = self.hosts();
+        let (host, other) = (*self.prng.pick(hosts)?, *self.prng.pick(hosts)?);
+        let mut prng = self.prng.fork();
+        let fault = fault(class, (host, other), hosts, &mut prng);
+        (!self.has_ended && self.is_on(class)).then_some(fault)
     }
+}
+
+fn fault(class: Class, (host, other): (HostId, HostId), hosts: &[HostId], prng: &mut Prng) -> Fault {
+    let down = Duration::from_millis(20) + prng.up_to(MOST_DOWN);
+    let end = if prng.chance(500) { End::PowerCut } else { End::Killed };
+    match class {
+        Class::CrashInTurn => {
+            let after = usize::try_from(prng.below(8)).unwrap_or(0);
+            Fault::CrashInTurn { host, after, down }
+        }
+        Class::CrashInWrite => {
+            Fault::Doom { host, doom: Doom::Cut { changes: prng.below(CHANGES_OF_A_WRITE), end }, down }
+        }
+        Class::DiskError => Fault::Doom { host, doom: Doom::Error { fault: disk_fault(prng), end }, down },
+        Class::Rot => Fault::Rot { host, rot: Rot::draw(prng), down },
+        Class::Split if prng.chance(400) => Fault::Heal,
+        Class::Split => Fault::Split { cut: split(prng, (host, other), hosts) },
+        Class::Clog => Fault::Clog { from: host, to: other, time: prng.up_to(MOST_DOWN) },
+        Class::Reset => Fault::Reset { one: host, other },
+        Class::Pause => Fault::Pause { host, time: prng.up_to(MOST_PAUSE) },
+        Class::SetClock => Fault::SetClock { host, offset: skew(prng).offset },
+        Class::Transfer => Fault::Transfer { at: other, to: host },
+        Class::Crash
+        | Class::FiveHosts
+        | Class::Drop
+        | Class::Duplicate
+        | Class::Slow
+        | Class::LongDelays
+        | Class::Reorder
+        | Class::SlowSync
+        | Class::Stall
+        | Class::Skew
+        | Class::TightUncommitted
+        | Class::LargeReports
+        | Class::ShortTail => Fault::Crash { host, end, down },
+    }
+}
+
+/// A device that fails, or a disk that is full, at any of the calls that a write makes.
+fn disk_fault(prng: &mut Prng) -> DiskFault {
+    use std::io::ErrorKind;
+    let failing = [
+        (Operation::SyncData, ErrorKind::Other),
+        (Operation::SyncData, ErrorKind::Other),
+        (Operation::Write, ErrorKind::Other),
+        (Operation::Write, ErrorKind::StorageFull),
+        (Operation::Create, ErrorKind::StorageFull),
+        (Operation::Rename, ErrorKind::Other),
+        (Operation::SyncDir, ErrorKind::Other),
+    ];
+    let (operation, kind) = prng.pick(&failing).copied().unwrap_or((Operation::SyncData, ErrorKind::Other));
+    let after = u32::from(prng.chance(300));
+    DiskFault { operation, after, kind }
 }
 
 fn skew(prng: &mut Prng) -> Skew {
@@ -138,10 +288,9 @@ fn skew(prng: &mut Prng) -> Skew {
 }
 
 /// One host alone, one direction, what one host hears, or any directions at all.
-fn split(prng: &mut Prng, host: HostId) -> Vec<(HostId, HostId)> {
+fn split(prng: &mut Prng, (host, other): (HostId, HostId), hosts: &[HostId]) -> Vec<(HostId, HostId)> {
     let kind = prng.below(4);
-    let other = prng.pick(&HOSTS).copied().unwrap_or(host);
-    let directions = HOSTS.into_iter().flat_map(|from| HOSTS.map(|to| (from, to)));
+    let directions = hosts.iter().flat_map(|from| hosts.iter().map(|to| (*from, *to)));
     directions
         .filter(|(from, to)| {
             from != to

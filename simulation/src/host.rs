@@ -11,6 +11,7 @@ use log_format::recover::RecoverError;
 use log_format::spool::{SpoolItem, SpoolRecord};
 use log_format::wal::{ConfState, WalIdentity};
 use palisade::node::{Identity, Input, KnownHost, Node, Now, Output, Spooled};
+use projections::plan::firewall::{self, FirewallChange, FirewallPlan};
 use thiserror::Error;
 
 use crate::clock::{HostClock, Skew};
@@ -26,8 +27,14 @@ const INCARNATION: Incarnation = Incarnation::new(1);
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 /// Ticks made up for after a pause.
 const CATCH_UP_TICKS: u32 = 2;
-/// The hosts.
-pub(crate) const HOSTS: [HostId; 3] = [HostId::new(1), HostId::new(2), HostId::new(3)];
+/// The hosts, of which a run has the first three or all.
+pub(crate) const HOSTS: [HostId; 5] =
+    [HostId::new(1), HostId::new(2), HostId::new(3), HostId::new(4), HostId::new(5)];
+
+/// The first so many of the hosts.
+pub(crate) fn first_hosts(count: usize) -> &'static [HostId] {
+    HOSTS.get(..count).unwrap_or(&HOSTS)
+}
 
 /// Which of a host's processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +63,10 @@ pub(crate) enum BootError {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setup {
     pub(crate) planted: Planted,
+    /// The cluster.
+    pub(crate) hosts: &'static [HostId],
+    /// Memory for durable entries, in bytes.
+    pub(crate) max_tail: usize,
     /// Proposals that may wait to be committed, in bytes.
     pub(crate) max_uncommitted: usize,
 }
@@ -71,6 +82,19 @@ pub(crate) struct Host {
     pub(crate) resumes_at: Duration,
     /// The spool: a stand-in whose disk never fails.
     spooled: BTreeMap<OriginSequence, SpoolRecord>,
+    /// How long it is down once its next write has failed.
+    pub(crate) down_after_write: Duration,
+    pub(crate) health: Health,
+}
+
+/// Whether a host's disk can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Health {
+    Sound,
+    /// Durable bytes have changed: the host may refuse to start, and must not start without what it promised.
+    Rotten,
+    /// It refused to start.
+    Lost,
 }
 
 struct Process {
@@ -81,6 +105,10 @@ struct Process {
     told: u64,
     turn: Turn,
     ending: Option<Ending>,
+    /// What the kernel holds because the log says so, brought up to date change by change.
+    kernel: FirewallPlan,
+    /// What it drops because this host's sensor said so, until the log has judged.
+    provisional: BTreeSet<IpAddr>,
 }
 
 /// The process ends after so many outputs of its next turn, and is down for a time.
@@ -103,11 +131,13 @@ impl Host {
             id,
             setup,
             clock: HostClock::new(skew),
-            drive: Drive::new(identity, ConfState::new(HOSTS, []), honesty),
+            drive: Drive::new(identity, ConfState::new(setup.hosts.iter().copied(), []), honesty),
             life: Life(0),
             process: None,
             resumes_at: Duration::ZERO,
             spooled: BTreeMap::new(),
+            down_after_write: Duration::ZERO,
+            health: Health::Sound,
         }
     }
 
@@ -133,12 +163,18 @@ impl Host {
         let (restored, reader) = self.drive.boot(prng.fork())?;
         self.life = Life(self.life.0 + 1);
         self.clock.restart(at);
-        let config =
-            CoreConfig { max_uncommitted_bytes: self.setup.max_uncommitted, ..CoreConfig::new(self.id) };
+        let config = CoreConfig {
+            max_uncommitted_bytes: self.setup.max_uncommitted,
+            max_tail_bytes: self.setup.max_tail,
+            ..CoreConfig::new(self.id)
+        };
         let core = Core::new(&config, restored, Box::new(reader), prng.next())?;
         let mut node = Node::new(self.identity(), core, prng.bytes(), self.now(at));
         let mut outputs = Vec::new();
         node.start(&mut outputs);
+        // The first convergence is with the whole plan; what the fold of the past says of changes is contained in it.
+        outputs.retain(|output| !matches!(output, Output::Firewall { .. }));
+        let kernel = firewall::desired(node.model(), node.model().last_accepted_at());
         self.process = Some(Process {
             node,
             inbox: Vec::new(),
@@ -147,6 +183,8 @@ impl Host {
             told: 0,
             turn: Turn::Idle,
             ending: None,
+            kernel,
+            provisional: BTreeSet::new(),
         });
         Ok(outputs)
     }
@@ -156,10 +194,10 @@ impl Host {
             Planted::ReuseObservationNumbers => 1,
             Planted::Nothing | Planted::AckBeforeSync | Planted::NewIdOnRetry => self.life.0,
         };
-        let hosts = HOSTS.map(|host| KnownHost {
-            host,
+        let hosts = self.setup.hosts.iter().map(|host| KnownHost {
+            host: *host,
             name: format!("host-{host}"),
-            addresses: vec![address_of(host)],
+            addresses: vec![address_of(*host)],
         });
         Identity {
             cluster: CLUSTER,
@@ -167,7 +205,7 @@ impl Host {
             incarnation: INCARNATION,
             spooled: self.spooled.last_key_value().map(|(last, _)| *last),
             start,
-            hosts: hosts.to_vec(),
+            hosts: hosts.collect(),
         }
     }
 
@@ -254,6 +292,40 @@ impl Host {
         inputs.extend((0..std::mem::take(&mut process.ticks)).map(|_| Input::Tick));
         process.node.handle_all(inputs, now, &mut outputs);
         (outputs, process.ending.take())
+    }
+
+    /// The sensor has an address dropped at once, whatever the cluster does.
+    pub(crate) fn block_provisionally(&mut self, source: IpAddr) {
+        if let Some(process) = &mut self.process {
+            process.provisional.insert(source);
+        }
+    }
+
+    /// The log has judged otherwise.
+    pub(crate) fn lift(&mut self, source: IpAddr) {
+        if let Some(process) = &mut self.process {
+            process.provisional.remove(&source);
+        }
+    }
+
+    /// The log has judged: what was provisional is decided, or over.
+    pub(crate) fn enforce(&mut self, change: &FirewallChange) {
+        if let Some(process) = &mut self.process {
+            process.kernel.apply(change);
+            process.provisional.retain(|source| !change.addresses.contains_key(source));
+        }
+    }
+
+    /// What the kernel holds.
+    pub(crate) fn kernel(&self) -> Option<&FirewallPlan> {
+        self.process.as_ref().map(|process| &process.kernel)
+    }
+
+    /// Whether something is still dropped provisionally that the log has let go.
+    pub(crate) fn has_stray(&self) -> bool {
+        let strays =
+            |process: &Process| process.provisional.iter().any(|source| !process.node.model().drops(*source));
+        self.process.as_ref().is_some_and(strays)
     }
 
     pub(crate) fn applied(&self) -> LogIndex {

@@ -1,5 +1,5 @@
-//! A deterministic cluster: three hosts of the production code (node, consensus core, write-ahead log) in a world whose
-//! clocks, network, disks and faults come from one seed.
+//! A deterministic cluster: three or five hosts of the production code (node, consensus core, the writer's gathering,
+//! write-ahead log, repair) in a world whose clocks, network, disks and faults come from one seed.
 //!
 //! ```text
 //!  seed ──> Prng ──> faults, workload, delays
@@ -14,7 +14,7 @@
 //! nothing may be wrong; then *liveness*, with every fault healed, in which everything must come to an end. The entry
 //! type is [`run`]; the same seed gives the same trace. The stand-ins of the shell (writer thread, transport, driver)
 //! follow `consensus::rt` and `palisade::runtime` in order and effect. Tests: `src/tests.rs`; seeds that once failed:
-//! `seeds/regression.txt`.
+//! `seeds/regression.txt`; defects that a build can be given, to see that they are found: `bugs.txt`, `make bugs`.
 
 pub mod bugs;
 mod check;
@@ -32,6 +32,7 @@ mod workload;
 mod world;
 
 pub use check::{Checker, Violation};
+pub use faults::Class;
 pub use planted::Planted;
 pub use trace::Echo;
-pub use world::{Failure, Figures, Report, run};
+pub use world::{Failure, Figures, Options, Report, run, run_with, shrink};

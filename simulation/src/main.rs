@@ -16,12 +16,12 @@
 
 use std::cell::Cell;
 use std::ops::Range;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use clap::Parser;
 use simulation::bugs::{self, Bug};
-use simulation::{Echo, Failure, Figures, Planted, Report, run};
+use simulation::{Echo, Failure, Figures, Planted, Report, run, shrink};
 
 thread_local! {
     /// The seed under way, for the last words of a panic.
@@ -93,7 +93,7 @@ fn run_seeds(arguments: &Arguments) -> ExitCode {
             }
             Err(failure) => {
                 failed += 1;
-                print_failure(&failure, arguments.trace);
+                print_failure(&failure, arguments);
                 if !arguments.keep_going {
                     break;
                 }
@@ -135,12 +135,21 @@ fn print_report(report: &Report) {
     println!("seed {seed} holds; trace {trace_hash:016x}; {figures:?}");
 }
 
-fn print_failure(failure: &Failure, is_traced: bool) {
-    let Failure { seed, trace_hash, violation, tail } = failure;
-    if !is_traced {
+/// The end of the trace, then what failed, where, and which classes of faults it takes.
+fn print_failure(failure: &Failure, arguments: &Arguments) {
+    let Failure { seed, trace_hash, violation, faults, tail } = failure;
+    if !arguments.trace {
         tail.iter().for_each(|line| println!("{line}"));
     }
-    println!("seed {seed} fails; trace {trace_hash:016x}; {violation}");
+    println!("seed {seed} fails; commit {}; trace {trace_hash:016x}; {violation}", commit());
+    println!("faults that it needs: {:?}, of {faults:?}", shrink(failure, arguments.planted));
+}
+
+/// The commit that the working tree is at.
+fn commit() -> String {
+    let output = Command::new("git").args(["describe", "--always", "--dirty"]).output();
+    let text = output.ok().and_then(|output| String::from_utf8(output.stdout).ok());
+    text.map_or_else(|| "unknown".to_owned(), |text| text.trim().to_owned())
 }
 
 fn parse_range(text: &str) -> Result<Range<u64>, String> {

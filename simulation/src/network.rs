@@ -58,13 +58,15 @@ pub(crate) struct Network {
     prng: Prng,
     weather: Weather,
     cut: BTreeSet<(HostId, HostId)>,
+    /// Until when what goes in a direction piles up.
+    clogged: BTreeMap<(HostId, HostId), Duration>,
     /// When the last message of each direction arrives.
     last: BTreeMap<(HostId, HostId), Duration>,
 }
 
 impl Network {
     pub(crate) fn new(prng: Prng, weather: Weather) -> Self {
-        Self { prng, weather, cut: BTreeSet::new(), last: BTreeMap::new() }
+        Self { prng, weather, cut: BTreeSet::new(), clogged: BTreeMap::new(), last: BTreeMap::new() }
     }
 
     pub(crate) fn set_weather(&mut self, weather: Weather) {
@@ -74,6 +76,16 @@ impl Network {
     /// Nothing passes in this direction any more.
     pub(crate) fn cut(&mut self, from: HostId, to: HostId) {
         self.cut.insert((from, to));
+    }
+
+    /// What goes in this direction piles up until then.
+    pub(crate) fn clog(&mut self, from: HostId, to: HostId, until: Duration) {
+        self.clogged.insert((from, to), until);
+    }
+
+    /// Nothing piles up any more.
+    pub(crate) fn unclog(&mut self) {
+        self.clogged.clear();
     }
 
     /// Every direction is open.
@@ -95,7 +107,8 @@ impl Network {
 
     fn delay(&mut self, now: Duration, direction: (HostId, HostId)) -> Duration {
         let most = if self.prng.chance(self.weather.slow) { self.weather.longest } else { LATENCY };
-        let delay = SHORTEST + self.prng.up_to(most);
+        let clogged = self.clogged.get(&direction).map_or(Duration::ZERO, |until| until.saturating_sub(now));
+        let delay = clogged + SHORTEST + self.prng.up_to(most);
         match self.weather.order {
             Order::Free => delay,
             Order::Kept => {

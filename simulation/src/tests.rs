@@ -11,8 +11,8 @@ fn hold(seed: u64) -> Report {
     match run(seed, Planted::Nothing, None) {
         Ok(report) => report,
         Err(failure) => {
-            let Failure { seed, trace_hash: _, violation, tail } = *failure;
-            panic!("{}\nseed {seed} fails: {violation}", tail.join("\n"));
+            let Failure { seed, trace_hash: _, violation, faults, tail } = *failure;
+            panic!("{}\nseed {seed} fails with {faults:?}: {violation}", tail.join("\n"));
         }
     }
 }
@@ -42,8 +42,8 @@ fn clusters_hold_through_faults_and_come_to_rest() {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    let reports: Vec<Report> = (1..=5).map(hold).collect();
-    assert_eq!(reports, (1..=5).map(hold).collect::<Vec<_>>());
+    let reports: Vec<Report> = (1..=20).map(hold).collect();
+    assert_eq!(reports, (1..=20).map(hold).collect::<Vec<_>>());
     let mut hashes: Vec<u64> = reports.iter().map(|report| report.trace_hash).collect();
     hashes.sort_unstable();
     hashes.dedup();

@@ -11,14 +11,15 @@ use std::time::Duration;
 use consensus::core::Ticket;
 use ipnet::IpNet;
 use log_format::event::{
-    Actor, AttackKind, AttackObserved, Evidence, Rule, Sanction, StrikeDelta, StrikesCounted, Text,
+    Actor, AttackKind, AttackObserved, Evidence, Rule, Sanction, SettingChange, StrikeDelta, StrikesCounted,
+    Text,
 };
 use log_format::ids::{CommandId, HostId};
 use log_format::time::Timestamp;
 use palisade::node::{Fact, Observation};
 use projections::decide::CommandBody;
 
-use crate::host::{HOSTS, Life, address_of};
+use crate::host::{Life, address_of};
 use crate::planted::Planted;
 use crate::prng::Prng;
 
@@ -26,6 +27,8 @@ use crate::prng::Prng;
 const ATTACKERS: u8 = 12;
 /// How long people block, at most: blocks end within a run.
 const MOST_BLOCK_SECONDS: u64 = 60;
+/// Changes of settings in a run at most: each must fit into the history that is searched for an order.
+pub(crate) const MOST_CHANGES: usize = 48;
 /// The wait before somebody asks again, at most.
 const ASK_AGAIN: Duration = Duration::from_millis(600);
 
@@ -43,11 +46,14 @@ pub(crate) struct Wish {
     pub(crate) number: WishNumber,
     pub(crate) id: CommandId,
     pub(crate) body: CommandBody,
+    /// When it was first asked.
+    pub(crate) made: Duration,
 }
 
 pub(crate) struct Workload {
     prng: Prng,
     planted: Planted,
+    hosts: &'static [HostId],
     /// Between two wishes, at most.
     wish_gap: Duration,
     /// Between two observations of a host, at most.
@@ -55,6 +61,8 @@ pub(crate) struct Workload {
     /// Deltas of a report of strikes, at most.
     deltas: u64,
     wishes: u64,
+    /// Wishes to change settings.
+    changes: usize,
     observations: u64,
     tickets: u64,
     /// Wishes that wait for an answer.
@@ -64,16 +72,18 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
-    pub(crate) fn new(mut prng: Prng, planted: Planted, deltas: u64) -> Self {
+    pub(crate) fn new(mut prng: Prng, planted: Planted, (hosts, deltas): (&'static [HostId], u64)) -> Self {
         let wish_gap = prng.between(Duration::from_millis(100), Duration::from_millis(1_500));
         let sense_gap = prng.between(Duration::from_millis(50), Duration::from_millis(1_500));
         Self {
             prng,
             planted,
+            hosts,
             wish_gap,
             sense_gap,
             deltas,
             wishes: 0,
+            changes: 0,
             observations: 0,
             tickets: 0,
             asked: BTreeMap::new(),
@@ -96,7 +106,7 @@ impl Workload {
 
     /// The host that somebody turns to.
     pub(crate) fn choose_host(&mut self) -> Option<HostId> {
-        self.prng.pick(&HOSTS).copied()
+        self.prng.pick(self.hosts).copied()
     }
 
     /// Wishes whose outcome nobody knows yet.
@@ -104,14 +114,20 @@ impl Workload {
         self.asked.len() as u64 + self.to_ask_again
     }
 
-    /// Somebody wants something.
-    pub(crate) fn wish(&mut self) -> Wish {
+    /// Somebody wants something, who has just seen the settings at this version.
+    pub(crate) fn wish(&mut self, made: Duration, expected_version: u64) -> Wish {
         self.wishes += 1;
         let number = WishNumber(self.wishes);
         let by = Actor::Administrator(Text::new(format!("wish-{}", number.0).as_bytes()));
         let source = self.source();
         let seconds = Some(1 + self.prng.below(MOST_BLOCK_SECONDS));
-        let body = match self.prng.below(10) {
+        let body = match self.prng.below(12) {
+            10..=11 if self.changes < MOST_CHANGES => {
+                self.changes += 1;
+                let limit = 5 + u32::try_from(self.prng.below(20)).unwrap_or(0);
+                let changes = vec![SettingChange::BadRegistrationsPerMinute(limit)];
+                CommandBody::ChangeSettings { expected_version, changes, by }
+            }
             0..=4 => CommandBody::BlockAddress { source, seconds, note: Text::default(), by },
             5..=6 => CommandBody::UnblockAddress { source, allow_seconds: None, by },
             7 => CommandBody::UnblockAddress { source, allow_seconds: seconds, by },
@@ -120,15 +136,19 @@ impl Workload {
                 CommandBody::AllowAddress { network: IpNet::from(source), seconds, note: Text::default(), by }
             }
         };
-        Wish { number, id: CommandId::new(self.prng.bytes()), body }
+        Wish { number, id: CommandId::new(self.prng.bytes()), body, made }
     }
 
     /// Somebody asks a host; the answer comes under the ticket.
     pub(crate) fn ask(&mut self, host: HostId, life: Life, wish: Wish) -> Ticket {
-        self.tickets += 1;
-        let ticket = Ticket::new(self.tickets);
+        let ticket = self.fresh_ticket();
         self.asked.insert(ticket, (host, life, wish));
         ticket
+    }
+
+    pub(crate) fn fresh_ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket::new(self.tickets)
     }
 
     /// The wish that an answer is for.
@@ -188,7 +208,7 @@ impl Workload {
     }
 
     /// The first delta carries the observation's number, under the rule whose strikes nobody sums. The others do too,
-    /// but for the last: they make the report large.
+    /// but for the last three: they make the report large.
     fn strikes(&mut self, number: ObservationNumber) -> Fact {
         let marker = StrikeDelta {
             source: self.source(),
@@ -196,21 +216,21 @@ impl Workload {
             proven: 0,
             unproven: u32::try_from(number.0).unwrap_or(u32::MAX),
         };
-        let counted = StrikeDelta {
+        let counted: [StrikeDelta; 3] = std::array::from_fn(|_| StrikeDelta {
             source: self.source(),
             rule: Rule::BadRegistrations,
             proven: u32::try_from(self.prng.below(8)).unwrap_or(0),
             unproven: u32::try_from(self.prng.below(4)).unwrap_or(0),
-        };
-        let markers = 1 + self.prng.below(self.deltas - 1);
-        let deltas = (0..markers).map(|_| marker).chain([counted]).collect();
+        });
+        let markers = 1 + self.prng.below(self.deltas.saturating_sub(3));
+        let deltas = (0..markers).map(|_| marker).chain(counted).collect();
         Fact::Strikes(StrikesCounted { deltas })
     }
 
     /// Mostly an attacker; sometimes an address that is never blocked.
     fn source(&mut self) -> IpAddr {
         match self.prng.below(20) {
-            0 => self.prng.pick(&HOSTS).map_or(IpAddr::from([127, 0, 0, 1]), |host| address_of(*host)),
+            0 => self.prng.pick(self.hosts).map_or(IpAddr::from([127, 0, 0, 1]), |host| address_of(*host)),
             1 => IpAddr::from([127, 0, 0, 1]),
             _ => {
                 let last = u8::try_from(self.prng.below(u64::from(ATTACKERS))).unwrap_or(0);

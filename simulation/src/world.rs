@@ -3,23 +3,27 @@
 mod phases;
 mod turns;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use log_format::ids::HostId;
-use palisade::node::{Input, Node, PeerMessage};
+use consensus::core::Ticket;
+use log_format::event::Sanction;
+use log_format::ids::{HostId, LogIndex};
+use log_format::recover::RecoverError;
+use palisade::node::{Fact, Input, Node, Observation, PeerMessage};
 
 use crate::check::{Checker, Checks, Violation};
-use crate::disk::End;
-use crate::faults::{Fault, Faults};
-use crate::host::{BootError, HOSTS, Host, Life, Setup, TICK};
+use crate::disk::{End, Rot};
+use crate::faults::{Class, Fault, Faults};
+use crate::host::{BootError, Health, Host, Life, Setup, TICK};
 use crate::network::{Network, Weather};
 use crate::planted::Planted;
 use crate::prng::Prng;
 use crate::trace::{Echo, Trace};
 use crate::workload::{Wish, Workload};
 
-pub use self::phases::run;
+pub use self::phases::{run, run_with, shrink};
 
 /// The driver takes up what waits within this time.
 const TURN_WITHIN: Duration = Duration::from_micros(500);
@@ -27,6 +31,17 @@ const TURN_WITHIN: Duration = Duration::from_micros(500);
 const WRITER_WITHIN: Duration = Duration::from_micros(200);
 /// A writer without work does its small work after this time.
 const WRITER_IDLE: Duration = Duration::from_millis(50);
+
+/// What to run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The seed.
+    pub seed: u64,
+    /// A defect of the stand-ins.
+    pub planted: Planted,
+    /// Classes of faults that are not to happen, whatever the seed draws.
+    pub without: BTreeSet<Class>,
+}
 
 /// What a run found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +63,12 @@ pub struct Figures {
     pub entries: u64,
     /// Processes that ended in the middle of something.
     pub crashes: u64,
+    /// Starts refused because of a damaged log.
+    pub refused_starts: u64,
+    /// Damaged logs that other hosts' entries gave back.
+    pub repairs: u64,
+    /// Linearizable reads answered.
+    pub reads: u64,
     /// Wishes answered as committed.
     pub committed: u64,
     /// Wishes that the domain refused.
@@ -61,10 +82,24 @@ pub struct Figures {
 impl Figures {
     /// Adds another run's.
     pub fn add(&mut self, other: &Self) {
-        let Self { events, entries, crashes, committed, rejected, asked_again, time } = other;
+        let Self {
+            events,
+            entries,
+            crashes,
+            refused_starts,
+            repairs,
+            reads,
+            committed,
+            rejected,
+            asked_again,
+            time,
+        } = other;
         self.events += events;
         self.entries += entries;
         self.crashes += crashes;
+        self.refused_starts += refused_starts;
+        self.repairs += repairs;
+        self.reads += reads;
         self.committed += committed;
         self.rejected += rejected;
         self.asked_again += asked_again;
@@ -81,6 +116,8 @@ pub struct Failure {
     pub trace_hash: u64,
     /// What must not be.
     pub violation: Violation,
+    /// The classes of faults that were on.
+    pub faults: Vec<Class>,
     /// The last lines of the trace.
     pub tail: Vec<String>,
 }
@@ -110,6 +147,8 @@ enum Event {
     Wish,
     /// Somebody asks again.
     AskAgain(Wish),
+    /// Somebody wants to read what is true now.
+    Read,
     /// A sensor sees something.
     Sense(HostId),
 }
@@ -124,6 +163,9 @@ pub(crate) struct World {
     hosts: BTreeMap<HostId, Host>,
     network: Network,
     faults: Faults,
+    members: &'static [HostId],
+    /// Who waits to read, at which host, since when.
+    reads: BTreeMap<Ticket, (HostId, Duration)>,
     workload: Workload,
     checks: Checks,
     trace: Trace,
@@ -131,13 +173,16 @@ pub(crate) struct World {
 }
 
 impl World {
-    fn new(seed: u64, planted: Planted, echo: Option<Echo>) -> Self {
+    fn new(options: &Options, echo: Option<Echo>) -> Self {
+        let Options { seed, planted, ref without } = *options;
         let mut prng = Prng::new(seed);
-        let faults = Faults::draw(prng.fork());
+        let faults = Faults::draw(prng.fork(), without.clone());
         let network = Network::new(prng.fork(), faults.weather);
-        let workload = Workload::new(prng.fork(), planted, faults.deltas);
-        let setup = Setup { planted, max_uncommitted: faults.max_uncommitted };
-        let hosts = HOSTS.into_iter().zip(faults.skews).map(|(id, skew)| (id, Host::new(id, setup, skew)));
+        let members = faults.hosts();
+        let workload = Workload::new(prng.fork(), planted, (members, faults.deltas));
+        let (max_uncommitted, max_tail) = (faults.max_uncommitted, faults.max_tail);
+        let setup = Setup { planted, hosts: members, max_uncommitted, max_tail };
+        let hosts = members.iter().zip(faults.skews).map(|(id, skew)| (*id, Host::new(*id, setup, skew)));
         Self {
             now: Duration::ZERO,
             queue: BTreeMap::new(),
@@ -147,6 +192,8 @@ impl World {
             hosts: hosts.collect(),
             network,
             faults,
+            members,
+            reads: BTreeMap::new(),
             workload,
             checks: Checks::default(),
             trace: Trace::new(echo),
@@ -196,6 +243,10 @@ impl World {
             }
             Event::Wish => {
                 self.somebody_wishes();
+                Ok(())
+            }
+            Event::Read => {
+                self.somebody_reads();
                 Ok(())
             }
             Event::AskAgain(wish) => {
@@ -254,10 +305,23 @@ impl World {
     }
 
     fn somebody_wishes(&mut self) {
-        let wish = self.workload.wish();
+        let seen = self.prng.pick(self.members).and_then(|id| self.hosts.get(id)).and_then(Host::node);
+        let version = seen.map_or(0, |node| node.model().settings().version);
+        let wish = self.workload.wish(self.now, version);
         self.ask(wish);
         let gap = self.workload.wish_gap();
         self.schedule(gap, Event::Wish);
+    }
+
+    fn somebody_reads(&mut self) {
+        let gap = self.workload.wish_gap();
+        self.schedule(gap, Event::Read);
+        let Some(id) = self.workload.choose_host() else { return };
+        if self.hosts.get(&id).is_some_and(Host::is_up) {
+            let ticket = self.workload.fresh_ticket();
+            self.reads.insert(ticket, (id, self.now));
+            self.offer(id, Input::Read { ticket });
+        }
     }
 
     fn ask(&mut self, wish: Wish) {
@@ -286,6 +350,10 @@ impl World {
         let (number, observation) = self.workload.observe(id, wall);
         self.trace.line(self.now, format_args!("host {id}: saw {number:?}"));
         self.checks.observed(id, life, number);
+        if let (Some(source), Some(host)) = (provisional(&observation), self.hosts.get_mut(&id)) {
+            host.block_provisionally(source);
+            self.trace.line(self.now, format_args!("host {id}: drops {source} for now"));
+        }
         self.offer(id, Input::Observe(observation));
     }
 
@@ -301,6 +369,15 @@ impl World {
                     host.end_after(after, down);
                 }
             }
+            Fault::Doom { host, doom, down } => {
+                if let Some(host) = self.hosts.get_mut(&host) {
+                    host.down_after_write = down;
+                    host.drive.doom(doom);
+                }
+            }
+            Fault::Rot { host, rot, down } => self.rot(host, rot, down),
+            Fault::Clog { from, to, time } => self.network.clog(from, to, self.now + time),
+            Fault::Reset { one, other } => self.reset(one, other),
             Fault::Split { cut } => {
                 self.network.heal();
                 cut.into_iter().for_each(|(from, to)| self.network.cut(from, to));
@@ -328,6 +405,7 @@ impl World {
         let life = host.life();
         host.end(end, &mut self.prng);
         self.held.remove(&id);
+        self.reads.retain(|_, (host, _)| *host != id);
         self.figures.crashes += 1;
         self.trace.line(self.now, format_args!("host {id}: ends, {end:?}"));
         for wish in self.workload.hung_up(id, life) {
@@ -336,11 +414,64 @@ impl World {
         self.schedule(down, Event::Restart(id));
     }
 
+    /// A running host ends, and its log rots before it starts again; never the logs of so many that nobody could give them
+    /// back, and never the same log in two places.
+    fn rot(&mut self, id: HostId, rot: Rot, down: Duration) {
+        let others = self.hosts.iter().filter(|(other, host)| **other != id && host.health != Health::Sound);
+        let is_bearable = 2 * (others.count() + 1) < self.members.len();
+        let is_sound = |host: &Host| host.is_up() && host.health == Health::Sound;
+        if !is_bearable || !self.hosts.get(&id).is_some_and(is_sound) {
+            return;
+        }
+        self.crash(id, End::PowerCut, down);
+        if let Some(host) = self.hosts.get_mut(&id)
+            && host.drive.rot(rot)
+        {
+            host.health = Health::Rotten;
+        }
+    }
+
+    /// A host has refused to start, as it must. What others hold may give its log back; else it stays down.
+    fn repair(&mut self, id: HostId) -> Result<(), Violation> {
+        self.figures.refused_starts += 1;
+        let others: Vec<&Host> =
+            self.hosts.iter().filter(|(other, _)| **other != id).map(|(_, host)| host).collect();
+        let fetch = |first: LogIndex, last: LogIndex| {
+            let readers = others.iter().filter_map(|host| host.drive.reader());
+            readers.filter_map(|reader| reader.entries(first, last.next(), u64::MAX).ok()).collect()
+        };
+        let is_repaired = self.hosts.get(&id).is_some_and(|host| host.drive.repair(fetch));
+        self.trace.line(self.now, format_args!("host {id}: refuses to start; repaired: {is_repaired}"));
+        let Some(host) = self.hosts.get_mut(&id) else { return Ok(()) };
+        if is_repaired {
+            host.health = Health::Sound;
+            self.figures.repairs += 1;
+            return self.restart(id);
+        }
+        host.health = Health::Lost;
+        Ok(())
+    }
+
+    /// Everything under way between two hosts is lost.
+    fn reset(&mut self, one: HostId, other: HostId) {
+        let is_between = |event: &Event| matches!(event, Event::Arrives { from, to, .. } if [(one, other), (other, one)].contains(&(*from, *to)));
+        self.queue.retain(|_, event| !is_between(event));
+    }
+
     fn restart(&mut self, id: HostId) -> Result<(), Violation> {
-        let Some(host) = self.hosts.get_mut(&id).filter(|host| !host.is_up()) else { return Ok(()) };
-        let outputs = host
-            .boot(self.now, &mut self.prng)
-            .map_err(|error| Violation::new(checker_of(&error), format!("host {id}: {error:?}")))?;
+        let is_down = |host: &&mut Host| !host.is_up() && host.health != Health::Lost;
+        let Some(host) = self.hosts.get_mut(&id).filter(is_down) else { return Ok(()) };
+        let outputs = match host.boot(self.now, &mut self.prng) {
+            Ok(outputs) => outputs,
+            Err(BootError::Log(RecoverError::Corrupt(_) | RecoverError::Suspect(_)))
+                if host.health == Health::Rotten =>
+            {
+                return self.repair(id);
+            }
+            Err(error) => {
+                return Err(Violation::new(checker_of(&error), format!("host {id}: {error:?}")));
+            }
+        };
         let (life, applied) = (host.life(), host.applied());
         self.trace.line(self.now, format_args!("host {id}: starts, applied {applied}"));
         self.schedule(TICK, Event::Tick(id, life));
@@ -352,13 +483,16 @@ impl World {
         self.trace.line(self.now, format_args!("everything works from now on"));
         self.faults.end();
         self.network.heal();
+        self.network.unclog();
         self.network.set_weather(Weather::FAIR);
         for host in self.hosts.values_mut() {
             host.resumes_at = Duration::ZERO;
+            host.drive.heal();
         }
-        let is_over = |event: &Event| matches!(event, Event::Fault | Event::Wish | Event::Sense(_));
+        let is_over =
+            |event: &Event| matches!(event, Event::Fault | Event::Wish | Event::Read | Event::Sense(_));
         self.queue.retain(|_, event| !is_over(event));
-        for id in HOSTS {
+        for &id in self.members {
             self.schedule(Duration::ZERO, Event::Restart(id));
             self.schedule(Duration::ZERO, Event::GoesOn(id));
         }
@@ -366,6 +500,14 @@ impl World {
 
     fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.hosts.values().filter_map(Host::node)
+    }
+}
+
+/// What a sensor has dropped at once (`palisade::runtime::sensor`).
+fn provisional(observation: &Observation) -> Option<IpAddr> {
+    match &observation.fact {
+        Fact::Attack(attack) if Sanction::Observe < attack.sanction => Some(attack.source),
+        Fact::Attack(_) | Fact::Strikes(_) => None,
     }
 }
 

@@ -90,6 +90,10 @@ impl Reads {
 impl Node {
     /// A reader wants everything that was acknowledged, anywhere in the cluster, before now.
     pub(super) fn ask_to_read(&mut self, ticket: Ticket, now: Now, outputs: &mut Vec<Output>) {
+        #[cfg(bug = "read_index_ignored")]
+        if log_format::planted::is_on("read_index_ignored") {
+            return outputs.push(Output::ReadReady { ticket, index: self.applied });
+        }
         if !self.reads.ask(ticket, now) {
             outputs.push(Output::ReadRefused { ticket });
         }

@@ -1,19 +1,22 @@
 //! One leader a term, one vote of each host; no commit index goes back; nothing is promised that is not durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use consensus::core::{Promise, Role, Status};
 use log_format::ids::{HostId, LogIndex, Term};
+use log_format::wal::LogPosition;
 
 use super::{Checker, Violation, ensure};
 use crate::disk::Held;
-use crate::host::Life;
+use crate::host::{Host, Life};
 
 #[derive(Default)]
 pub(super) struct Leadership {
     leaders: BTreeMap<Term, HostId>,
     commits: BTreeMap<(HostId, Life), LogIndex>,
     votes: BTreeMap<(HostId, Term), HostId>,
+    /// Terms whose leader's log was looked at.
+    seen: BTreeSet<Term>,
 }
 
 impl Leadership {
@@ -30,6 +33,27 @@ impl Leadership {
         })?;
         *commit = status.commit;
         Ok(())
+    }
+
+    /// Whoever leads a term has everything that was committed in earlier ones.
+    pub(super) fn look_at_log(
+        &mut self,
+        id: HostId,
+        host: &Host,
+        status: &Status,
+        committed: LogPosition,
+    ) -> Result<(), Violation> {
+        if status.role != Role::Leader || status.term <= committed.term || !self.seen.insert(status.term) {
+            return Ok(());
+        }
+        // What is not on its disk yet is its own.
+        let term = host.drive.reader().and_then(|reader| reader.term(committed.index));
+        ensure(committed.index <= status.last, Checker::Leadership, || {
+            format!("host {id} leads term {} without entry {committed}", status.term)
+        })?;
+        ensure(term.is_none_or(|term| term == committed.term), Checker::Leadership, || {
+            format!("host {id} leads term {} with another entry than {committed}", status.term)
+        })
     }
 
     /// A host promises something, with this on its disk.

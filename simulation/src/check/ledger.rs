@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use log_format::envelope::Envelope;
-use log_format::event::{Actor, AttackEvent, BlockReason, DenyReason, DenylistEvent, Event, ReleaseCause};
-use log_format::ids::{CommandId, HostId, LogIndex};
+use log_format::event::{
+    Actor, AttackEvent, BlockReason, DenyReason, DenylistEvent, Event, ReleaseCause, SettingsEvent,
+};
+use log_format::ids::{CommandId, HostId, LogIndex, Term};
 use log_format::time::Timestamp;
-use log_format::wal::LogEntry;
+use log_format::wal::{LogEntry, LogPosition};
 use projections::decide::Model;
 use projections::read::ReadModels;
 
@@ -34,6 +36,12 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn last(&self) -> LogIndex {
         LogIndex::new(self.entries.len() as u64)
+    }
+
+    /// The position of the last entry.
+    pub(super) fn last_position(&self) -> LogPosition {
+        let term = self.entries.last().map_or(Term::default(), |entry| entry.term);
+        LogPosition { term, index: self.last() }
     }
 
     /// The state hash after an entry, if it is one of those at which hosts are compared. The first host to stop there
@@ -148,7 +156,8 @@ fn wish_of(event: &Event) -> Option<WishNumber> {
             },
             DenylistEvent::AddressAllowed(allowed) => &allowed.by,
         },
-        Event::Attack(_) | Event::Settings(_) | Event::Host(_) => return None,
+        Event::Settings(SettingsEvent::Changed(changed)) => &changed.by,
+        Event::Attack(_) | Event::Host(_) => return None,
         Event::Membership(_) | Event::Chapter(_) | Event::Erased(_) => return None,
     };
     match by {

@@ -5,10 +5,12 @@
 //! | [`Checker::Log`] | committed entries never change; each was on the disk of whoever applied it |
 //! | [`Checker::Once`] | a command id, a wish and an observation are in the log once at most |
 //! | [`Checker::Time`] | `accepted_at` rises from entry to entry |
-//! | [`Checker::Leadership`] | one leader a term; no host's commit or applied index goes back while it lives |
+//! | [`Checker::Leadership`] | one leader a term, whose log holds all that was committed; no host's commit or applied index goes back while it lives |
 //! | [`Checker::Durability`] | what a host promised is on its disk before it says so, and still there after any crash |
 //! | [`Checker::State`] | at equal applied index equal state hash, also of models folded anew |
-//! | [`Checker::Protection`] | what is allowed or never blocked is in no plan |
+//! | [`Checker::Protection`] | the plan is what a naive reading of the log says: every block, denial and allowance |
+//! | [`Checker::Kernel`] | brought up to date change by change, a kernel holds what the whole plan says; nothing stays provisional |
+//! | [`Checker::Linear`] | changes and reads of the settings happen one after the other, in an order that their callers could have seen |
 //! | [`Checker::Answers`] | what was answered as committed is in the log, there |
 //! | [`Checker::Observations`] | what a host saw is in the log, in order, unless the host went down |
 //! | [`Checker::Running`] | no host halts or fails to start |
@@ -17,11 +19,13 @@
 mod answers;
 mod leadership;
 mod ledger;
+mod linear;
 mod observations;
 mod protection;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use consensus::core::{Promise, Status};
 use log_format::envelope::Envelope;
@@ -33,6 +37,7 @@ use thiserror::Error;
 use self::answers::Answers;
 use self::leadership::Leadership;
 use self::ledger::Ledger;
+use self::linear::Changes;
 use self::observations::Observations;
 use self::protection::Protection;
 use crate::disk::Held;
@@ -50,6 +55,8 @@ pub enum Checker {
     Durability,
     State,
     Protection,
+    Kernel,
+    Linear,
     Answers,
     Observations,
     Running,
@@ -88,6 +95,7 @@ pub(crate) struct Checks {
     leadership: Leadership,
     answers: Answers,
     observations: Observations,
+    changes: Changes,
     /// What each living process has applied.
     watched: BTreeMap<HostId, Watched>,
 }
@@ -100,8 +108,14 @@ struct Watched {
 
 impl Checks {
     /// A person was told what became of a wish.
-    pub(crate) fn answered(&mut self, wish: &Wish, outcome: &Outcome) {
+    pub(crate) fn answered(&mut self, wish: &Wish, outcome: &Outcome, at: Duration) {
         self.answers.note(wish, outcome);
+        self.changes.note(wish, outcome, at);
+    }
+
+    /// Somebody has read the version of the settings.
+    pub(crate) fn read(&mut self, called: Duration, answered: Duration, version: u64) {
+        self.changes.note_read(called, answered, version);
     }
 
     /// A host was given an observation.
@@ -127,6 +141,7 @@ impl Checks {
         let Some(node) = host.node() else { return Ok(()) };
         let status = node.consensus();
         self.leadership.look(id, host.life(), &status)?;
+        self.leadership.look_at_log(id, host, &status, self.ledger.last_position())?;
         let applied = node.applied();
         let watched = self.watch(id, host.life());
         ensure(watched.applied <= applied && applied <= status.commit, Checker::Leadership, || {
@@ -185,6 +200,7 @@ impl Checks {
     /// Looks at everything once more, when all hosts have come to rest.
     pub(crate) fn at_end(&mut self, hosts: &BTreeMap<HostId, Host>) -> Result<(), Violation> {
         self.answers.look(&self.ledger)?;
+        self.changes.look()?;
         let missing = self.observations.missing(hosts);
         ensure(missing.is_empty(), Checker::Observations, || format!("lost: {missing:?}"))?;
         let rebuilt = self.ledger.rebuild();
@@ -196,6 +212,7 @@ impl Checks {
             ensure(state_hash(node) == rebuilt, Checker::State, || {
                 format!("host {id} differs from models folded anew")
             })?;
+            Protection::look_at_kernel(*id, host)?;
             for entry in durable(*id, host, LogIndex::new(1), node.applied())? {
                 self.ledger.take(*id, entry, &mut self.observations)?;
             }

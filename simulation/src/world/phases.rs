@@ -1,15 +1,18 @@
 //! The two phases of a run: safety, then liveness.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use consensus::core::Role;
+use log_format::ids::HostId;
 use palisade::node::Node;
 
-use super::{Event, Failure, Report, World};
+use super::{Event, Failure, Options, Report, World};
 use crate::check::{Checker, Violation, ensure};
-use crate::host::HOSTS;
+use crate::faults::Class;
+use crate::host::{Health, Host};
 use crate::planted::Planted;
 use crate::trace::Echo;
 
@@ -20,12 +23,34 @@ const LEADER_WITHIN: Duration = Duration::from_secs(10);
 /// And everything has come to rest within this time: hosts that were marked inactive are active again, commands whose
 /// messages were lost have been sent again.
 const REST_WITHIN: Duration = Duration::from_secs(60);
+/// The leader writes down that a block has ended within this time.
+const EXPIRED_WITHIN: Duration = Duration::from_secs(1);
 /// How often it is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs one seed. The trace goes to `echo` line by line, if there is one.
 pub fn run(seed: u64, planted: Planted, echo: Option<Echo>) -> Result<Report, Box<Failure>> {
-    let mut world = World::new(seed, planted, echo);
+    run_with(&Options { seed, planted, without: BTreeSet::new() }, echo)
+}
+
+/// Leaves out one class of faults after the other while the run still fails. Gives those that the failure needs.
+pub fn shrink(failure: &Failure, planted: Planted) -> Vec<Class> {
+    let mut without = BTreeSet::new();
+    for class in &failure.faults {
+        without.insert(*class);
+        let options = Options { seed: failure.seed, planted, without: without.clone() };
+        let same = |found: &Failure| found.violation.checker == failure.violation.checker;
+        if !run_with(&options, None).err().is_some_and(|found| same(&found)) {
+            without.remove(class);
+        }
+    }
+    failure.faults.iter().copied().filter(|class| !without.contains(class)).collect()
+}
+
+/// Runs one seed as wished. The trace goes to `echo` line by line, if there is one.
+pub fn run_with(options: &Options, echo: Option<Echo>) -> Result<Report, Box<Failure>> {
+    let seed = options.seed;
+    let mut world = World::new(options, echo);
     let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
     let result = lived.unwrap_or_else(|panic| Err(Violation::new(Checker::Running, said(&*panic))));
     let trace_hash = world.trace.hash();
@@ -36,8 +61,8 @@ pub fn run(seed: u64, planted: Planted, echo: Option<Echo>) -> Result<Report, Bo
             Ok(Report { seed, trace_hash, figures })
         }
         Err(violation) => {
-            let tail = world.trace.into_tail();
-            Err(Box::new(Failure { seed, trace_hash, violation, tail }))
+            let (faults, tail) = (world.faults.on(), world.trace.into_tail());
+            Err(Box::new(Failure { seed, trace_hash, violation, faults, tail }))
         }
     }
 }
@@ -62,12 +87,13 @@ impl World {
     }
 
     fn begin(&mut self) {
-        for id in HOSTS {
+        for &id in self.members {
             let after = self.prng.up_to(Duration::from_secs(1));
             self.schedule(after, Event::Restart(id));
             self.schedule(after, Event::Sense(id));
         }
         self.schedule(Duration::ZERO, Event::Wish);
+        self.schedule(Duration::ZERO, Event::Read);
         self.schedule(Duration::from_secs(1), Event::Fault);
     }
 
@@ -99,20 +125,33 @@ impl World {
         self.nodes().any(|node| node.consensus().role == Role::Leader)
     }
 
-    /// Every wish is answered, every observation recorded, every host active and as far as every other.
+    /// Every wish is answered, every observation recorded, every provisional block judged, every end of a block written
+    /// down, every host active and as far as every other; but for those that are lost.
     fn is_at_rest(&self) -> bool {
-        let is_level = |node: &Node| node.applied().get() == self.checks.entries();
-        let is_active = |node: &Node| HOSTS.iter().all(|id| node.model().host_is_active(*id) == Some(true));
+        let living: Vec<&Host> = self.hosts.values().filter(|host| host.health != Health::Lost).collect();
         self.workload.open_wishes() == 0
             && self.checks.all_observed(&self.hosts)
-            && self.nodes().count() == HOSTS.len()
-            && self.nodes().all(|node| is_level(node) && is_active(node))
+            && living.iter().all(|host| host.node().is_some_and(|node| self.is_settled(host, node)))
+    }
+
+    fn is_settled(&self, host: &Host, node: &Node) -> bool {
+        let is_right = |(id, other): (&HostId, &Host)| {
+            node.model().host_is_active(*id) == Some(other.health != Health::Lost)
+        };
+        // A clock that went back does not make the log's time go back.
+        let wall = host.now(self.now).wall.max(node.model().last_accepted_at());
+        let is_late = node.model().next_expiry().is_some_and(|expiry| expiry.after(EXPIRED_WITHIN) <= wall);
+        let leads = node.consensus().role == Role::Leader;
+        node.applied().get() == self.checks.entries()
+            && self.hosts.iter().all(is_right)
+            && !(leads && is_late)
+            && !host.has_stray()
     }
 
     fn describe(&self) -> String {
         let hosts = self.nodes().map(|node| {
             let status = node.consensus();
-            let active = HOSTS.map(|id| node.model().host_is_active(id));
+            let active: Vec<_> = self.hosts.keys().map(|id| node.model().host_is_active(*id)).collect();
             format!("{} active {active:?}", crate::check::picture(&status, node.applied()))
         });
         let hosts: Vec<String> = hosts.collect();

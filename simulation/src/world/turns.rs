@@ -3,11 +3,12 @@
 use consensus::core::Promise;
 use consensus::rt::writer::WriterError;
 use log_format::ids::HostId;
+use log_format::wal::AppendError;
 use palisade::node::{Outcome, Output, PeerMessage};
 
 use super::{Event, WRITER_IDLE, WRITER_WITHIN, World};
-use crate::check::{Checker, Violation, picture};
-use crate::disk::{End, Released};
+use crate::check::{Checker, Violation, ensure, picture};
+use crate::disk::{Doom, End, Released};
 use crate::host::Host;
 use crate::network::Fate;
 
@@ -69,7 +70,7 @@ impl World {
             Output::Reply { ticket, outcome } => {
                 if let Some(wish) = self.workload.answered(ticket) {
                     self.trace.line(self.now, format_args!("host {id}: {:?} is {outcome:?}", wish.number));
-                    self.checks.answered(&wish, &outcome);
+                    self.checks.answered(&wish, &outcome, self.now);
                     match outcome {
                         Outcome::Committed { .. } => self.figures.committed += 1,
                         Outcome::Rejected(_) => self.figures.rejected += 1,
@@ -81,14 +82,35 @@ impl World {
                 let detail = format!("host {id} halts: {reason:?}");
                 return Err(Violation::new(Checker::Running, detail));
             }
+            Output::Firewall { changes, upto: _ } => {
+                if let Some(host) = self.hosts.get_mut(&id) {
+                    host.enforce(&changes);
+                    let addresses = &changes.addresses;
+                    self.trace.line(self.now, format_args!("host {id}: enforces {addresses:?}"));
+                }
+            }
+            Output::LiftProvisional { source } => {
+                if let Some(host) = self.hosts.get_mut(&id) {
+                    host.lift(source);
+                    self.trace.line(self.now, format_args!("host {id}: lifts {source}"));
+                }
+            }
+            Output::ReadReady { ticket, index } => {
+                let node = self.hosts.get(&id).and_then(Host::node);
+                if let (Some(node), Some((_, called))) = (node, self.reads.remove(&ticket)) {
+                    let (version, applied) = (node.model().settings().version, node.applied());
+                    ensure(index <= applied, Checker::Linear, || {
+                        format!("host {id} lets read what it has not folded: {index} of {applied}")
+                    })?;
+                    self.figures.reads += 1;
+                    self.checks.read(called, self.now, version);
+                }
+            }
+            Output::ReadRefused { ticket } => drop(self.reads.remove(&ticket)),
+            // The network carries messages between all hosts of a run; whoever is no member is answered by nobody.
             Output::Applied { .. }
-            | Output::Firewall { .. }
-            | Output::LiftProvisional { .. }
             | Output::Plan { .. }
             | Output::Cluster(_)
-            | Output::ReadReady { .. }
-            | Output::ReadRefused { .. }
-            // The network carries messages between all hosts of a run; whoever is no member is answered by nobody.
             | Output::Members(_)
             | Output::StateHash { .. } => {}
         }
@@ -135,7 +157,18 @@ impl World {
 
     pub(super) fn writer_finishes(&mut self, id: HostId) -> Result<(), Violation> {
         let Some(host) = self.hosts.get_mut(&id) else { return Ok(()) };
-        let (released, life) = (host.drive.finish().map_err(|error| broken(id, &error))?, host.life());
+        let (life, down) = (host.life(), host.down_after_write);
+        let doomed = host.drive.doomed();
+        let released = match (host.drive.finish(), doomed) {
+            // The product ends the process after any error of a write; and one that was cut short got no further.
+            (Err(WriterError::Append { source: AppendError::Disk { .. }, .. }), Some(doom))
+            | (Ok(_), Some(doom @ Doom::Cut { .. })) => {
+                self.crash(id, doom.end(), down);
+                return Ok(());
+            }
+            (Err(error), _) => return Err(broken(id, &error)),
+            (Ok(released), _) => released,
+        };
         self.trace.line(self.now, format_args!("host {id}: wrote"));
         self.release(id, released)?;
         self.wake_writer(id);
@@ -146,10 +179,16 @@ impl World {
     pub(super) fn writer_idles(&mut self, id: HostId) -> Result<(), Violation> {
         match self.hosts.get_mut(&id).filter(|host| host.drive.is_idle()) {
             Some(host) => {
-                host.drive.idle().map_err(|error| broken(id, &error))?;
+                let (doomed, down) = (host.drive.doomed(), host.down_after_write);
                 // Without a spare file the log goes on until it needs one.
                 let _ = host.drive.prepare_spares();
-                Ok(())
+                match (host.drive.idle(), doomed) {
+                    (Err(_), Some(doom)) => {
+                        self.crash(id, doom.end(), down);
+                        Ok(())
+                    }
+                    (result, _) => result.map_err(|error| broken(id, &error)),
+                }
             }
             None => Ok(()),
         }
