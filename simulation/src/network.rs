@@ -83,9 +83,10 @@ impl Network {
         self.clogged.insert((from, to), until);
     }
 
-    /// Nothing piles up any more.
+    /// Nothing piles up any more, and nothing waits behind what did.
     pub(crate) fn unclog(&mut self) {
         self.clogged.clear();
+        self.last.clear();
     }
 
     /// Every direction is open.
