@@ -4,6 +4,7 @@
 //! command line; `demo` makes the traffic that shows it all. Rules live in `projections` and `sensors`.
 
 pub mod actuators;
+pub mod checkpoints;
 pub mod cli;
 pub mod config;
 pub mod demo;

@@ -315,6 +315,8 @@ pub struct Node {
     model: Model,
     views: Arc<RwLock<ReadModels>>,
     applied: LogIndex,
+    /// Up to where `model` and `views` were folded when they were taken up; the two may differ.
+    taken_up: (LogIndex, LogIndex),
     speculation: Option<Speculation>,
     /// Commands in this leader's log that are not committed yet, with whoever waits for them.
     waiting: BTreeMap<LogIndex, Vec<(Term, Requester)>>,
@@ -352,6 +354,7 @@ impl Node {
             model: Model::default(),
             views: Arc::default(),
             applied: LogIndex::new(0),
+            taken_up: (LogIndex::new(0), LogIndex::new(0)),
             speculation: None,
             waiting: BTreeMap::new(),
             decided: Vec::new(),
@@ -391,10 +394,19 @@ impl Node {
         self.core.status()
     }
 
+    /// Takes up states that were put aside at a committed entry; to be called once, before [`Node::start`].
+    pub fn take_up(&mut self, model: Model, views: ReadModels) {
+        self.taken_up = (model.applied(), views.applied());
+        self.applied = model.applied().min(views.applied());
+        self.model = model;
+        *self.views.write().unwrap_or_else(std::sync::PoisonError::into_inner) = views;
+    }
+
     /// Folds what was committed before the last stop; to be called once, before the first input.
     pub fn start(&mut self, outputs: &mut Vec<Output>) {
         let commit = self.core.status().commit;
         self.apply_upto(commit, outputs);
+        self.tell_members(outputs); // States that were taken up may leave nothing to fold.
         let Identity { host, incarnation, .. } = self.identity;
         self.outbox.resume(self.model.acknowledged(host, incarnation));
         #[cfg(bug = "apply_twice_after_restart")]

@@ -19,6 +19,7 @@
 
 mod actuator;
 mod bulk;
+mod checkpoints;
 mod clocks;
 mod desk;
 mod driver;
@@ -42,7 +43,7 @@ use consensus::core::{Core, CoreConfig, Restored, Role};
 use consensus::rt::transport::{PeerMessage, PeerSender, Services, Transport, TransportConfig};
 use consensus::rt::writer::Writer;
 use log_format::disk::StdDisk;
-use log_format::ids::{Incarnation, OriginSequence};
+use log_format::ids::{Incarnation, LogIndex, OriginSequence};
 use log_format::spool::{Spool, SpoolOptions, SpoolSetup};
 use log_format::wal::{FileStamp, Stamps, Wal, WalIdentity, WalOptions, WalReader, WalSetup};
 use projections::read::ReadModels;
@@ -55,6 +56,7 @@ use self::driver::{Addresses, Outlets, Shared};
 use self::files::DataDirectory;
 use self::inbox::Inbox;
 use self::renewal::{Files, Renewal};
+use crate::checkpoints::{Checkpoints, Folded};
 use crate::config::{Config, ConsoleSecurity, HostConfig};
 use crate::node::{HostPicture, Identity, Input, KnownHost, LocalState, Node, Output};
 
@@ -86,6 +88,7 @@ pub fn run(config: Config, announce: impl FnOnce(&str, &str)) -> anyhow::Result<
 
 struct Host {
     driver: std::thread::JoinHandle<Result<(), crate::node::HaltReason>>,
+    checkpoints: checkpoints::Stop,
     firewall: std::thread::JoinHandle<()>,
     inbox: Inbox,
     shared: Arc<Shared>,
@@ -107,6 +110,7 @@ impl Host {
         let log = wal.reader();
         let (spool, spooled) = open_spool(config, &clocks).context("open the spool")?;
         let mut node = compose(config, (&data, spooled), recovered, (&wal, &clocks))?;
+        let (checkpoints, saved) = take_up(config, &mut node);
         let mut outputs = Vec::new();
         node.start(&mut outputs);
         refuse_halt(outputs)?;
@@ -133,6 +137,7 @@ impl Host {
             shared: Arc::clone(&shared),
             addresses,
         };
+        let checkpoints = checkpoints::start(checkpoints, saved, log.clone(), Arc::clone(&shared))?;
         let driver = driver::start(node, messages, outlets, clocks.clone())?;
 
         let doors = Arc::new(ports::Doors {
@@ -158,6 +163,7 @@ impl Host {
         let sensors = start_sensors(config, tokio, (&inbox, &orders, clocks), (views, firewall_shared))?;
         Ok(Self {
             driver,
+            checkpoints,
             firewall,
             inbox,
             shared,
@@ -231,6 +237,7 @@ impl Host {
             tokio::task::spawn_blocking(|| self.driver.join()).await
         });
         self.orders.stop();
+        drop(self.checkpoints);
         tokio.shutdown_timeout(DRAIN);
         match ended {
             Ok(Ok(result)) => Ok(result?),
@@ -293,6 +300,21 @@ fn compose(
     let core = Core::new(&CoreConfig::new(config.host), restored, Box::new(wal.reader()), seed)
         .context("restore consensus from the log")?;
     Ok(Node::new(identity, core, random()?, clocks.now()))
+}
+
+/// Takes up what was folded before the last stop, if the log has it; else the whole log is folded. Gives the entry up to
+/// which nothing is to be put aside again.
+fn take_up(config: &Config, node: &mut Node) -> (Checkpoints, LogIndex) {
+    let (checkpoints, Folded { model, views }) = Checkpoints::open(&config.data);
+    let (ahead, commit) = (model.applied().max(views.applied()), node.consensus().commit);
+    if commit < ahead {
+        tracing::warn!(%ahead, %commit, "checkpoints are ahead of the log and not taken up; the log is folded instead");
+        return (checkpoints.begin_anew(), LogIndex::default());
+    }
+    let saved = model.applied().min(views.applied());
+    tracing::info!(%saved, %commit, "folds the log from its checkpoint");
+    node.take_up(model, views);
+    (checkpoints, saved)
 }
 
 fn refuse_halt(outputs: Vec<Output>) -> anyhow::Result<()> {

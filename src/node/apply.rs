@@ -66,8 +66,14 @@ impl Node {
         let span =
             tracing::debug_span!("apply", host = %self.identity.host, %index, command_id = %envelope.command);
         let _entered = span.enter();
-        self.model.evolve(index, envelope);
-        self.views.write().unwrap_or_else(PoisonError::into_inner).evolve(index, envelope);
+        // States that were put aside may stand at different entries: each folds what it has not.
+        let (model_from, views_from) = self.taken_up;
+        if model_from < index {
+            self.model.evolve(index, envelope);
+        }
+        if views_from < index {
+            self.views.write().unwrap_or_else(PoisonError::into_inner).evolve(index, envelope);
+        }
         for recorded in &envelope.events {
             log_fact(&recorded.event);
         }

@@ -1,0 +1,235 @@
+//! Checkpoints of the projections on disk: what a start takes up, so that it folds the log's tail alone.
+//!
+//! The only user of sled, whose files are not safe from a loss of power. So nothing true lives here: the directory can
+//! be deleted at any time, a checkpoint is believed only if its checksum agrees, and whatever goes wrong ends in an empty
+//! directory and a fold of the whole log. The release build ends at a panic, also one of sled's, so a mark beside the
+//! directory tells the next start that the last one did not survive opening it.
+
+#![expect(clippy::disallowed_methods, reason = "this shell owns the directory of checkpoints")]
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use log_format::envelope::Envelope;
+use log_format::event::{ChapterEvent, Event};
+use log_format::ids::LogIndex;
+use projections::decide::Model;
+use projections::frame::{Checkpoint, CheckpointError, Projection};
+use projections::read::ReadModels;
+use thiserror::Error;
+
+/// The directory below the host's data.
+const DIRECTORY: &str = "projections.sled";
+/// Where a directory goes before it is removed, so that a half removed one is never opened.
+const DISCARDED: &str = "projections.discarded";
+/// Stands while the directory is opened and read for the first time.
+const MARK: &str = "projections.opening";
+/// What sled may keep in memory: checkpoints are written and read in one go, so a cache serves nobody.
+const CACHE_BYTES: u64 = 32 << 20;
+/// Bytes of one value: a state is cut into values of a size that sled moves about well.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// A checkpoint that could not be written.
+#[derive(Debug, Error)]
+pub enum CheckpointsError {
+    /// The database refused.
+    #[error("write a checkpoint")]
+    Database(#[from] sled::Error),
+    /// The state cannot be encoded.
+    #[error("put a state aside")]
+    State(#[from] CheckpointError),
+    /// The directory could not be opened anew.
+    #[error("checkpoints: {0} cannot be opened")]
+    Closed(PathBuf),
+}
+
+/// The projections of a host, as far as they are folded; the two may stand at different entries.
+#[derive(Debug, Clone, Default)]
+pub struct Folded {
+    /// What rules are judged against.
+    pub model: Model,
+    /// What people see.
+    pub views: ReadModels,
+}
+
+impl Folded {
+    /// The entry up to which both are folded.
+    pub fn applied(&self) -> LogIndex {
+        self.model.applied().min(self.views.applied())
+    }
+
+    /// Folds an entry into whichever has not folded it.
+    pub fn fold(&mut self, index: LogIndex, envelope: &Envelope) {
+        if self.model.applied() < index {
+            self.model.evolve(index, envelope);
+        }
+        if self.views.applied() < index {
+            self.views.evolve(index, envelope);
+        }
+    }
+}
+
+/// Whether an entry erases attack data, of which old checkpoints may hold copies.
+pub fn erases(envelope: &Envelope) -> bool {
+    envelope.events.iter().any(|recorded| matches!(recorded.event, Event::Chapter(ChapterEvent::Erased(_))))
+}
+
+/// The directory of checkpoints.
+#[derive(Debug)]
+pub struct Checkpoints {
+    data: PathBuf,
+    database: Option<sled::Db>,
+}
+
+impl Checkpoints {
+    /// Opens the directory below the host's data, and takes up what is there. Never fails: what cannot be read is
+    /// discarded, and the log is folded instead.
+    pub fn open(data: &Path) -> (Self, Folded) {
+        let mut checkpoints = Self { data: data.to_owned(), database: None };
+        checkpoints.remove_discarded();
+        if checkpoints.path(MARK).exists() {
+            tracing::warn!("the last start did not survive opening the checkpoints; they are folded anew");
+            checkpoints.discard();
+        }
+        let marked = fs::write(checkpoints.path(MARK), b"");
+        if let Err(error) = marked {
+            tracing::warn!(%error, "checkpoints stay closed: no mark can be set beside them");
+            return (checkpoints, Folded::default());
+        }
+        checkpoints.database = checkpoints.open_database();
+        if checkpoints.database.is_none() {
+            checkpoints.discard();
+            checkpoints.database = checkpoints.open_database();
+        }
+        let folded = Folded { model: checkpoints.take_up(), views: checkpoints.take_up() };
+        checkpoints.remove_mark();
+        (checkpoints, folded)
+    }
+
+    /// Writes both states.
+    pub fn save(&self, folded: &Folded) -> Result<(), CheckpointsError> {
+        let database =
+            self.database.as_ref().ok_or_else(|| CheckpointsError::Closed(self.path(DIRECTORY)))?;
+        put(database, &Checkpoint::of(&folded.model)?)?;
+        put(database, &Checkpoint::of(&folded.views)?)
+    }
+
+    /// Begins a new directory: sled keeps what was overwritten for a while, and erased data must not stay.
+    pub fn renew(&mut self) {
+        self.database = None;
+        self.discard();
+        self.database = self.open_database();
+    }
+
+    /// The same, empty.
+    #[must_use]
+    pub fn begin_anew(mut self) -> Self {
+        self.renew();
+        self
+    }
+
+    /// The states on disk, or the beginning.
+    pub fn read(&self) -> Folded {
+        Folded { model: self.take_up(), views: self.take_up() }
+    }
+
+    fn take_up<P: Projection>(&self) -> P {
+        let Some(database) = &self.database else { return P::default() };
+        match catch_unwind(AssertUnwindSafe(|| get::<P>(database))) {
+            Ok(Ok(Some(state))) => {
+                tracing::debug!(projection = P::NAME, applied = %state.applied(), "read a checkpoint");
+                state
+            }
+            Ok(Ok(None)) => P::default(),
+            Ok(Err(error)) => {
+                tracing::warn!(projection = P::NAME, %error, "a checkpoint is not taken up; the log is folded instead");
+                P::default()
+            }
+            Err(_) => {
+                tracing::warn!(
+                    projection = P::NAME,
+                    "a checkpoint cannot be read; the log is folded instead"
+                );
+                P::default()
+            }
+        }
+    }
+
+    fn open_database(&self) -> Option<sled::Db> {
+        let config = sled::Config::new().path(self.path(DIRECTORY)).cache_capacity(CACHE_BYTES);
+        match catch_unwind(AssertUnwindSafe(|| config.open())) {
+            Ok(Ok(database)) => Some(database),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the checkpoints cannot be opened");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("the checkpoints cannot be opened: sled panicked");
+                None
+            }
+        }
+    }
+
+    fn discard(&self) {
+        let (from, to) = (self.path(DIRECTORY), self.path(DISCARDED));
+        if from.exists()
+            && let Err(error) = fs::rename(&from, &to)
+        {
+            tracing::warn!(path = %from.display(), %error, "checkpoints cannot be moved away; delete them");
+        }
+        self.remove_discarded();
+    }
+
+    fn remove_discarded(&self) {
+        let path = self.path(DISCARDED);
+        if path.exists()
+            && let Err(error) = fs::remove_dir_all(&path)
+        {
+            tracing::warn!(path = %path.display(), %error, "old checkpoints cannot be removed; delete them");
+        }
+    }
+
+    fn remove_mark(&self) {
+        if let Err(error) = fs::remove_file(self.path(MARK)) {
+            tracing::warn!(%error, "the mark beside the checkpoints stays: the next start folds the whole log");
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.data.join(name)
+    }
+}
+
+/// One tree a projection, one batch a checkpoint: the whole of it is there or nothing.
+fn put(database: &sled::Db, checkpoint: &Checkpoint) -> Result<(), CheckpointsError> {
+    let tree = database.open_tree(&checkpoint.name)?;
+    let bytes = checkpoint.to_bytes()?;
+    let mut batch = sled::Batch::default();
+    let mut next = 0_u32;
+    for chunk in bytes.chunks(CHUNK_BYTES) {
+        batch.insert(&next.to_be_bytes(), chunk);
+        next = next.saturating_add(1);
+    }
+    for key in tree.range(next.to_be_bytes()..).keys() {
+        batch.remove(key?);
+    }
+    tree.apply_batch(batch)?;
+    tree.flush()?;
+    Ok(())
+}
+
+fn get<P: Projection>(database: &sled::Db) -> Result<Option<P>, CheckpointsError> {
+    let tree = database.open_tree(P::NAME)?;
+    let mut bytes = Vec::new();
+    for chunk in tree.iter().values() {
+        bytes.extend_from_slice(&chunk?);
+    }
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Checkpoint::from_bytes(&bytes)?.open()?))
+}
+
+#[cfg(test)]
+mod tests;
