@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a command line is for")]
 
 mod address;
+mod audit;
 mod bench;
 mod capture;
 mod client;
@@ -45,6 +46,9 @@ enum Command {
     /// Read a host's log
     #[command(subcommand)]
     Log(log::Command),
+    /// Export who did what, or check an export
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Make a cluster, or look at one
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -154,6 +158,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Capture(arguments) => capture::run(&arguments),
         Command::Log(command) => log::run(&command),
+        Command::Audit(command) => audit::run(&command),
         Command::Cluster(command) => cluster::run(command),
         Command::Block(arguments) => address::block(&arguments),
         Command::Blocks(arguments) => address::list(&arguments),

@@ -4,6 +4,7 @@
 //! command line; `demo` makes the traffic that shows it all. Rules live in `projections` and `sensors`.
 
 pub mod actuators;
+pub mod audit;
 pub mod checkpoints;
 pub mod cli;
 pub mod config;
@@ -11,3 +12,4 @@ pub mod demo;
 pub mod node;
 pub mod provision;
 pub mod runtime;
+pub mod witness;

@@ -40,7 +40,8 @@ use crate::ids::ChapterNumber;
 use crate::seal::{MAX_SEAL, Seal, SealError};
 
 const CHAPTERS: &str = "chapters";
-pub(crate) const SEAL: &str = "seal";
+/// The name of the file that holds the seal.
+pub const SEAL: &str = "seal";
 pub(crate) const FILES: &str = "files";
 /// Behind the name of what is being written.
 const NEW: &str = "new";

@@ -13,6 +13,7 @@ pub mod codec;
 pub mod disk;
 pub mod envelope;
 pub mod event;
+pub mod history;
 pub mod ids;
 pub mod merkle;
 #[cfg(bug)]

@@ -1,15 +1,21 @@
-//! Looks at a log without a lock and without writing: for `palisade log verify`, `stats` and `dump`, on a live
-//! directory or on a copy.
+//! Looks at a log and its chapters without a lock and without writing: for `palisade log verify`, `stats` and `dump`, on
+//! a live directory or on a copy.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use thiserror::Error;
 
+use crate::chapter::{self, ChapterError};
 use crate::disk::{Access, Disk};
 use crate::envelope::{Envelope, EnvelopeError};
-use crate::ids::LogIndex;
+use crate::event::{ChapterEvent, Event, HostEvent};
+use crate::history::{self, History};
+use crate::ids::{ChapterNumber, HostId, LogIndex};
+use crate::merkle::Hash;
 use crate::recover::{Damage, Ending, RecoverError};
+use crate::seal::Seal;
 use crate::wal::{
     self, ConfState, EntryKind, HardState, LogEntry, LogPosition, ReadError, Stray, WalIdentity, WalReader,
 };
@@ -30,8 +36,13 @@ pub struct LogView<D: Disk> {
     batches: u64,
     bytes: u64,
     strays: Vec<Stray>,
-    reader: WalReader<D>,
+    history: History<D>,
+    disk: Arc<D>,
+    data: PathBuf,
 }
+
+/// Says whether a host's signature of a seal's hash is right: key, hash, signature (Ed25519, RFC 8032).
+pub type CheckSignature<'a> = &'a dyn Fn(&[u8; 32], &Hash, &[u8]) -> bool;
 
 /// What a log holds and what is wrong with it.
 #[derive(Debug)]
@@ -44,11 +55,21 @@ pub struct Report {
     pub batches: u64,
     /// Bytes of whole batches and file headers.
     pub bytes: u64,
-    /// Entries that still count.
+    /// Chapters.
+    pub chapters: u64,
+    /// The last entry that is in a chapter; zero if none is.
+    pub sealed: LogIndex,
+    /// The newest seal's hash: whoever keeps it elsewhere can tell later that nothing before it was changed.
+    pub seal: Option<Hash>,
+    /// Signatures of seals by hosts that were checked.
+    pub witnessed: u64,
+    /// Entries that still count, in chapters and in the log.
     pub entries: u64,
     /// Events in them.
     pub events: u64,
-    /// The index of the first entry, or of the one to come.
+    /// Events whose payloads are erased.
+    pub erased: u64,
+    /// The index of the first entry that the log itself holds, or of the one to come.
     pub first: LogIndex,
     /// The last entry.
     pub last: LogPosition,
@@ -85,6 +106,31 @@ pub enum Problem {
         #[source]
         source: EnvelopeError,
     },
+    /// A chapter is damaged.
+    #[error("{}", chain(.0))]
+    Chapter(Box<ChapterError>),
+    /// Entries are neither in a chapter nor in the log.
+    #[error("the entries from {from} on are in no chapter, and the log begins with {first}")]
+    Gap {
+        /// The first that is missing.
+        from: LogIndex,
+        /// The first that is held.
+        first: LogIndex,
+    },
+    /// A chapter is not the one that the log says.
+    #[error("chapter {chapter} here is not the one that the log says was sealed")]
+    Differs {
+        /// The chapter.
+        chapter: ChapterNumber,
+    },
+    /// A signature is wrong.
+    #[error("host {host} did not sign the seal of chapter {chapter} with the key that it announced")]
+    Witness {
+        /// The chapter.
+        chapter: ChapterNumber,
+        /// The host.
+        host: HostId,
+    },
     /// Entries could not be read, from this one on.
     #[error("entry {index} cannot be read: {}", chain(source))]
     Unreadable {
@@ -110,19 +156,73 @@ impl Report {
         }
     }
 
-    fn count(&mut self, entry: &LogEntry) {
+    fn count(&mut self, entry: &LogEntry) -> Option<Envelope> {
         self.entries += 1;
         match decode(entry) {
-            Ok(Some(envelope)) => self.events += envelope.events.len() as u64,
-            Ok(None) => {}
-            Err(source) => self.note(Problem::Undecodable { index: entry.index, source }),
+            Ok(envelope) => {
+                let events = envelope.iter().flat_map(|envelope| &envelope.events);
+                for recorded in events {
+                    self.events += 1;
+                    self.erased += u64::from(matches!(recorded.event, Event::Erased(_)));
+                }
+                envelope
+            }
+            Err(source) => {
+                self.note(Problem::Undecodable { index: entry.index, source });
+                None
+            }
+        }
+    }
+}
+
+/// What the log says of its chapters, compared with what is here.
+struct Claims<'a> {
+    seals: BTreeMap<ChapterNumber, Hash>,
+    keys: BTreeMap<HostId, [u8; 32]>,
+    check: CheckSignature<'a>,
+}
+
+impl Claims<'_> {
+    /// A chapter that is not sealed here yet has nothing to compare.
+    fn compare(&mut self, event: &Event, report: &mut Report) {
+        match event {
+            Event::Host(HostEvent::KeyAnnounced(announced)) => {
+                self.keys.insert(announced.host, announced.key);
+            }
+            Event::Chapter(ChapterEvent::Sealed(sealed)) => {
+                let chapter = sealed.chapter;
+                if self.seals.get(&chapter).is_some_and(|here| *here != sealed.seal) {
+                    report.note(Problem::Differs { chapter });
+                }
+            }
+            Event::Chapter(ChapterEvent::Witnessed(witnessed)) => {
+                let (chapter, host) = (witnessed.chapter, witnessed.host);
+                let Some(seal) = self.seals.get(&chapter) else { return };
+                let key = self.keys.get(&host);
+                if key.is_some_and(|key| (self.check)(key, seal, &witnessed.signature)) {
+                    report.witnessed += 1;
+                } else {
+                    report.note(Problem::Witness { chapter, host });
+                }
+            }
+            Event::Host(_)
+            | Event::Chapter(_)
+            | Event::Attack(_)
+            | Event::Denylist(_)
+            | Event::Settings(_)
+            | Event::Membership(_)
+            | Event::Erased(_) => {}
         }
     }
 }
 
 /// Reads everything and reports.
-pub fn verify<D: Disk>(disk: &D, data: &Path) -> Result<Report, RecoverError> {
-    Ok(LogView::open(disk, data)?.report())
+pub fn verify<D: Disk + Clone>(
+    disk: &D,
+    data: &Path,
+    check: CheckSignature<'_>,
+) -> Result<Report, RecoverError> {
+    Ok(LogView::open(disk, data)?.report(check))
 }
 
 /// The envelope in an entry; `None` if the entry is Raft's own.
@@ -133,11 +233,12 @@ pub fn decode(entry: &LogEntry) -> Result<Option<Envelope>, EnvelopeError> {
     }
 }
 
-impl<D: Disk> LogView<D> {
+impl<D: Disk + Clone> LogView<D> {
     /// Finds the batches of the log below a data directory.
     pub fn open(disk: &D, data: &Path) -> Result<Self, RecoverError> {
         let directory = wal::wal_directory(data);
         let walk = Self::walk(disk, &directory)?;
+        let (disk, reader) = (Arc::new(disk.clone()), WalReader::new(Arc::new(RwLock::new(walk.index))));
         Ok(Self {
             identity: walk.identity,
             hard_state: walk.hard_state,
@@ -147,7 +248,9 @@ impl<D: Disk> LogView<D> {
             batches: walk.batches,
             bytes: walk.bytes,
             strays: walk.strays.into_iter().map(|(_, stray)| stray).collect(),
-            reader: WalReader::new(Arc::new(RwLock::new(walk.index))),
+            history: History::new(Arc::clone(&disk), data, reader),
+            disk,
+            data: data.to_owned(),
         })
     }
 
@@ -178,51 +281,92 @@ impl<D: Disk> LogView<D> {
         &self.ending
     }
 
-    /// Reads the entries.
-    pub fn reader(&self) -> &WalReader<D> {
-        &self.reader
+    /// Reads the entries, those in chapters too.
+    pub fn history(&self) -> &History<D> {
+        &self.history
     }
 
     /// The entries from an index on, without those that were replaced.
-    pub fn entries(&self, from: LogIndex) -> wal::Entries<D> {
-        let from = from.max(self.reader.first_index());
-        self.reader.iter(from, self.reader.last().index.next())
+    pub fn entries(&self, from: LogIndex) -> history::Entries<'_, D> {
+        self.history.iter(from.max(LogIndex::new(1)), self.history.wal().last().index.next())
     }
 
-    /// Reads and decodes all entries.
-    pub fn report(&self) -> Report {
-        let mut report = Report {
-            identity: self.identity,
-            files: self.files,
-            batches: self.batches,
-            bytes: self.bytes,
-            entries: 0,
-            events: 0,
-            first: self.reader.first_index(),
-            last: self.reader.last(),
-            hard_state: self.hard_state,
-            conf_state: self.conf_state.clone(),
-            ended: self.ending.clone(),
-            problems: Vec::new(),
-            more_problems: 0,
-        };
+    /// Reads and decodes all entries, and compares chapters with their seals and seals with their witnesses.
+    pub fn report(&self, check: CheckSignature<'_>) -> Report {
+        let mut report = self.empty_report();
         match &self.ending {
             Ending::Clean | Ending::Torn(_) => {}
             Ending::Corrupt(damage) => report.note(Problem::Corrupt(damage.clone())),
             Ending::Suspect(damage) => report.note(Problem::Suspect(damage.clone())),
         }
         self.strays.iter().for_each(|stray| report.note(Problem::Stray(stray.clone())));
-        let mut next = report.first;
-        for entry in self.entries(report.first) {
+        let seals = self.sound_chapters(&mut report);
+        let mut next = LogIndex::new(1);
+        if seals.last().map_or(LogIndex::default(), |seal| seal.last.index).next() < report.first {
+            let from = report.sealed.next();
+            next = report.first;
+            report.note(Problem::Gap { from, first: next });
+        }
+        let seals = seals.iter().map(|seal| (seal.chapter, seal.hash())).collect();
+        let mut claims = Claims { seals, keys: BTreeMap::new(), check };
+        for entry in self.entries(next) {
             match entry {
                 Ok(entry) => {
-                    report.count(&entry);
                     next = entry.index.next();
+                    let envelope = report.count(&entry);
+                    let events = envelope.iter().flat_map(|envelope| &envelope.events);
+                    events.for_each(|recorded| claims.compare(&recorded.event, &mut report));
                 }
                 Err(source) => report.note(Problem::Unreadable { index: next, source }),
             }
         }
         report
+    }
+
+    fn empty_report(&self) -> Report {
+        let reader = self.history.wal();
+        Report {
+            identity: self.identity,
+            files: self.files,
+            batches: self.batches,
+            bytes: self.bytes,
+            chapters: 0,
+            sealed: LogIndex::default(),
+            seal: None,
+            witnessed: 0,
+            entries: 0,
+            events: 0,
+            erased: 0,
+            first: reader.first_index(),
+            last: reader.last(),
+            hard_state: self.hard_state,
+            conf_state: self.conf_state.clone(),
+            ended: self.ending.clone(),
+            problems: Vec::new(),
+            more_problems: 0,
+        }
+    }
+
+    /// The seals of all chapters up to the first that cannot be used.
+    fn sound_chapters(&self, report: &mut Report) -> Vec<Seal> {
+        let mut seals: Vec<Seal> = Vec::new();
+        loop {
+            match chapter::next_seal(&*self.disk, &self.data, seals.last()) {
+                Ok(Some(seal)) => {
+                    if let Err(error) = chapter::verify(&*self.disk, &self.data, &seal) {
+                        report.note(Problem::Chapter(Box::new(error)));
+                    }
+                    report.chapters += 1;
+                    (report.sealed, report.seal) = (seal.last.index, Some(seal.hash()));
+                    seals.push(seal);
+                }
+                Ok(None) => return seals,
+                Err(error) => {
+                    report.note(Problem::Chapter(Box::new(error)));
+                    return seals;
+                }
+            }
+        }
     }
 }
 

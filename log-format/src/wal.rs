@@ -46,7 +46,7 @@ pub use types::{
 };
 
 use crate::disk::{Access, Disk, DiskError, DiskFile};
-use crate::ids::{BatchNumber, WalSequence};
+use crate::ids::{BatchNumber, LogIndex, WalSequence};
 use crate::recover::{Ending, RecoverError};
 use file_header::FileHeader;
 use index::{Index, Span};
@@ -89,6 +89,8 @@ struct Current<F> {
     sequence: WalSequence,
     nonce: u64,
     file_bytes: u64,
+    /// The log's last entry when the file was begun.
+    base: LogIndex,
     offset: u64,
     next: BatchNumber,
     last_crc: u32,
@@ -191,6 +193,7 @@ impl<D: Disk> Wal<D> {
                 sequence: walk.tail.header.sequence,
                 nonce: walk.tail.header.nonce,
                 file_bytes: walk.tail.header.file_bytes,
+                base: walk.tail.header.base.index,
                 offset: walk.tail.offset,
                 next: walk.tail.next,
                 last_crc: walk.tail.last_crc,
@@ -369,6 +372,7 @@ impl<F> Current<F> {
             sequence: header.sequence,
             nonce: header.nonce,
             file_bytes: header.file_bytes,
+            base: header.base.index,
             offset: BLOCK_BYTES,
             next: header.first_batch,
             last_crc: header.previous_crc,
@@ -401,6 +405,16 @@ pub(crate) fn check_options(options: &WalOptions) -> Result<(), RecoverError> {
         return Ok(());
     }
     Err(RecoverError::Options { file_bytes })
+}
+
+/// The members with which the oldest log file was begun, and the position after which it goes on; `None` if there is none
+/// with a good header.
+pub fn beginning<D: Disk>(disk: &D, data: &Path) -> Result<Option<(LogPosition, ConfState)>, DiskError> {
+    let directory = wal_directory(data);
+    let Some(oldest) = names::log_files(disk, &directory)?.first().copied() else { return Ok(None) };
+    let mut block = vec![0; BLOCK];
+    disk.open(&names::log_file(&directory, oldest), Access::Read)?.read_at(0, &mut block)?;
+    Ok(FileHeader::read_front(&block).ok().map(|header| (header.base, header.conf_state)))
 }
 
 pub(crate) fn lock<D: Disk>(disk: &D, data: &Path) -> Result<D::Lock, RecoverError> {

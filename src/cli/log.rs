@@ -1,24 +1,28 @@
-//! `palisade log`: reads a host's log without a lock and without writing, on a live directory or on a copy.
+//! `palisade log`: reads a host's log and chapters without a lock and without writing, on a live directory or on a copy.
 
 #![expect(
     clippy::indexing_slicing,
     reason = "indexing a JSON value gives null where nothing is, and never panics"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use log_format::disk::StdDisk;
 use log_format::envelope::Envelope;
+use log_format::event::Class;
 use log_format::ids::LogIndex;
 use log_format::render;
+use log_format::seal::hex;
 use log_format::time::Timestamp;
 use log_format::verify::{self, LogView, Report};
 use log_format::wal::LogEntry;
 use serde_json::json;
 
 use super::{Failure, Format};
+use crate::audit::{self, Wanted};
+use crate::witness;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -28,6 +32,8 @@ pub(super) enum Command {
     Verify(Which),
     /// Print what the log holds, in numbers
     Stats(Which),
+    /// Print the sealed events of one class as a file that proves itself (`palisade audit verify`)
+    Export(Export),
 }
 
 #[derive(Args)]
@@ -50,6 +56,39 @@ pub(super) struct Dump {
     /// Last entry, or the time up to which entries were accepted (RFC 3339)
     #[arg(long, value_name = "N|TIME", value_parser = until)]
     until: Option<Until>,
+}
+
+#[derive(Args)]
+pub(super) struct Export {
+    /// The host's data directory
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Events of this class
+    #[arg(long, value_enum)]
+    class: ClassName,
+    #[command(flatten)]
+    range: Range,
+}
+
+/// Which chapters an export holds: whole ones, since each is proven as a whole.
+#[derive(Args)]
+pub(super) struct Range {
+    /// Chapters that hold this entry or later ones
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    from: u64,
+    /// Chapters that hold this entry or earlier ones, or that were begun at this time (RFC 3339)
+    #[arg(long, value_name = "N|TIME", value_parser = until)]
+    until: Option<Until>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ClassName {
+    /// Who did what
+    Audit,
+    /// Blocks, hosts, the log's own bookkeeping
+    Control,
+    /// What sensors saw, as long as it is kept
+    Attack,
 }
 
 /// Where a dump ends.
@@ -81,11 +120,12 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
         Command::Dump(arguments) => dump(arguments),
         Command::Verify(arguments) => verify(arguments),
         Command::Stats(arguments) => stats(arguments),
+        Command::Export(arguments) => export(&arguments.data, arguments.class.class(), &arguments.range),
     }
 }
 
 fn report(arguments: &Which) -> Result<Report, Failure> {
-    Ok(verify::verify(&StdDisk, &arguments.data)
+    Ok(verify::verify(&StdDisk, &arguments.data, &witness::is_signed)
         .with_context(|| format!("read the log in {}", arguments.data.display()))?)
 }
 
@@ -105,6 +145,13 @@ fn verify(arguments: &Which) -> Result<(), Failure> {
             }
             let verdict = if report.is_sound() { "sound" } else { "NOT sound" };
             println!("{verdict}: {} entries, {} events, {}", report.entries, report.events, report.identity);
+            if let Some(seal) = report.seal {
+                let Report { chapters, sealed, witnessed, erased, .. } = &report;
+                println!(
+                    "{chapters} chapters up to entry {sealed}, {witnessed} signatures, {erased} events erased; newest seal {}",
+                    hex(&seal)
+                );
+            }
         }
     }
     if report.is_sound() { Ok(()) } else { Err(Failure::Failed(anyhow::anyhow!("the log is not sound"))) }
@@ -116,8 +163,13 @@ fn stats(arguments: &Which) -> Result<(), Failure> {
         Format::Jsonl => println!("{}", numbers(&report)),
         Format::Text => {
             println!("{}", report.identity);
-            println!("entries   {} ({} to {})", report.entries, report.first, report.last.index);
+            println!(
+                "entries   {} (up to {}; the log begins with {})",
+                report.entries, report.last.index, report.first
+            );
             println!("events    {}", report.events);
+            println!("erased    {}", report.erased);
+            println!("chapters  {} (up to entry {})", report.chapters, report.sealed);
             println!("commit    {}", report.hard_state.commit);
             println!("term      {}", report.hard_state.term);
             println!("files     {}, batches {}, {} bytes", report.files, report.batches, report.bytes);
@@ -144,6 +196,11 @@ fn numbers(report: &Report) -> serde_json::Value {
         "bytes": report.bytes,
         "entries": report.entries,
         "events": report.events,
+        "chapters": report.chapters,
+        "sealed_index": report.sealed.get(),
+        "seal": report.seal.map(|seal| hex(&seal)),
+        "witnessed": report.witnessed,
+        "erased": report.erased,
         "first_index": report.first.get(),
         "last_index": report.last.index.get(),
         "last_term": report.last.term.get(),
@@ -168,6 +225,38 @@ fn dump(arguments: &Dump) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Prints an export; also `palisade audit export`.
+pub(super) fn export(data: &Path, class: Class, range: &Range) -> Result<(), Failure> {
+    let view =
+        LogView::open(&StdDisk, data).with_context(|| format!("read the log in {}", data.display()))?;
+    let seals = view.history().seals().map_err(anyhow::Error::from)?;
+    let until = match range.until {
+        None => seals.last().map_or(LogIndex::default(), |seal| seal.last.index),
+        Some(Until::Index(index)) => index,
+        Some(Until::Time(time)) => {
+            let begun = seals.iter().rfind(|seal| seal.first_accepted <= time);
+            begun.map_or(LogIndex::default(), |seal| seal.last.index)
+        }
+    };
+    let wanted = Wanted { class, from: LogIndex::new(range.from.max(1)), until };
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let exported = audit::export(&StdDisk, data, wanted, &mut out)?;
+    if exported.sealed < view.history().wal().last().index {
+        eprintln!("entries after {} are not sealed yet and not in the export", exported.sealed);
+    }
+    Ok(())
+}
+
+impl ClassName {
+    fn class(self) -> Class {
+        match self {
+            Self::Audit => Class::Audit,
+            Self::Control => Class::Control,
+            Self::Attack => Class::Attack,
+        }
+    }
 }
 
 fn entry_json(entry: &LogEntry, envelope: Option<&Envelope>) -> serde_json::Value {

@@ -12,6 +12,7 @@
 use std::collections::VecDeque;
 
 use log_format::disk::Disk;
+use log_format::history::History;
 use log_format::ids::{LogIndex, Term};
 use log_format::wal::{self, LogEntry, LogPosition, WalReader};
 use raft::eraftpb::{Entry, Snapshot};
@@ -37,6 +38,21 @@ pub trait EntryReader: Send {
 
     /// The term of the entry at `index`; `None` if it is not held.
     fn term(&self, index: LogIndex) -> Option<Term>;
+}
+
+impl<D: Disk> EntryReader for History<D> {
+    fn entries(
+        &self,
+        from: LogIndex,
+        until: LogIndex,
+        max_bytes: usize,
+    ) -> Result<Vec<LogEntry>, wal::ReadError> {
+        self.entries(from, until, max_bytes as u64)
+    }
+
+    fn term(&self, index: LogIndex) -> Option<Term> {
+        self.term(index)
+    }
 }
 
 impl<D: Disk> EntryReader for WalReader<D> {
@@ -153,13 +169,10 @@ impl Log {
         }
     }
 
-    /// The entries in `from..until` that exist, as many as fit in `max_bytes`, but at least one.
+    /// The entries in `from..until` that exist, as many as fit in `max_bytes`, but at least one. Those before the base come
+    /// from a reader that still has them elsewhere.
     pub(super) fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Entry>, wal::ReadError> {
         let until = until.min(self.end());
-        let first = self.base.index.next();
-        if from < first.get() && from < until {
-            return Err(wal::ReadError::Compacted { index: LogIndex::new(from), first });
-        }
         let mut room = Room::new(max_bytes);
         if from < self.start && from < until {
             let disk_until = until.min(self.start);

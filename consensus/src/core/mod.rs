@@ -39,6 +39,7 @@ use self::ready::Progress;
 use self::snapshot::{Outstanding, Parked};
 
 pub use self::config::{CoreConfig, CoreError, MAX_PROPOSAL_BYTES, Restored};
+pub use self::entry::members_after;
 pub use self::io::{
     Effect, Halt, Input, PersistJob, Proposal, Refusal, Role, SnapshotOutcome, Status, Ticket,
 };

@@ -43,6 +43,8 @@ struct Durable {
     commit: AtomicU64,
     /// Not the writer's report but the driver's wish: entries below this index may go.
     retire_below: AtomicU64,
+    /// The same: entries up to this index must not stay in the file that is being written.
+    leave_behind: AtomicU64,
 }
 
 impl Writer {
@@ -85,6 +87,12 @@ impl Writer {
     /// told before ([`Input::Retired`](crate::core::Input::Retired)), and what goes must be durable elsewhere.
     pub fn retire_below(&self, index: LogIndex) {
         self.durable.retire_below.fetch_max(index.get(), Ordering::AcqRel);
+    }
+
+    /// Goes on in a new file, with the next write or idle moment, if the current one was begun before `index`: what is
+    /// erased elsewhere must be able to go from the log too, however slowly it grows.
+    pub fn leave_behind(&self, index: LogIndex) {
+        self.durable.leave_behind.fetch_max(index.get(), Ordering::AcqRel);
     }
 
     /// Writes what waits, then ends the thread.
@@ -222,6 +230,8 @@ where
     }
 
     fn retire(&mut self) -> Result<(), WriterError> {
+        let erased = LogIndex::new(self.durable.leave_behind.load(Ordering::Acquire));
+        self.wal.leave_behind(erased).map_err(|source| WriterError::Retire { below: erased, source })?;
         let below = self.durable.retire_below.load(Ordering::Acquire);
         if below <= self.retired_below {
             return Ok(());

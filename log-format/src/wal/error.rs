@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::record::ContentError;
 use super::types::LogPosition;
+use crate::chapter::ChapterError;
 use crate::disk::DiskError;
 use crate::ids::{BatchNumber, LogIndex};
 
@@ -103,6 +104,13 @@ pub enum ReadError {
         /// Why.
         #[source]
         source: ContentError,
+    },
+    /// The chapter that holds them cannot be read.
+    #[error("read entries of a chapter")]
+    Chapter {
+        /// Why.
+        #[source]
+        source: Box<ChapterError>,
     },
     /// The disk failed.
     #[error("read entries of the log")]

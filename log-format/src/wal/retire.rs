@@ -47,6 +47,21 @@ impl<D: Disk> Wal<D> {
         self.poison_on_error(begun)
     }
 
+    /// Goes on in a new file if the current one was begun before an index. A file may be retired only as a whole: this keeps
+    /// what is to be erased apart from what comes after. After an error the log is poisoned.
+    pub fn leave_behind(&mut self, index: LogIndex) -> Result<(), AppendError> {
+        self.refuse_poisoned()?;
+        if index <= self.current.base || self.index_mut().last().index <= self.current.base {
+            return Ok(());
+        }
+        let begun = self.roll().and_then(|()| {
+            let hard_state = self.hard_state;
+            let only = Batch { hard_state, entries: &[], conf_state: None, durability: Durability::Sync };
+            self.write(&only).map(drop)
+        });
+        self.poison_on_error(begun)
+    }
+
     /// Gives up what a crash left of the log before a snapshot.
     pub(super) fn drop_replaced(&mut self) -> Result<(), DiskError> {
         self.retire_files(LogIndex::default()).map(drop)

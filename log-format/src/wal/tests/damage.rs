@@ -291,14 +291,14 @@ fn a_report_tells_what_a_log_holds_and_needs_no_lock() {
     append(&mut wal, 1, &[entry(1, 1, 0)]).unwrap();
     append(&mut wal, 1, &[entry(2, 1, 100)]).unwrap();
     let writes = disk.writes();
-    let report = verify::verify(&*disk, Path::new(DATA)).unwrap();
+    let report = verify::verify(&*disk, Path::new(DATA), &|_, _, _| false).unwrap();
     assert_eq!((report.files, report.batches, report.entries, report.events), (1, 2, 2, 0));
     assert_eq!((report.first, report.last), (LogIndex::new(1), position(2, 1)));
     assert_eq!(report.bytes, 3 * BLOCK_BYTES);
     // The second entry is no envelope.
     assert!(matches!(report.problems[..], [verify::Problem::Undecodable { .. }]), "{:?}", report.problems);
     disk.flip_bit(Path::new(FILE), (BATCH_1 + 85) * 8);
-    let report = verify::verify(&*disk, Path::new(DATA)).unwrap();
+    let report = verify::verify(&*disk, Path::new(DATA), &|_, _, _| false).unwrap();
     assert!(matches!(report.problems[..], [verify::Problem::Corrupt(_)]), "{:?}", report.problems);
     assert_eq!(disk.writes(), writes);
 }

@@ -98,7 +98,7 @@ fn a_viewer_of_a_file_that_was_zeroed_meanwhile_is_told_that_it_was_retired() {
     let view = crate::verify::LogView::open(&*disk, Path::new(DATA)).unwrap();
     wal.retire(LogIndex::new(7)).unwrap();
     while wal.prepare_spare().unwrap() == SpareProgress::Working {}
-    let read = view.reader().entries(LogIndex::new(1), LogIndex::new(2), 1);
+    let read = view.history().wal().entries(LogIndex::new(1), LogIndex::new(2), 1);
     assert!(matches!(read, Err(ReadError::Compacted { .. })), "{read:?}");
 }
 
@@ -275,7 +275,7 @@ fn batch(entries: &[LogEntry]) -> Batch<'_> {
 }
 
 fn verify_entries(disk: &MemoryDisk) -> u64 {
-    crate::verify::verify(disk, Path::new(DATA)).unwrap().entries
+    crate::verify::verify(disk, Path::new(DATA), &|_, _, _| false).unwrap().entries
 }
 
 fn spares(wal: &mut Wal<MemoryDisk>) -> bool {
@@ -310,4 +310,23 @@ fn at_every_change(
         }
     }
     panic!("{MOST_CHANGES} changes were not enough");
+}
+
+#[test]
+fn a_file_that_holds_what_is_erased_is_left_behind_and_can_go_as_a_whole() {
+    let (disk, mut wal) = long_log();
+    let (files, last) = (log_files(&disk).len(), wal.reader().last());
+    wal.leave_behind(wal.reader().base().index).unwrap();
+    assert_eq!(log_files(&disk).len(), files, "the current file was begun later");
+    wal.leave_behind(last.index).unwrap();
+    wal.leave_behind(last.index).unwrap();
+    assert_eq!(log_files(&disk).len(), files + 1);
+    let commit = Batch { hard_state: hard_state(2, last.index.get()), ..batch(&[]) };
+    wal.append(&commit).unwrap();
+    assert_eq!(wal.retire(last.index.next()).unwrap(), files as u64);
+    assert_eq!(wal.reader().base(), last);
+    drop(wal);
+    let (wal, recovered) = open(&disk).unwrap();
+    assert_eq!((recovered.base, wal.reader().last()), (last, last));
+    assert_eq!(super::super::beginning(&*disk, Path::new(DATA)).unwrap(), Some((last, members())));
 }

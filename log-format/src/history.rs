@@ -1,0 +1,162 @@
+//! The whole log: what the write-ahead log no longer holds comes from the chapters.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::chapter::{self, ChapterError, ChapterReader};
+use crate::disk::Disk;
+use crate::ids::{LogIndex, Term};
+use crate::seal::Seal;
+use crate::wal::{LogEntry, ReadError, WalReader};
+
+/// Reads entries on any thread, while the writer writes and chapters come and go.
+pub struct History<D: Disk> {
+    disk: Arc<D>,
+    data: PathBuf,
+    wal: WalReader<D>,
+    chapters: Mutex<Chapters<D>>,
+}
+
+struct Chapters<D: Disk> {
+    /// The seals known so far, without gaps.
+    seals: Vec<Seal>,
+    /// The chapter that is being read, and the entry that comes next: whoever reads on does not unpack from the front.
+    open: Option<(LogIndex, ChapterReader<D>)>,
+}
+
+impl<D: Disk> History<D> {
+    /// The history of a host whose write-ahead log is read by `wal`.
+    pub fn new(disk: Arc<D>, data: &Path, wal: WalReader<D>) -> Self {
+        let chapters = Mutex::new(Chapters { seals: Vec::new(), open: None });
+        Self { disk, data: data.to_owned(), wal, chapters }
+    }
+
+    /// The reader of what is not only in chapters.
+    pub fn wal(&self) -> &WalReader<D> {
+        &self.wal
+    }
+
+    /// The term of an entry; `None` if it is not held.
+    pub fn term(&self, index: LogIndex) -> Option<Term> {
+        self.wal.term(index)
+    }
+
+    /// The seals of the chapters that are here.
+    pub fn seals(&self) -> Result<Vec<Seal>, ChapterError> {
+        let mut chapters = self.lock();
+        chapters.look_for_more(&*self.disk, &self.data)?;
+        Ok(chapters.seals.clone())
+    }
+
+    /// The entries from an index on, before another one: as many as have `max_bytes` of data together, but at least one
+    /// if the range is not empty. Erased events are told as such.
+    pub fn entries(
+        &self,
+        from: LogIndex,
+        until: LogIndex,
+        max_bytes: u64,
+    ) -> Result<Vec<LogEntry>, ReadError> {
+        match self.wal.entries(from, until, max_bytes) {
+            Err(ReadError::Compacted { index, first }) if index == from => {
+                self.sealed(from, until.min(first), max_bytes)
+            }
+            read => read,
+        }
+    }
+
+    fn sealed(&self, from: LogIndex, until: LogIndex, max_bytes: u64) -> Result<Vec<LogEntry>, ReadError> {
+        let mut chapters = self.lock();
+        let read = chapters.read(&*self.disk, &self.data, (from, until, max_bytes));
+        if !matches!(read, Ok(Some(_))) {
+            chapters.open = None;
+        }
+        match read {
+            Ok(Some(entries)) => Ok(entries),
+            Ok(None) => Err(ReadError::Compacted { index: from, first: self.wal.first_index() }),
+            Err(source) => Err(ReadError::Chapter { source: Box::new(source) }),
+        }
+    }
+
+    /// The entries from an index on, before another one, a few at a time. After an error there are no more.
+    pub fn iter(&self, from: LogIndex, until: LogIndex) -> Entries<'_, D> {
+        Entries { history: self, next: from, until, held: VecDeque::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Chapters<D>> {
+        self.chapters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<D: Disk> Chapters<D> {
+    fn look_for_more(&mut self, disk: &D, data: &Path) -> Result<(), ChapterError> {
+        while let Some(seal) = chapter::next_seal(disk, data, self.seals.last())? {
+            self.seals.push(seal);
+        }
+        Ok(())
+    }
+
+    /// The chapter's entries from `from` on; `None` if no chapter holds it.
+    fn read(
+        &mut self,
+        disk: &D,
+        data: &Path,
+        (from, until, max_bytes): (LogIndex, LogIndex, u64),
+    ) -> Result<Option<Vec<LogEntry>>, ChapterError> {
+        if self.seals.last().is_none_or(|seal| seal.last.index < from) {
+            self.look_for_more(disk, data)?;
+        }
+        let place = self.seals.partition_point(|seal| seal.last.index < from);
+        let Some(seal) = self.seals.get(place).filter(|seal| seal.first.index <= from) else {
+            return Ok(None);
+        };
+        let (mut next, mut reader) = match self.open.take() {
+            Some((next, reader)) if next <= from && reader.seal().chapter == seal.chapter => (next, reader),
+            Some(_) | None => (seal.first.index, ChapterReader::open(disk, data, seal)?),
+        };
+        let mut entries = Vec::new();
+        let mut bytes = 0_u64;
+        while next < until && (entries.is_empty() || bytes < max_bytes) {
+            let Some(entry) = reader.next().transpose()? else { break };
+            if from <= entry.index {
+                bytes = bytes.saturating_add(entry.data.len() as u64);
+                next = entry.index.next();
+                entries.push(entry);
+            } else {
+                next = entry.index.next();
+            }
+        }
+        self.open = Some((next, reader));
+        Ok((!entries.is_empty()).then_some(entries))
+    }
+}
+
+/// Data bytes read ahead by [`Entries`].
+const READ_AHEAD: u64 = 1 << 20;
+
+/// Entries one by one; see [`History::iter`].
+pub struct Entries<'a, D: Disk> {
+    history: &'a History<D>,
+    next: LogIndex,
+    until: LogIndex,
+    held: VecDeque<LogEntry>,
+}
+
+impl<D: Disk> Iterator for Entries<'_, D> {
+    type Item = Result<LogEntry, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.held.is_empty() && self.next < self.until {
+            match self.history.entries(self.next, self.until, READ_AHEAD) {
+                Ok(entries) => self.held.extend(entries),
+                Err(error) => {
+                    self.next = self.until;
+                    return Some(Err(error));
+                }
+            }
+        }
+        let entry = self.held.pop_front()?;
+        self.next = entry.index.next();
+        Some(Ok(entry))
+    }
+}
