@@ -6,15 +6,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use log_format::ids::{ClusterId, HostId};
 use log_format::wal::ConfState;
+use projections::decide::chapters::ChapterLimits;
 use serde::Deserialize;
 use thiserror::Error;
 use toml::Spanned;
 
+use crate::node::ChapterSettings;
+
 /// Hosts of one cluster at most: Raft heartbeats and pings are all to all, and no site has more hypervisors in one cluster.
 const MAX_HOSTS: usize = 31;
+/// Entries of a chapter at least: its cut, its seal, a witness for each host, a roll-up and an erasure are entries too.
+const MIN_CHAPTER_ENTRIES: u64 = 64;
 /// Length of a host's name: what fits a console chip and a certificate.
 const MAX_NAME_LENGTH: usize = 31;
 
@@ -35,6 +41,8 @@ pub struct Config {
     pub sensor: SensorConfig,
     /// Where packets are dropped.
     pub firewall: FirewallConfig,
+    /// When the log's chapters are cut, and what stays.
+    pub log: ChapterSettings,
 }
 
 /// The cluster, as this host joins it.
@@ -182,6 +190,8 @@ struct File {
     sensor: SensorSection,
     #[serde(default)]
     firewall: FirewallSection,
+    #[serde(default)]
+    log: LogSection,
 }
 
 #[derive(Deserialize)]
@@ -255,6 +265,18 @@ impl Default for FirewallSection {
     }
 }
 
+/// The leader's are in force: the same on every host is best.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct LogSection {
+    chapter_entries: Option<Spanned<u64>>,
+    chapter_bytes: Option<Spanned<u64>>,
+    keep_entries: Option<Spanned<u64>>,
+    keep_bytes: Option<Spanned<u64>>,
+    retention_seconds: Option<Spanned<u64>>,
+    retention_every_seconds: Option<Spanned<u64>>,
+}
+
 /// Reads and validates a configuration file. Paths in it are relative to the file.
 #[expect(clippy::disallowed_methods, reason = "start-up reads its one file here")]
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
@@ -282,6 +304,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         console: context.console(&file.console)?,
         sensor: context.sensor(&file.sensor)?,
         firewall: context.firewall(&file.firewall)?,
+        log: context.log(&file.log)?,
     })
 }
 
@@ -298,6 +321,55 @@ impl Context<'_> {
 
     fn resolve(&self, path: &Path) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    fn log(&self, section: &LogSection) -> Result<ChapterSettings, ConfigError> {
+        let ChapterSettings { limits, keep_entries, keep_bytes, retention, retention_every } =
+            ChapterSettings::default();
+        let seconds = |key, value, default: Duration| {
+            self.positive(key, value, default.as_secs()).map(Duration::from_secs)
+        };
+        Ok(ChapterSettings {
+            limits: ChapterLimits {
+                entries: self.chapter_entries(&section.chapter_entries, limits.entries)?,
+                bytes: self.positive("log.chapter_bytes", &section.chapter_bytes, limits.bytes)?,
+            },
+            keep_entries: self.positive("log.keep_entries", &section.keep_entries, keep_entries)?,
+            keep_bytes: self.positive("log.keep_bytes", &section.keep_bytes, keep_bytes)?,
+            retention: seconds("log.retention_seconds", &section.retention_seconds, retention)?,
+            retention_every: seconds(
+                "log.retention_every_seconds",
+                &section.retention_every_seconds,
+                retention_every,
+            )?,
+        })
+    }
+
+    fn chapter_entries(&self, value: &Option<Spanned<u64>>, default: u64) -> Result<u64, ConfigError> {
+        match value {
+            Some(value) if *value.get_ref() < MIN_CHAPTER_ENTRIES => {
+                let reason =
+                    format!("is less than {MIN_CHAPTER_ENTRIES}, and each chapter takes entries itself");
+                Err(self.refuse("log.chapter_entries", value.span(), reason))
+            }
+            value => Ok(value.as_ref().map_or(default, |value| *value.get_ref())),
+        }
+    }
+
+    fn positive(
+        &self,
+        key: &'static str,
+        value: &Option<Spanned<u64>>,
+        default: u64,
+    ) -> Result<u64, ConfigError> {
+        match value {
+            None => Ok(default),
+            Some(value) if *value.get_ref() == 0 => {
+                let reason = "is 0; give at least 1, or leave it out for the default".to_owned();
+                Err(self.refuse(key, value.span(), reason))
+            }
+            Some(value) => Ok(*value.get_ref()),
+        }
     }
 
     fn cluster(&self, host: HostId, file: &File) -> Result<ClusterConfig, ConfigError> {

@@ -5,6 +5,7 @@
 
 pub mod actuators;
 pub mod audit;
+pub mod chapters;
 pub mod checkpoints;
 pub mod cli;
 pub mod config;

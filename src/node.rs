@@ -7,6 +7,7 @@
 //!                                    apply.rs    a committed entry is folded, on every host
 //!                                    peers.rs    who answers, and what each host says of itself
 //!                                    membership.rs  who takes part
+//!                                    chapters.rs what is sealed, witnessed, erased and given up of the log
 //!                                    wire.rs     how that travels between hosts
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! this host leads and an entry of its own term is committed; losing leadership drops it.
 
 mod apply;
+pub mod chapters;
 mod membership;
 mod observations;
 mod outbox;
@@ -33,7 +35,11 @@ use bytes::Bytes;
 use consensus::core::{Core, CoreError, Effect, Halt, Input as CoreInput, PersistJob, Proposal, Ticket};
 pub use consensus::rt::transport::PeerMessage;
 use log_format::envelope::{Envelope, EnvelopeError};
-use log_format::ids::{ClusterId, CommandId, HostId, Incarnation, LogIndex, OriginSequence, Salt, Term};
+use log_format::ids::{
+    ChapterNumber, ClusterId, CommandId, HostId, Incarnation, LogIndex, OriginSequence, Salt, Term,
+};
+use log_format::merkle::Hash;
+use log_format::seal::{Seal, hex};
 use log_format::spool::SpoolRecord;
 use log_format::time::Timestamp;
 use log_format::wal::LogPosition;
@@ -43,6 +49,8 @@ use projections::read::ReadModels;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use chapters::Keeper;
+pub use chapters::{ChapterSettings, SealOrder};
 pub use membership::Members;
 use membership::Membership;
 pub use observations::Spooled;
@@ -140,6 +148,23 @@ pub enum Input {
         /// The caller's name for it.
         ticket: Ticket,
     },
+    /// A chapter is sealed here: what [`Output::Seal`] asked for is done.
+    Sealed {
+        /// Its seal, as it is on the disk.
+        seal: Box<Seal>,
+    },
+    /// All chapters that [`Output::Fetch`] named are here, compared with their seals and durable.
+    Fetched {
+        /// The snapshot's index.
+        index: LogIndex,
+        /// The seals of all chapters that are here now, from the first on.
+        seals: Vec<Seal>,
+    },
+    /// They could not be fetched now; the leader offers them again.
+    FetchFailed {
+        /// The snapshot's index.
+        index: LogIndex,
+    },
     /// Hand leadership to another host, before a planned stop.
     Transfer {
         /// The next leader.
@@ -229,6 +254,33 @@ pub enum Output {
     },
     /// The hosts that belong to the cluster changed: speak with these, and with nobody else any more.
     Members(Members),
+    /// Seal this chapter in the background ([`crate::chapters::seal`]), then say [`Input::Sealed`]. Asked for one at a time,
+    /// and again after a start.
+    Seal(SealOrder),
+    /// Erase the attack data of all chapters up to this one (`log_format::chapter::erase`). Nothing is said afterwards; after
+    /// a start it is asked for again.
+    Erase {
+        /// The last chapter.
+        upto: ChapterNumber,
+    },
+    /// The log may begin later: its writer gives up whole files whose entries all lie below, and goes on in a new file if
+    /// the current one was begun before what is erased (`Wal::leave_behind`, then `Wal::retire`).
+    Retire {
+        /// Entries below this are in chapters, durably.
+        below: LogIndex,
+        /// The last entry whose attack data is erased.
+        erased: LogIndex,
+    },
+    /// Fetch these chapters from another host (`log_format::chapter::install`), then say [`Input::Fetched`] or
+    /// [`Input::FetchFailed`].
+    Fetch {
+        /// A host that has them.
+        from: HostId,
+        /// What they stand for.
+        at: LogPosition,
+        /// The hashes of all seals, from the first chapter on.
+        seals: Vec<Hash>,
+    },
     /// Going on would break a promise: log it and end the process.
     Halt(HaltReason),
 }
@@ -272,11 +324,19 @@ pub enum HaltReason {
         #[source]
         source: CoreError,
     },
-    /// The log begins too late, and what was before is not here.
-    #[error("the log begins after entry {at}, and what came before is not here")]
-    MissingBeginning {
-        /// The last entry that is not here.
-        at: LogPosition,
+    /// This host's log is not the others': it says something else about the past.
+    #[error(
+        "chapter {chapter} is sealed here as {} and in the log as {}: this host's past differs from the cluster's. Keep its data directory for whoever finds out why, and let the host join anew",
+        hex(here),
+        hex(log)
+    )]
+    Diverged {
+        /// The chapter.
+        chapter: ChapterNumber,
+        /// The hash of this host's own seal.
+        here: Hash,
+        /// The hash that the log names.
+        log: Hash,
     },
     /// Consensus says so.
     #[error("consensus")]
@@ -338,6 +398,7 @@ pub struct Node {
     dropped_reads: Vec<Ticket>,
     peers: Peers,
     membership: Membership,
+    keeper: Keeper,
     randomness: Randomness,
     next_ticket: u64,
     is_halted: bool,
@@ -368,6 +429,7 @@ impl Node {
             dropped_reads: Vec::new(),
             peers,
             membership: Membership::default(),
+            keeper: Keeper::default(),
             randomness: Randomness { secret, drawn: 0 },
             next_ticket: 0,
             is_halted: false,
@@ -436,6 +498,7 @@ impl Node {
         if is_due {
             self.dispatch(now, outputs);
         }
+        self.keep_chapters(now, outputs);
         self.propose_decided(now, outputs);
         self.confirm_reads(now, outputs);
     }
@@ -458,6 +521,9 @@ impl Node {
             }
             Input::StateHash { ticket } => self.state_hash(ticket, outputs),
             Input::Read { ticket } => self.ask_to_read(ticket, now, outputs),
+            Input::Sealed { seal } => self.sealed(*seal),
+            Input::Fetched { index, seals } => self.fetched(index, seals, now, outputs),
+            Input::FetchFailed { index } => self.drive(CoreInput::FetchFailed { index }, now, outputs),
             Input::Transfer { to } => self.drive(CoreInput::Transfer { to }, now, outputs),
         }
     }
@@ -467,6 +533,7 @@ impl Node {
         self.ping(now, outputs);
         self.issue_own_commands(now, outputs);
         self.reconcile_members(now, outputs);
+        self.say_own(now);
         self.outbox.expire(now, outputs);
         self.tick_reads(now, outputs);
         self.dispatch(now, outputs);
@@ -521,14 +588,8 @@ impl Node {
                 Effect::ReadReady { ticket, index } => self.read_confirmed(ticket, index, outputs),
                 Effect::ReadDropped { ticket } => self.read_dropped(ticket),
                 Effect::MembersChanged { .. } => self.tell_members(outputs),
-                Effect::Fetch { at, .. } => {
-                    // No log is shortened yet, so no honest host sends a snapshot.
-                    tracing::error!(%at, "a snapshot was offered; this version cannot fetch what it names");
-                    self.drive(CoreInput::FetchFailed { index: at.index }, now, outputs);
-                }
-                Effect::SnapshotInstalled { at, .. } => {
-                    self.halt(HaltReason::MissingBeginning { at }, outputs);
-                }
+                Effect::Fetch { from, at, manifest } => self.fetch((from, at), &manifest, now, outputs),
+                Effect::SnapshotInstalled { at, .. } => self.begin_after(at, outputs),
                 Effect::Halt(halt) => self.halt(HaltReason::Consensus(halt), outputs),
             }
         }

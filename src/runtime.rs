@@ -19,6 +19,7 @@
 
 mod actuator;
 mod bulk;
+mod chapters;
 mod checkpoints;
 mod clocks;
 mod desk;
@@ -42,7 +43,8 @@ use api::{Limits, LocalToken, Server, Transport as ConsoleTransport};
 use consensus::core::{Core, CoreConfig, Restored, Role};
 use consensus::rt::transport::{PeerMessage, PeerSender, Services, Transport, TransportConfig};
 use consensus::rt::writer::Writer;
-use log_format::disk::StdDisk;
+use log_format::disk::{Disk, StdDisk};
+use log_format::history::History;
 use log_format::ids::{Incarnation, LogIndex, OriginSequence};
 use log_format::spool::{Spool, SpoolOptions, SpoolSetup};
 use log_format::wal::{FileStamp, Stamps, Wal, WalIdentity, WalOptions, WalReader, WalSetup};
@@ -58,10 +60,14 @@ use self::inbox::Inbox;
 use self::renewal::{Files, Renewal};
 use crate::checkpoints::{Checkpoints, Folded};
 use crate::config::{Config, ConsoleSecurity, HostConfig};
+use crate::node::chapters::snapshot_of;
 use crate::node::{HostPicture, Identity, Input, KnownHost, LocalState, Node, Output};
+use crate::witness::WitnessKey;
 
 /// The incarnation of a data directory that was never replaced.
 const FIRST_INCARNATION: Incarnation = Incarnation::new(1);
+/// The witness key's file below the directory of keys.
+const WITNESS_KEY: &str = "witness.key";
 /// How often the host's own state (sensor, firewall) is told to the node.
 const LOCAL_STATE_EVERY: Duration = Duration::from_millis(200);
 /// How often a host that stops looks whether another leads.
@@ -134,6 +140,7 @@ impl Host {
             writer,
             peers: transport.sender(),
             actuator: orders.clone(),
+            chapters: start_chapters(config, tokio, (&inbox, &shared, &addresses), log.clone())?,
             shared: Arc::clone(&shared),
             addresses,
         };
@@ -280,7 +287,7 @@ fn identity(config: &Config) -> WalIdentity {
 fn compose(
     config: &Config,
     (data, spooled): (&DataDirectory, Option<OriginSequence>),
-    restored: Restored,
+    mut restored: Restored,
     (wal, clocks): (&Wal<StdDisk>, &Clocks),
 ) -> anyhow::Result<Node> {
     let known = config.cluster.hosts.iter().map(|(id, host)| KnownHost {
@@ -296,10 +303,38 @@ fn compose(
         start: data.count_start().context("count this start")?,
         hosts: known.collect(),
     };
+    let history = History::new(Arc::new(StdDisk), &config.data, wal.reader());
+    let seals = history.seals().context("read the seals of the chapters")?;
+    let committed = seals.partition_point(|seal| seal.last.index <= restored.hard_state.commit);
+    restored.snapshot = snapshot_of(seals.get(..committed).unwrap_or_default());
+    let base = restored.base;
     let seed = u64::from_le_bytes(random()?);
-    let core = Core::new(&CoreConfig::new(config.host), restored, Box::new(wal.reader()), seed)
+    let core = Core::new(&CoreConfig::new(config.host), restored, Box::new(history), seed)
         .context("restore consensus from the log")?;
-    Ok(Node::new(identity, core, random()?, clocks.now()))
+    let node = Node::new(identity, core, random()?, clocks.now());
+    Ok(node.with_chapters(config.log, seals, base, witness_key(config)?))
+}
+
+/// The key with which this host vouches for seals, made at the first start.
+fn witness_key(config: &Config) -> anyhow::Result<WitnessKey> {
+    let directory = config.data.join("tls");
+    StdDisk.create_dir(&directory)?;
+    let path = directory.join(WITNESS_KEY);
+    let seed = match std::fs::read(&path) {
+        Ok(bytes) => <[u8; 32]>::try_from(bytes.as_slice()).ok(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let seed: [u8; 32] = random()?;
+            DataDirectory::open(&directory)
+                .replace_bytes(WITNESS_KEY, &seed)
+                .context("keep the witness key")?;
+            Some(seed)
+        }
+        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
+    };
+    let wrong = || {
+        format!("{} is not a key of 32 bytes; remove it, and the next start makes another", path.display())
+    };
+    seed.as_ref().and_then(WitnessKey::from_seed).with_context(wrong)
 }
 
 /// Takes up what was folded before the last stop, if the log has it; else the whole log is folded. Gives the entry up to
@@ -334,7 +369,8 @@ fn start_transport(
 ) -> anyhow::Result<Transport> {
     let (shared, ca_key) = (desk.shared(), config.cluster.ca_key.clone());
     let peers = addresses.resolve(&shared.members.borrow());
-    let source = bulk::Source { log, ca_key: ca_key.clone(), shared: Arc::clone(&shared) };
+    let data = config.data.clone();
+    let source = bulk::Source { log, data, ca_key: ca_key.clone(), shared: Arc::clone(&shared) };
     let services = Services { bulk: Some(Arc::new(source)), desk: Some(desk) };
     let files = Files::new(&config.cluster);
     files.finish_replacement().context("finish a renewal of the certificate")?;
@@ -363,6 +399,24 @@ fn start_renewal(
         clocks,
     };
     tokio.spawn(renewal.run());
+}
+
+fn start_chapters(
+    config: &Config,
+    tokio: &Runtime,
+    (inbox, shared, addresses): (&Inbox, &Arc<Shared>, &Addresses),
+    log: WalReader<StdDisk>,
+) -> anyhow::Result<chapters::Orders> {
+    let history = Arc::new(History::new(Arc::new(StdDisk), &config.data, log));
+    let peers = chapters::Peers {
+        tokio: tokio.handle().clone(),
+        files: Files::new(&config.cluster),
+        identity: identity(config),
+        addresses: addresses.clone(),
+        shared: Arc::clone(shared),
+    };
+    let (cluster, data, inbox) = (config.cluster.id, config.data.clone(), inbox.clone());
+    Ok(chapters::start(chapters::Workshop { cluster, data, history, inbox, peers })?)
 }
 
 fn start_writer(wal: Wal<StdDisk>, transport: &Transport, inbox: &Inbox) -> anyhow::Result<Writer> {

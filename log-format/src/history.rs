@@ -57,25 +57,25 @@ impl<D: Disk> History<D> {
         until: LogIndex,
         max_bytes: u64,
     ) -> Result<Vec<LogEntry>, ReadError> {
-        match self.wal.entries(from, until, max_bytes) {
-            Err(ReadError::Compacted { index, first }) if index == from => {
-                self.sealed(from, until.min(first), max_bytes)
-            }
-            read => read,
-        }
-    }
-
-    fn sealed(&self, from: LogIndex, until: LogIndex, max_bytes: u64) -> Result<Vec<LogEntry>, ReadError> {
         let mut chapters = self.lock();
-        let read = chapters.read(&*self.disk, &self.data, (from, until, max_bytes));
-        if !matches!(read, Ok(Some(_))) {
+        let chapter = |source| ReadError::Chapter { source: Box::new(source) };
+        chapters.look_for_more(&*self.disk, &self.data).map_err(chapter)?;
+        // What is sealed is what the cluster agreed on. The log says the same only if it still has the chapter's end: while
+        // it is about to begin anew after a snapshot, what it holds may have been replaced.
+        let Some(seal) = chapters.holding(from).filter(|seal| !self.is_in_log(from, seal)) else {
+            drop(chapters);
+            return self.wal.entries(from, until, max_bytes);
+        };
+        let seal = seal.clone();
+        let read = chapters.read(&*self.disk, &self.data, &seal, (from, until, max_bytes));
+        if read.is_err() {
             chapters.open = None;
         }
-        match read {
-            Ok(Some(entries)) => Ok(entries),
-            Ok(None) => Err(ReadError::Compacted { index: from, first: self.wal.first_index() }),
-            Err(source) => Err(ReadError::Chapter { source: Box::new(source) }),
-        }
+        read.map_err(chapter)
+    }
+
+    fn is_in_log(&self, from: LogIndex, seal: &Seal) -> bool {
+        self.wal.base().index < from && self.wal.term(seal.last.index) == Some(seal.last.term)
     }
 
     /// The entries from an index on, before another one, a few at a time. After an error there are no more.
@@ -96,20 +96,19 @@ impl<D: Disk> Chapters<D> {
         Ok(())
     }
 
-    /// The chapter's entries from `from` on; `None` if no chapter holds it.
+    fn holding(&self, index: LogIndex) -> Option<&Seal> {
+        let place = self.seals.partition_point(|seal| seal.last.index < index);
+        self.seals.get(place).filter(|seal| seal.first.index <= index)
+    }
+
+    /// The chapter's entries from `from` on.
     fn read(
         &mut self,
         disk: &D,
         data: &Path,
+        seal: &Seal,
         (from, until, max_bytes): (LogIndex, LogIndex, u64),
-    ) -> Result<Option<Vec<LogEntry>>, ChapterError> {
-        if self.seals.last().is_none_or(|seal| seal.last.index < from) {
-            self.look_for_more(disk, data)?;
-        }
-        let place = self.seals.partition_point(|seal| seal.last.index < from);
-        let Some(seal) = self.seals.get(place).filter(|seal| seal.first.index <= from) else {
-            return Ok(None);
-        };
+    ) -> Result<Vec<LogEntry>, ChapterError> {
         let (mut next, mut reader) = match self.open.take() {
             Some((next, reader)) if next <= from && reader.seal().chapter == seal.chapter => (next, reader),
             Some(_) | None => (seal.first.index, ChapterReader::open(disk, data, seal)?),
@@ -118,16 +117,17 @@ impl<D: Disk> Chapters<D> {
         let mut bytes = 0_u64;
         while next < until && (entries.is_empty() || bytes < max_bytes) {
             let Some(entry) = reader.next().transpose()? else { break };
+            next = entry.index.next();
             if from <= entry.index {
                 bytes = bytes.saturating_add(entry.data.len() as u64);
-                next = entry.index.next();
                 entries.push(entry);
-            } else {
-                next = entry.index.next();
             }
         }
         self.open = Some((next, reader));
-        Ok((!entries.is_empty()).then_some(entries))
+        if entries.is_empty() && from < until {
+            return Err(ChapterError::Entries { chapter: seal.chapter, expected: from });
+        }
+        Ok(entries)
     }
 }
 

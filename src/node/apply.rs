@@ -56,6 +56,7 @@ impl Node {
                     .map_err(|source| HaltReason::Undecodable { index, source })?;
                 changes.merge(self.apply_envelope(index, &envelope));
             }
+            self.keeper.note_entry(entry.data.len());
             self.applied = entry.index;
             self.answer_waiting(entry.index, entry.term, outputs);
         }
@@ -75,6 +76,7 @@ impl Node {
             self.views.write().unwrap_or_else(PoisonError::into_inner).evolve(index, envelope);
         }
         for recorded in &envelope.events {
+            self.keeper.note_event(&recorded.event, (index, self.identity.host));
             log_fact(&recorded.event);
         }
         firewall::changes_of(envelope, &self.model)

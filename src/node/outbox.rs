@@ -80,7 +80,8 @@ impl Waiting {
 
 #[derive(Debug)]
 struct Person {
-    caller: Ticket,
+    /// Who is told the outcome; nobody waits for what the host says itself.
+    caller: Option<Ticket>,
     deadline: Duration,
     waiting: Waiting,
 }
@@ -126,7 +127,16 @@ impl Outbox {
         let command = Command { id, origin, observed_at: now.wall, body };
         let waiting = Waiting::new(command);
         let ticket = self.fresh_ticket();
+        let caller = Some(caller);
         self.people.insert(ticket, Person { caller, deadline: now.monotonic + DEADLINE, waiting });
+    }
+
+    /// Something that the host says itself, and says again later if it does not enter the log.
+    pub(super) fn say(&mut self, id: CommandId, body: CommandBody, now: Now) {
+        let origin = Origin { sequence: OriginSequence::new(0), ..self.observations.origin() };
+        let waiting = Waiting::new(Command { id, origin, observed_at: now.wall, body });
+        let ticket = self.fresh_ticket();
+        self.people.insert(ticket, Person { caller: None, deadline: now.monotonic + DEADLINE, waiting });
     }
 
     pub(super) fn observe(
@@ -202,7 +212,7 @@ impl Outbox {
     /// The leader said no.
     pub(super) fn rejected(&mut self, ticket: Ticket, outcome: Outcome, outputs: &mut Vec<Output>) {
         if let Some(person) = self.people.remove(&ticket) {
-            outputs.push(Output::Reply { ticket: person.caller, outcome });
+            outputs.extend(person.caller.map(|ticket| Output::Reply { ticket, outcome }));
         } else {
             self.observations.rejected(ticket);
         }
@@ -214,7 +224,8 @@ impl Outbox {
         self.people.retain(|_, person| {
             let settled = person.waiting.is_settled(applied);
             if let (true, Some(index)) = (settled, person.waiting.committed) {
-                outputs.push(Output::Reply { ticket: person.caller, outcome: Outcome::Committed { index } });
+                let outcome = Outcome::Committed { index };
+                outputs.extend(person.caller.map(|ticket| Output::Reply { ticket, outcome }));
             }
             !settled
         });
@@ -226,7 +237,8 @@ impl Outbox {
         self.people.retain(|_, person| {
             let is_late = person.deadline <= now.monotonic;
             if is_late {
-                outputs.push(Output::Reply { ticket: person.caller, outcome: Outcome::Unknown });
+                let outcome = Outcome::Unknown;
+                outputs.extend(person.caller.map(|ticket| Output::Reply { ticket, outcome }));
             }
             !is_late
         });

@@ -128,6 +128,10 @@ impl Node {
                 return self.answer(requester, refuse("disk_low", detail), outputs);
             }
         }
+        if Self::is_false_witness(&speculation.model, &command.body) {
+            let detail = "the signature is not by the key that the host announced".to_owned();
+            return self.answer(requester, refuse("bad_signature", detail), outputs);
+        }
         match decide::decide(&speculation.model, command, now.wall) {
             Ok(Decision::Events(events)) if events.is_empty() => {
                 let index = speculation.model.applied();
@@ -323,6 +327,7 @@ impl Node {
         if speculation.model.next_expiry().is_some_and(|expiry| expiry <= at) {
             bodies.push(CommandBody::ExpireBlocks);
         }
+        bodies.extend(self.chapter_commands(&speculation.model, now));
         #[cfg(bug = "expired_block_kept")]
         if log_format::planted::is_on("expired_block_kept") {
             bodies.retain(|body| *body != CommandBody::ExpireBlocks);

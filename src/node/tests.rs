@@ -5,7 +5,12 @@ use std::path::Path;
 
 use consensus::core::{CoreConfig, Restored, Role};
 use log_format::disk::MemoryDisk;
-use log_format::event::{Actor, AttackKind, AttackObserved, Evidence, Rule, Sanction, Text};
+use log_format::envelope::Recorded;
+use log_format::event::{
+    Actor, AttackKind, AttackObserved, ChapterCut, ChapterEvent, ChapterSealed, Event, Evidence, Rule,
+    Sanction, Text,
+};
+use log_format::ids::{Origin, OriginSequence};
 use log_format::wal::{
     Batch, ConfState, Durability, EntryKind, FileStamp, HardState, LogEntry, Wal, WalIdentity, WalOptions,
     WalSetup,
@@ -13,6 +18,7 @@ use log_format::wal::{
 use projections::decide::Verdict;
 
 use super::*;
+use crate::witness::WitnessKey;
 
 const ONE: HostId = HostId::new(1);
 const TWO: HostId = HostId::new(2);
@@ -147,6 +153,66 @@ fn an_observation_waits_for_a_leader_and_is_delivered_after_the_election() {
         assert_eq!(acknowledged.get(), first_of_this_start);
         assert!(matches!(cluster.verdict(host, "192.0.2.9"), Verdict::Blocked { .. }));
     }
+}
+
+#[test]
+fn a_host_whose_seal_is_another_one_halts_and_names_both() {
+    let chapter = ChapterNumber::new(1);
+    let one = LogPosition { index: LogIndex::new(1), term: Term::new(1) };
+    let here = Seal {
+        cluster: ClusterId::new([1; 16]),
+        chapter,
+        first: one,
+        last: one,
+        first_accepted: Timestamp::ZERO,
+        last_accepted: Timestamp::ZERO,
+        parts: Default::default(),
+        previous: Hash::default(),
+        members: ConfState::new([ONE], []),
+    };
+    for (seal, is_halted) in [(here.hash(), false), ([9; 32], true)] {
+        let host = Host::new(ONE, &[ONE], |wal| {
+            let cut = ChapterEvent::Cut(ChapterCut { chapter, last: LogIndex::new(1) });
+            let sealed = ChapterEvent::Sealed(ChapterSealed { chapter, seal });
+            let entries: Vec<LogEntry> = [Vec::new(), bookkeeping(2, cut), bookkeeping(3, sealed)]
+                .into_iter()
+                .zip(1..)
+                .map(|(data, index)| LogEntry {
+                    index: LogIndex::new(index),
+                    term: Term::new(1),
+                    kind: EntryKind::Normal,
+                    data,
+                })
+                .collect();
+            let hard_state = HardState { term: Term::new(1), vote: Some(ONE), commit: LogIndex::new(3) };
+            append(wal, hard_state, &entries);
+        });
+        let key = WitnessKey::from_seed(&[1; 32]).expect("a key");
+        let settings = ChapterSettings::default();
+        let mut node = host.node.with_chapters(settings, vec![here.clone()], LogPosition::default(), key);
+        let mut outputs = Vec::new();
+        node.start(&mut outputs);
+        node.handle_all([Input::Tick], at(TICK), &mut outputs);
+        let halted = outputs.iter().find_map(|output| {
+            let Output::Halt(reason) = output else { return None };
+            Some(reason.to_string())
+        });
+        assert_eq!(halted.is_some(), is_halted, "{halted:?}");
+        if let Some(text) = halted {
+            assert!(text.contains("chapter 1") && text.contains(&hex(&here.hash())), "{text}");
+            assert!(text.contains(&hex(&seal)), "{text}");
+        }
+    }
+}
+
+/// An entry of the log's own bookkeeping.
+fn bookkeeping(index: u8, event: ChapterEvent) -> Vec<u8> {
+    let origin = Origin { host: ONE, incarnation: INCARNATION, sequence: OriginSequence::new(0) };
+    let recorded =
+        Recorded { observed_at: Timestamp::ZERO, salt: Salt::default(), event: Event::Chapter(event) };
+    let accepted_at = Timestamp::from_nanos(index.into());
+    let envelope = Envelope { command: id(index), origin, accepted_at, events: vec![recorded] };
+    envelope.encode().expect("an envelope")
 }
 
 #[test]
@@ -411,6 +477,10 @@ impl Host {
             | Output::Plan { .. }
             | Output::Cluster(_)
             | Output::Members(_)
+            | Output::Seal(_)
+            | Output::Erase { .. }
+            | Output::Retire { .. }
+            | Output::Fetch { .. }
             | Output::StateHash { .. } => Vec::new(),
         }
     }

@@ -1,5 +1,5 @@
-//! What this host gives to others over the second connection: entries of its log, and, to hosts with a vote, the authority's
-//! key.
+//! What this host gives to others over the second connection: entries of its log, files of its chapters, and, to
+//! hosts with a vote, the authority's key.
 
 #![expect(clippy::disallowed_methods, reason = "this shell reads and writes the authority's key")]
 
@@ -14,11 +14,12 @@ use consensus::core::Role;
 use consensus::rt::bulk::{BulkClient, BulkSource, FilePart};
 use consensus::rt::tls::PeerTls;
 use log_format::disk::StdDisk;
-use log_format::ids::{HostId, LogIndex};
+use log_format::ids::{ChapterNumber, HostId, LogIndex};
 use log_format::repair::RecordsNeed;
 use log_format::wal::{ConfState, LogEntry, WalIdentity, WalReader};
 use tokio::runtime::Runtime;
 
+use super::chapters;
 use super::driver::{Addresses, Shared};
 use super::log::{Donors, Fetched};
 use super::renewal::Files;
@@ -33,6 +34,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// See the module.
 pub(super) struct Source {
     pub(super) log: WalReader<StdDisk>,
+    pub(super) data: PathBuf,
     pub(super) ca_key: PathBuf,
     pub(super) shared: Arc<Shared>,
 }
@@ -46,11 +48,11 @@ impl BulkSource for Source {
     fn chapter_file(
         &self,
         chapter: u64,
-        _name: &str,
-        _offset: u64,
-        _max_bytes: usize,
+        name: &str,
+        offset: u64,
+        max_bytes: usize,
     ) -> Result<FilePart, String> {
-        Err(format!("chapter {chapter} is not served by this version"))
+        chapters::file_part(&self.data, (ChapterNumber::new(chapter), name), offset, max_bytes)
     }
 
     fn owner(&self, from: HostId, request: Bytes) -> Result<Bytes, String> {

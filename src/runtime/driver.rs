@@ -14,6 +14,7 @@ use log_format::ids::{HostId, LogIndex};
 use tokio::sync::{oneshot, watch};
 
 use super::actuator;
+use super::chapters::{self, Order};
 use super::clocks::Clocks;
 use super::inbox::{Message, Receiver};
 use super::spool::SpoolOrders;
@@ -33,6 +34,7 @@ pub(super) struct Outlets {
     pub(super) spool: SpoolOrders,
     pub(super) peers: PeerSender,
     pub(super) actuator: actuator::Orders,
+    pub(super) chapters: chapters::Orders,
     pub(super) shared: Arc<Shared>,
     pub(super) addresses: Addresses,
 }
@@ -234,6 +236,16 @@ impl Driver {
             Output::Members(members) => {
                 self.outlets.peers.set_peers(self.outlets.addresses.resolve(&members));
                 shared.members.send_replace(members);
+            }
+            Output::Seal(order) => self.outlets.chapters.give(Order::Seal(Box::new(order))),
+            Output::Erase { upto } => {
+                self.outlets.spool.leave_behind();
+                self.outlets.chapters.give(Order::Erase(upto));
+            }
+            Output::Fetch { from, at, seals } => self.outlets.chapters.give(Order::Fetch { from, at, seals }),
+            Output::Retire { below, erased } => {
+                self.outlets.writer.leave_behind(erased);
+                self.outlets.writer.retire_below(below);
             }
             Output::Halt(reason) => return Err(reason),
         }

@@ -68,11 +68,16 @@ impl DataDirectory {
 
     /// Writes a small file anew: whole or not at all, also when the power fails.
     pub fn replace(&self, name: &str, text: &str) -> Result<(), FileError> {
+        self.replace_bytes(name, text.as_bytes())
+    }
+
+    /// The same for bytes that are no text.
+    pub fn replace_bytes(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
         let (path, new) = (self.path.join(name), self.path.join(format!("{name}.new")));
         let write = || {
             let mut file =
                 OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-            file.write_all(text.as_bytes())?;
+            file.write_all(bytes)?;
             file.sync_all()?;
             fs::rename(&new, &path)?;
             File::open(&self.path)?.sync_all()

@@ -27,6 +27,7 @@ const INBOX_PAUSE: Duration = Duration::from_millis(5);
 enum Order {
     Append(SpoolRecord),
     Taken(OriginSequence),
+    LeaveBehind,
     Read { from: OriginSequence, most: usize },
 }
 
@@ -44,6 +45,12 @@ impl SpoolOrders {
         self.send(Order::Taken(upto));
     }
 
+    /// Lets go of everything that was taken, also of what stands in the file that is being written: old attack data is
+    /// being erased.
+    pub(super) fn leave_behind(&self) {
+        self.send(Order::LeaveBehind);
+    }
+
     /// Reads back.
     pub(super) fn read(&self, from: OriginSequence, most: usize) {
         self.send(Order::Read { from, most });
@@ -57,7 +64,7 @@ impl SpoolOrders {
 /// Starts the thread.
 pub(super) fn start(spool: Spool<StdDisk>, inbox: Inbox) -> io::Result<SpoolOrders> {
     let (sender, orders) = channel();
-    let keeper = Keeper { spool, inbox, is_full: false };
+    let keeper = Keeper { spool, inbox, taken: OriginSequence::default(), is_full: false };
     std::thread::Builder::new().name("spool".to_owned()).spawn(move || keeper.run(&orders))?;
     Ok(SpoolOrders(sender))
 }
@@ -65,6 +72,8 @@ pub(super) fn start(spool: Spool<StdDisk>, inbox: Inbox) -> io::Result<SpoolOrde
 struct Keeper {
     spool: Spool<StdDisk>,
     inbox: Inbox,
+    /// The last number that the log has.
+    taken: OriginSequence,
     /// Said once, not for every record.
     is_full: bool,
 }
@@ -85,7 +94,10 @@ impl Keeper {
                 match order {
                     // A read gives everything that was given before it, so records after it wait for it.
                     Order::Append(record) if others.is_empty() => records.push(record),
-                    order @ (Order::Append(_) | Order::Taken(_) | Order::Read { .. }) => others.push(order),
+                    order
+                    @ (Order::Append(_) | Order::Taken(_) | Order::LeaveBehind | Order::Read { .. }) => {
+                        others.push(order);
+                    }
                 }
             }
             self.append(&records);
@@ -98,12 +110,19 @@ impl Keeper {
     fn carry_out(&mut self, order: Order) {
         match order {
             Order::Append(record) => self.append(std::slice::from_ref(&record)),
-            Order::Taken(upto) => {
-                if let Err(error) = self.spool.acknowledge(upto) {
-                    give_up(&error);
-                }
+            Order::Taken(upto) => self.forget(upto),
+            Order::LeaveBehind => {
+                self.spool.close_file();
+                self.forget(self.taken);
             }
             Order::Read { from, most } => self.read(from, most),
+        }
+    }
+
+    fn forget(&mut self, upto: OriginSequence) {
+        self.taken = self.taken.max(upto);
+        if let Err(error) = self.spool.acknowledge(self.taken) {
+            give_up(&error);
         }
     }
 

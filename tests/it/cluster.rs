@@ -141,6 +141,14 @@ impl Cluster {
         fs::read_to_string(&self.hosts[host].log).unwrap_or_default()
     }
 
+    /// Changes the start-up configuration of a host that is down.
+    pub(crate) fn configure(&mut self, host: usize, change: impl FnOnce(String) -> String) {
+        let Host { configuration, config, .. } = &mut self.hosts[host];
+        let text = fs::read_to_string(&*configuration).unwrap();
+        fs::write(&*configuration, change(text)).unwrap();
+        *config = config::load(configuration).unwrap();
+    }
+
     /// Starts a host that is down. It does not wait for it.
     pub(crate) fn restart(&mut self, host: usize) {
         let serve = self.serve(host);

@@ -3,6 +3,7 @@
 mod architecture;
 mod captures;
 mod chaos;
+mod chapters;
 mod clocks;
 mod cluster;
 mod console;

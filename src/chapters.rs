@@ -1,0 +1,47 @@
+//! Seals one chapter of a host's own log: the work behind [`SealOrder`], for whatever thread or simulator does it.
+
+use std::path::Path;
+
+use consensus::core::members_after;
+use log_format::chapter::{self, ChapterError, ChapterPlan};
+use log_format::disk::Disk;
+use log_format::history::History;
+use log_format::ids::ClusterId;
+use log_format::merkle::Hash;
+use log_format::seal::Seal;
+use log_format::wal;
+
+use crate::node::SealOrder;
+
+/// Builds the chapter and gives its seal. `pause` is called before each entry: whoever works beside a busy host waits
+/// there. After an error the same call begins again.
+pub fn seal<D: Disk>(
+    disk: &D,
+    data: &Path,
+    (cluster, history): (ClusterId, &History<D>),
+    order: &SealOrder,
+    pause: &mut dyn FnMut(),
+) -> Result<Seal, ChapterError> {
+    let entries = || history.iter(order.first, order.last.next());
+    let mut members = match &order.previous {
+        Some(seal) => seal.members.clone(),
+        // Before the first chapter is sealed the log still begins at its first entry, with the founders.
+        None => wal::beginning(disk, data)?.map(|(_, founders)| founders).unwrap_or_default(),
+    };
+    let mut index = order.first;
+    for entry in entries() {
+        let entry = entry.map_err(|source| ChapterError::Source { index, source: Box::new(source) })?;
+        index = entry.index.next();
+        members = members_after(members, &entry);
+        pause();
+    }
+    let plan = ChapterPlan {
+        cluster,
+        chapter: order.chapter,
+        first: order.first,
+        last: order.last,
+        previous: order.previous.as_ref().map_or(Hash::default(), Seal::hash),
+        members,
+    };
+    chapter::build(disk, data, &plan, entries().inspect(|_| pause()))
+}

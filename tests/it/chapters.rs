@@ -1,0 +1,156 @@
+//! Chapters of real hosts: cut, sealed, witnessed; and an attack's data that is gone from every file once it is erased.
+#![cfg(test)]
+#![expect(clippy::disallowed_methods, reason = "tests are shells: they start programs and read their files")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, Request};
+use crate::support::{Scratch, wait_until};
+use crate::wire_cluster::binary;
+
+/// A capture whose attacker says [`SAID`].
+const CAPTURE: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../sensors/corpus/brute-403-just-above/capture.pcap");
+const SAID: &[u8] = b"Cisco UCM 12.0.1";
+/// As long, and nowhere else.
+const CANARY: &[u8] = b"Canary-7f3a91c2!";
+/// Attack data is kept for three minutes at least (`KEPT_AT_LEAST`); then two more chapters are to be cut.
+const ERASED_WITHIN: Duration = Duration::from_secs(300);
+/// Short chapters, a log that keeps little, and attack data that is kept no longer than it must be.
+const SHORT: &str =
+    "\n[log]\nchapter_entries = 64\nkeep_entries = 1\nretention_seconds = 1\nretention_every_seconds = 1\n";
+
+#[test]
+fn an_erased_attack_is_in_no_file_of_any_host_and_everything_verifies() {
+    let folder = Scratch::new("canary");
+    let mut cluster = start(&folder);
+    fill_until_erased(&cluster, &[0, 1, 2]);
+    wait_until("every host has witnessed a chapter", || {
+        let verified = cluster.log_command(0, &["verify", "--format", "jsonl"]);
+        3 <= json_of(&verified)["witnessed"].as_u64().unwrap_or_default()
+    });
+    // Folded anew from chapters without the attacks, and folded with them once: the same state.
+    assert!(cluster.term(2).success());
+    cluster.restart(2);
+    cluster.wait_until_whole();
+    cluster.wait_for_one_state();
+    for host in 0..3 {
+        assert!(cluster.term(host).success());
+        let report = check_the_log(&cluster, host);
+        assert!(0 < report["erased"].as_u64().unwrap(), "{report}");
+        check_the_audit(&folder, cluster.data(host));
+    }
+}
+
+/// Three hosts; an attacker that says the canary attacks the first.
+fn start(folder: &Scratch) -> Cluster {
+    let capture = folder.path().join("canary.pcap");
+    fs::write(&capture, replaced(&fs::read(CAPTURE).unwrap(), SAID, CANARY)).unwrap();
+    let mut cluster = Cluster::make(3);
+    for host in 0..3 {
+        cluster.configure(host, |text| text + SHORT);
+        if host == 0 {
+            let sensor = format!("[sensor]\nplayback = {capture:?}\n");
+            cluster.configure(host, |text| text.replacen("[sensor]\ndevices = []\n", &sensor, 1));
+        }
+        cluster.restart(host);
+    }
+    cluster.wait_until_whole();
+    wait_until("the canary is in a host's log", || !holding(cluster.data(1), CANARY).is_empty());
+    cluster
+}
+
+/// Writes until chapters enough are cut that the canary is in no file of these hosts.
+fn fill_until_erased(cluster: &Cluster, hosts: &[usize]) {
+    let deadline = Instant::now() + ERASED_WITHIN;
+    while !hosts.iter().all(|host| holding(cluster.data(*host), CANARY).is_empty()) {
+        assert!(Instant::now() < deadline, "the canary is still in a file");
+        (0..4).for_each(|_| block(cluster));
+        thread::park_timeout(Duration::from_millis(100));
+    }
+}
+
+fn check_the_log(cluster: &Cluster, host: usize) -> Value {
+    let verified = cluster.log_command(host, &["verify", "--format", "jsonl"]);
+    assert!(verified.status.success(), "host {host}: {verified:?}");
+    let report = json_of(&verified);
+    assert!(1 < report["first_index"].as_u64().unwrap(), "the log itself begins later: {report}");
+    assert_eq!(holding(cluster.data(host), CANARY), Vec::<PathBuf>::new());
+    report
+}
+
+fn check_the_audit(folder: &Scratch, data: &Path) {
+    let exported = palisade(&["audit", "export", "--data"], data);
+    assert!(exported.status.success(), "{exported:?}");
+    let file = folder.path().join("audit.jsonl");
+    fs::write(&file, &exported.stdout).unwrap();
+    let verified = palisade(&["audit", "verify"], &file);
+    assert!(verified.status.success(), "{verified:?}");
+    let text = String::from_utf8(exported.stdout).unwrap();
+    assert!(text.contains("\"RetentionCut\""), "the erasure itself is audited");
+    fs::write(&file, text.replacen("\"RetentionCut\"", "\"HostRemoved\"", 1)).unwrap();
+    assert!(!palisade(&["audit", "verify"], &file).status.success());
+}
+
+fn palisade(words: &[&str], path: &Path) -> Output {
+    Command::new(binary()).args(words).arg(path).output().unwrap()
+}
+
+fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
+}
+
+/// Blocks an address nobody has: something that is written down.
+fn block(cluster: &Cluster) {
+    static WRITTEN: AtomicU32 = AtomicU32::new(0);
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let address = format!("198.18.{}.{}", number / 256, number % 256);
+    let body = json!({ "address": address, "seconds": 3_600, "note": "to fill chapters" });
+    let request = Request { method: "POST", path: "/blocks", key: &address, body: &body };
+    // While no host leads there is nothing to fill; the next round tries the next address.
+    let _ = cluster.door(1).send(&request);
+}
+
+/// The files below a directory that hold these bytes.
+fn holding(directory: &Path, wanted: &[u8]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if fs::read(&path).is_ok_and(|bytes| contains(&bytes, wanted)) {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    let mut left = bytes;
+    while let Some(at) = left.iter().position(|byte| *byte == wanted[0]) {
+        if left[at..].starts_with(wanted) {
+            return true;
+        }
+        left = &left[at + 1..];
+    }
+    false
+}
+
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let places: Vec<usize> =
+        (0..bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from)).collect();
+    assert!(!places.is_empty(), "the capture says what is to be replaced");
+    places.into_iter().for_each(|at| bytes[at..at + to.len()].copy_from_slice(to));
+    bytes
+}
