@@ -100,6 +100,12 @@ impl<T> BlockBook<T> {
             || (Sanction::SoftBlock < sanction && !self.soft_ends.is_empty())
     }
 
+    /// Whether a firm block finds room after so many others of one entry, each of which takes a place or a soft block's.
+    pub(crate) fn has_room_after(&self, earlier: usize, address: IpAddr) -> bool {
+        let places = self.limit.saturating_add(self.soft_ends.len());
+        self.by_address.len().saturating_add(earlier) < places || self.by_address.contains_key(&address)
+    }
+
     pub(crate) fn blocks(&self, address: IpAddr) -> &[Block<T>] {
         self.by_address.get(&address).map_or(&[], Vec::as_slice)
     }

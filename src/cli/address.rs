@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 
 use clap::Args;
+use projections::decide::MAX_BATCH;
 use serde_json::{Value, json};
 
 use super::{Failure, Format, Host, ask};
@@ -17,8 +18,9 @@ const MAX_SECONDS: u64 = 10 * 365 * 86_400;
 
 #[derive(Args)]
 pub(super) struct Block {
-    /// The address, IPv4 or IPv6
-    address: IpAddr,
+    /// Up to 64 addresses, IPv4 or IPv6: all of them are blocked, or none
+    #[arg(required = true, num_args = 1..=MAX_BATCH, value_name = "ADDRESS")]
+    addresses: Vec<IpAddr>,
     /// How long: 90s, 15m, 1h, 7d [default: the cluster's first block time]
     #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
     duration: Option<u64>,
@@ -87,13 +89,24 @@ fn print_block(block: &Value) {
 }
 
 pub(super) fn block(arguments: &Block) -> Result<(), Failure> {
-    let mut body = json!({ "address": arguments.address, "note": arguments.note });
-    if let (Some(seconds), Some(fields)) = (arguments.duration, body.as_object_mut()) {
+    let items: Vec<Value> = arguments.addresses.iter().map(|address| item(*address, arguments)).collect();
+    let (path, body) = match items.as_slice() {
+        [item] => ("/blocks", item.clone()),
+        _ => ("/blocks/batch", json!({ "items": items })),
+    };
+    let answer = ask(&arguments.host, "POST", path, Some(&body))?;
+    for address in &arguments.addresses {
+        println!("{address} is blocked on every host (log index {})", answer["log_index"]);
+    }
+    Ok(())
+}
+
+fn item(address: IpAddr, arguments: &Block) -> Value {
+    let mut item = json!({ "address": address, "note": arguments.note });
+    if let (Some(seconds), Some(fields)) = (arguments.duration, item.as_object_mut()) {
         fields.insert("seconds".to_owned(), seconds.into());
     }
-    let answer = ask(&arguments.host, "POST", "/blocks", Some(&body))?;
-    println!("{} is blocked on every host (log index {})", arguments.address, answer["log_index"]);
-    Ok(())
+    item
 }
 
 pub(super) fn unblock(arguments: &Unblock) -> Result<(), Failure> {

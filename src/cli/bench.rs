@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use projections::decide::MAX_BATCH;
 
 use super::{Failure, Host};
 
@@ -53,6 +54,9 @@ pub(super) struct Log {
     /// Connections that write, each as soon as it has its answer
     #[arg(long, value_name = "N", default_value_t = 64, requires = "config", value_parser = clap::value_parser!(u16).range(1..=1000))]
     clients: u16,
+    /// Blocks of each request; more than one go as one batch
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "config", value_parser = events)]
+    events: u16,
 }
 
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
@@ -71,9 +75,17 @@ fn log(arguments: &Log) -> Result<(), Failure> {
         None => Ok(writer::run(&arguments.dir, span, ROUNDS)?),
         Some(config) => {
             let host = Host { config: config.clone() };
-            load::run(&host.load()?, load::Load { clients: arguments.clients, span })
+            load::run(
+                &host.load()?,
+                load::Load { clients: arguments.clients, events: arguments.events, span },
+            )
         }
     }
+}
+
+fn events(text: &str) -> Result<u16, String> {
+    let wrong = || format!("{text:?} is not a number of blocks from 1 to {MAX_BATCH}");
+    text.parse().ok().filter(|events| (1..=MAX_BATCH).contains(&usize::from(*events))).ok_or_else(wrong)
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -13,7 +13,7 @@ use log_format::event::{
 };
 use log_format::ids::{ChapterNumber, CommandId, HostId, Incarnation, LogIndex, Origin, OriginSequence};
 use log_format::time::Timestamp;
-use projections::decide::{Command, CommandBody, Refusal};
+use projections::decide::{BlockItem, Command, CommandBody, Refusal};
 use protobuf::{Message, SingularPtrField};
 use thiserror::Error;
 
@@ -86,14 +86,16 @@ fn fill_body(message: &mut proto::Command, body: &CommandBody) {
             fill_observation(message, Event::Attack(AttackEvent::StrikesCounted(strikes.clone())));
         }
         CommandBody::BlockAddress { source, seconds, note, by } => {
-            let mut block = proto::BlockAddress::new();
-            block.set_source(address_bytes(*source));
-            if let Some(seconds) = seconds {
-                block.set_seconds(*seconds);
-            }
-            block.set_note(note.as_bytes().to_vec());
+            let mut block = block_message(*source, *seconds, note);
             block.set_by(actor_bytes(by));
             message.set_block(block);
+        }
+        CommandBody::BlockAddresses { items, by } => {
+            let blocks = items.iter().map(|item| block_message(item.source, item.seconds, &item.note));
+            let mut all = proto::BlockAddresses::new();
+            all.set_items(blocks.collect());
+            all.set_by(actor_bytes(by));
+            message.set_block_all(all);
         }
         CommandBody::UnblockAddress { source, allow_seconds, by } => {
             let mut unblock = proto::UnblockAddress::new();
@@ -169,6 +171,24 @@ fn fill_body(message: &mut proto::Command, body: &CommandBody) {
     }
 }
 
+fn block_message(source: IpAddr, seconds: Option<u64>, note: &Text) -> proto::BlockAddress {
+    let mut block = proto::BlockAddress::new();
+    block.set_source(address_bytes(source));
+    if let Some(seconds) = seconds {
+        block.set_seconds(seconds);
+    }
+    block.set_note(note.as_bytes().to_vec());
+    block
+}
+
+fn block_item(block: &proto::BlockAddress) -> Result<BlockItem, WireError> {
+    Ok(BlockItem {
+        source: address(block.get_source())?,
+        seconds: block.has_seconds().then(|| block.get_seconds()),
+        note: Text::new(block.get_note()),
+    })
+}
+
 fn fill_own_fact(message: &mut proto::Command, event: Event) {
     if let Some(fact) = fact_of(&event) {
         message.set_own_fact(fact);
@@ -234,11 +254,13 @@ fn decode_body(body: proto::Command_oneof_body, expected_version: u64) -> Result
                 return Err(WireError::Field("settings"));
             }
         },
-        Body::block(block) => CommandBody::BlockAddress {
-            source: address(block.get_source())?,
-            seconds: block.has_seconds().then(|| block.get_seconds()),
-            note: Text::new(block.get_note()),
-            by: actor(block.get_by()),
+        Body::block(block) => {
+            let BlockItem { source, seconds, note } = block_item(&block)?;
+            CommandBody::BlockAddress { source, seconds, note, by: actor(block.get_by()) }
+        }
+        Body::block_all(all) => CommandBody::BlockAddresses {
+            items: all.get_items().iter().map(block_item).collect::<Result<_, _>>()?,
+            by: actor(all.get_by()),
         },
         Body::unblock(unblock) => CommandBody::UnblockAddress {
             source: address(unblock.get_source())?,
@@ -433,6 +455,8 @@ mod tests {
         check(CommandBody::UnblockAddress { source, allow_seconds: None, by: Actor::System });
         // No time is not a time of zero, which the leader refuses.
         check(CommandBody::BlockAddress { source, seconds: Some(0), note: Text::default(), by: by.clone() });
+        let item = |seconds| BlockItem { source, seconds, note: Text::new(b"n") };
+        check(CommandBody::BlockAddresses { items: vec![item(None), item(Some(0))], by: by.clone() });
         check(CommandBody::UnblockAddress { source, allow_seconds: Some(0), by: by.clone() });
         check(CommandBody::AllowAddress { network, seconds: Some(0), note: Text::default(), by: by.clone() });
         check(CommandBody::DenyAddress { network, note: Text::default(), by: by.clone() });

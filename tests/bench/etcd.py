@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Palisade beside etcd: three members each on loopback, syncs on, 256-byte events, the same number of clients, in turns.
 
-    tests/bench/etcd.py --palisade target/release/palisade --load target/bench/release/etcd-load [--seconds 3] [--rounds 3]
+    tests/bench/etcd.py --palisade target/release/palisade --load target/bench/release/etcd-load [--seconds 3] [--rounds 3] [--cases 1x1,64x64]
 
 Installs nothing: etcd is Debian's etcd-server. Prints one JSON object a line for each measurement and each ratio, and a
 table of the ratios on the error stream. Absolute figures say little about another machine; the ratios are what counts.
@@ -9,6 +9,9 @@ table of the ratios on the error stream. Absolute figures say little about anoth
 What differs: etcd's clients speak gRPC in clear over at most four shared HTTP/2 connections, and its members speak in clear;
 Palisade's clients speak HTTP/1.1 in clear over a connection each, and its hosts speak mutual TLS. etcd stores a value under
 a key; Palisade judges a command, folds a block into its models, and answers once the block can be read on that host.
+
+A case is CLIENTSxEVENTS. With more than one event a request, Palisade's requests are batches; they stand beside etcd's
+single puts at as many clients, event for event (vs-etcd), and beside etcd's transactions of as many puts (vs-etcd-txn).
 """
 
 import argparse
@@ -24,9 +27,10 @@ from pathlib import Path
 
 MEMBERS = (1, 2, 3)
 WAIT = 30
-# Clients; each request is one event.
-CASES = (1, 64, 256)
-GOALS = {1: "p50 <= 1.0x", 64: "throughput >= 2x, p99 <= 0.5x", 256: "throughput >= 2x, p99 <= 0.5x"}
+# Clients, and events of each request.
+CASES = ((1, 1), (64, 1), (256, 1), (64, 64))
+MANY = "throughput >= 2x, p99 <= 0.5x"
+GOALS = {(1, 1): "p50 <= 1.0x", (64, 1): MANY, (256, 1): MANY, (64, 64): "throughput >= 10x"}
 
 
 def fail(text):
@@ -77,9 +81,10 @@ class Etcd:
                     return f"127.0.0.1:{23700 + n}"
         return None
 
-    def measure(self, clients, seconds):
-        command = [self.load, self.address, str(clients), "1", str(seconds)]
-        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    def measure(self, clients, events, seconds):
+        command = [self.load, self.address, str(clients), str(events), str(seconds)]
+        measured = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        return measured | {"events_per_second": measured["per_second"] * events}
 
 
 class Palisade:
@@ -115,9 +120,9 @@ class Palisade:
             leader = json.loads(status.stdout)["leader"]
         return int(leader)
 
-    def measure(self, clients, seconds, configuration=None):
+    def measure(self, clients, events, seconds, configuration=None):
         command = [self.program, "bench", "log", "--config", str(configuration or self.leader_configuration)]
-        command += ["--clients", str(clients), "--seconds", str(seconds)]
+        command += ["--clients", str(clients), "--events", str(events), "--seconds", str(seconds)]
         return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -129,22 +134,29 @@ def median(figures):
     return sorted(figures)[len(figures) // 2]
 
 
-def compare(name, clients, rounds):
+def compare(name, clients, events, rounds):
     """Prints the medians of the ratios of rounds of (palisade, etcd) measurements."""
     ratios = {
-        "throughput": median([ours["per_second"] / theirs["per_second"] for ours, theirs in rounds]),
+        "throughput": median([ours["events_per_second"] / theirs["events_per_second"] for ours, theirs in rounds]),
         "p50": median([ours["p50_us"] / theirs["p50_us"] for ours, theirs in rounds]),
         "p99": median([ours["p99_us"] / theirs["p99_us"] for ours, theirs in rounds]),
     }
     medians = {
         f"{who}_{figure}": round(median([pair[place][figure] for pair in rounds]), 1)
         for place, who in enumerate(("palisade", "etcd"))
-        for figure in ("per_second", "p50_us", "p99_us")
+        for figure in ("events_per_second", "p50_us", "p99_us")
     }
-    line = {"bench": "log", "figure": name, "clients": clients, "rounds": len(rounds)}
+    line = {"bench": "log", "figure": name, "clients": clients, "events_per_request": events, "rounds": len(rounds)}
     line |= {f"ratio_{figure}": round(ratio, 2) for figure, ratio in ratios.items()} | medians
     print(json.dumps(line), flush=True)
     return line
+
+
+def cases(text):
+    pairs = [tuple(map(int, case.split("x"))) for case in text.split(",")]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError(text)
+    return pairs
 
 
 def main():
@@ -154,6 +166,7 @@ def main():
     parser.add_argument("--dir", default="target", help="the disk to use")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cases", type=cases, default=CASES, metavar="CLIENTSxEVENTS,...")
     arguments = parser.parse_args()
     for tool in ("etcd", "curl"):
         if shutil.which(tool) is None:
@@ -174,21 +187,26 @@ def main():
 def measure_all(etcd, palisade, arguments):
     pairs = {}
     for number in range(arguments.rounds):
-        for clients in CASES:
-            ours = palisade.measure(clients, arguments.seconds)
-            theirs = etcd.measure(clients, arguments.seconds)
-            through = palisade.measure(clients, arguments.seconds, palisade.follower_configuration)
-            for measured in (ours, theirs, through):
-                print(json.dumps(measured), flush=True)
-            pairs.setdefault(("vs-etcd", clients), []).append((ours, theirs))
-            pairs.setdefault(("follower-vs-etcd", clients), []).append((through, theirs))
+        for clients, events in arguments.cases:
+            ours = palisade.measure(clients, events, arguments.seconds)
+            theirs = etcd.measure(clients, 1, arguments.seconds)
+            through = palisade.measure(clients, events, arguments.seconds, palisade.follower_configuration)
+            measured = [ours, theirs, through]
+            figures = {"vs-etcd": (ours, theirs), "follower-vs-etcd": (through, theirs)}
+            if 1 < events:
+                measured.append(etcd.measure(clients, events, arguments.seconds))
+                figures["vs-etcd-txn"] = (ours, measured[-1])
+            print("\n".join(map(json.dumps, measured)), flush=True)
+            for name, pair in figures.items():
+                pairs.setdefault((name, clients, events), []).append(pair)
         print(f"round {number + 1} of {arguments.rounds} done", file=sys.stderr)
     lines = [compare(*case, rounds) for case, rounds in sorted(pairs.items())]
-    print(f"\n{'':18}{'clients':>8}{'throughput':>12}{'p50':>8}{'p99':>8}   goal", file=sys.stderr)
+    print(f"\n{'':18}{'clients':>8}{'events':>8}{'throughput':>12}{'p50':>8}{'p99':>8}   goal", file=sys.stderr)
     for line in lines:
-        goal = GOALS[line["clients"]] if line["figure"] == "vs-etcd" else ""
+        case = (line["clients"], line["events_per_request"])
+        goal = GOALS.get(case, "") if line["figure"] == "vs-etcd" else ""
         print(
-            f"{line['figure']:18}{line['clients']:8}{line['ratio_throughput']:11}x{line['ratio_p50']:7}x"
+            f"{line['figure']:18}{case[0]:8}{case[1]:8}{line['ratio_throughput']:11}x{line['ratio_p50']:7}x"
             f"{line['ratio_p99']:7}x   {goal}",
             file=sys.stderr,
         )

@@ -54,6 +54,21 @@ pub(crate) struct PostBlock {
     pub(crate) confirm: bool,
 }
 
+/// `POST /blocks/batch`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PostBatch {
+    pub(crate) items: Vec<PostBlock>,
+}
+
+/// The answer to `POST /blocks/batch`.
+#[derive(Debug, Serialize)]
+pub(crate) struct BatchBlocked {
+    /// In the order of the items.
+    pub(crate) block_ids: Vec<String>,
+    pub(crate) log_index: u64,
+}
+
 /// The answer to `POST /blocks`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Blocked {

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use http::StatusCode;
-use log_format::ids::{BlockId, LogIndex};
-use projections::decide::CommandBody;
+use log_format::ids::LogIndex;
+use projections::decide::{BlockItem, CommandBody, block_id};
 use projections::read::{DenylistQuery, DenylistSort, Page, SortOrder, TextFilter};
 use serde::Deserialize;
 use warp::reply::Response;
@@ -14,7 +14,7 @@ use super::{json, view};
 use crate::app::App;
 use crate::auth::Principal;
 use crate::dto::Written;
-use crate::dto::block::{Block, Blocked, Facts, PostBlock, Surroundings};
+use crate::dto::block::{BatchBlocked, Block, Blocked, Facts, PostBatch, PostBlock, Surroundings};
 use crate::dto::list::{self, List};
 use crate::dto::settings::text;
 use crate::error::{ApiError, Code};
@@ -66,20 +66,44 @@ pub(super) async fn list(app: &App, request: Request) -> Result<Response, ApiErr
 pub(super) async fn block(app: &App, caller: &Principal, request: Request) -> Result<Response, ApiError> {
     let remote = request.address();
     let Request { method, path, query, headers, body, .. } = request;
-    let (bytes, PostBlock { address, seconds, note, confirm }) = Request::json(&headers, body).await?;
-    let source = parse_address("address", &address)?;
-    let note = text("note", &note)?;
+    let (bytes, posted) = Request::json(&headers, body).await?;
+    let BlockItem { source, seconds, note } = block_item("", posted, remote)?;
+    let asked = Asked { method: &method, path: &path, query: &query, body: &bytes };
+    let wish = Wish::new(app, caller, &headers, asked)?;
+    let wanted = CommandBody::BlockAddress { source, seconds, note, by: actor(caller) };
+    let accepted = wish.submit(app, wanted).await?;
+    let block_id = block_id(wish.id, 0).to_string();
+    json(StatusCode::CREATED, &Blocked { block_id, log_index: accepted.index.get() })
+}
+
+/// `POST /blocks/batch`.
+pub(super) async fn block_all(app: &App, caller: &Principal, request: Request) -> Result<Response, ApiError> {
+    let remote = request.address();
+    let Request { method, path, query, headers, body, .. } = request;
+    let (bytes, PostBatch { items }) = Request::json(&headers, body).await?;
+    let places = 0..u16::try_from(items.len()).unwrap_or(u16::MAX);
+    let posted = places.clone().zip(items);
+    let items = posted.map(|(place, posted)| block_item(&format!("items[{place}]."), posted, remote));
+    let items = items.collect::<Result<Vec<BlockItem>, ApiError>>()?;
+    let asked = Asked { method: &method, path: &path, query: &query, body: &bytes };
+    let wish = Wish::new(app, caller, &headers, asked)?;
+    let wanted = CommandBody::BlockAddresses { items, by: actor(caller) };
+    let accepted = wish.submit(app, wanted).await?;
+    let block_ids = places.map(|place| block_id(wish.id, place).to_string()).collect();
+    json(StatusCode::CREATED, &BatchBlocked { block_ids, log_index: accepted.index.get() })
+}
+
+/// Reads one block; `place` stands before the names of its fields.
+fn block_item(place: &str, posted: PostBlock, remote: IpAddr) -> Result<BlockItem, ApiError> {
+    let PostBlock { address, seconds, note, confirm } = posted;
+    let source = parse_address(&format!("{place}address"), &address)?;
+    let note = text(&format!("{place}note"), &note)?;
     if source == remote && !confirm {
         let advice =
             format!("{source} is the address from which you are connected; repeat with confirm to block it");
         return Err(ApiError::new(Code::WouldLockOut, advice).with("address", source.to_string()));
     }
-    let asked = Asked { method: &method, path: &path, query: &query, body: &bytes };
-    let wish = Wish::new(app, caller, &headers, asked)?;
-    let wanted = CommandBody::BlockAddress { source, seconds, note, by: actor(caller) };
-    let accepted = wish.submit(app, wanted).await?;
-    let block_id = BlockId::new(wish.id.get()).to_string();
-    json(StatusCode::CREATED, &Blocked { block_id, log_index: accepted.index.get() })
+    Ok(BlockItem { source, seconds, note })
 }
 
 #[derive(Deserialize)]

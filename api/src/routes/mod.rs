@@ -96,6 +96,7 @@ pub(crate) enum Endpoint {
     Summary,
     ListBlocks,
     BlockAddress,
+    BlockAddresses,
     Unblock,
     ListAttacks,
     ListHosts,
@@ -127,6 +128,7 @@ impl Endpoint {
             | Self::SignOut
             | Self::IssuePassword
             | Self::BlockAddress
+            | Self::BlockAddresses
             | Self::Unblock
             | Self::IssueJoinToken
             | Self::RevokeJoinToken
@@ -155,7 +157,7 @@ const fn route(verb: Verb, path: &'static str, access: Access, audit: Audit, end
 }
 
 /// Every route of the API.
-pub(crate) const ROUTES: [Route; 20] = [
+pub(crate) const ROUTES: [Route; 21] = [
     route(Verb::Post, "/session", Access::Anybody, Audit::HostLog, Endpoint::SignIn),
     route(Verb::Get, "/session", Access::Administrator, Audit::Nothing, Endpoint::ShowSession),
     route(Verb::Delete, "/session", Access::Administrator, Audit::HostLog, Endpoint::SignOut),
@@ -163,6 +165,7 @@ pub(crate) const ROUTES: [Route; 20] = [
     route(Verb::Get, "/summary", Access::Administrator, Audit::Nothing, Endpoint::Summary),
     route(Verb::Get, "/blocks", Access::Administrator, Audit::Nothing, Endpoint::ListBlocks),
     route(Verb::Post, "/blocks", Access::Administrator, Audit::Event, Endpoint::BlockAddress),
+    route(Verb::Post, "/blocks/batch", Access::Administrator, Audit::Event, Endpoint::BlockAddresses),
     route(Verb::Delete, "/blocks/{address}", Access::Administrator, Audit::Event, Endpoint::Unblock),
     route(Verb::Get, "/attacks", Access::Administrator, Audit::Nothing, Endpoint::ListAttacks),
     route(Verb::Get, "/hosts", Access::Administrator, Audit::Nothing, Endpoint::ListHosts),
@@ -271,6 +274,7 @@ async fn handle(
         Endpoint::Summary => summary::show(&app),
         Endpoint::ListBlocks => blocks::list(&app, request).await,
         Endpoint::BlockAddress => blocks::block(&app, &caller, request).await,
+        Endpoint::BlockAddresses => blocks::block_all(&app, &caller, request).await,
         Endpoint::Unblock => blocks::unblock(&app, &caller, &parameter, request).await,
         Endpoint::ListAttacks => attacks::list(&app, request).await,
         Endpoint::ListHosts => hosts::list(&app),

@@ -97,6 +97,11 @@ async fn answers_have_exactly_the_documented_members() {
     check(&document, &document["components"]["schemas"]["Problem"], &problem, "a problem");
     let written = client.post("/api/v1/blocks", &json!({ "address": "192.0.2.9" })).await.json();
     check(&document, &document["components"]["schemas"]["Blocked"], &written, "POST /blocks");
+    let batch = json!({ "items": [{ "address": "192.0.2.10" }, { "address": "192.0.2.11" }] });
+    let written = client.post("/api/v1/blocks/batch", &batch).await.json();
+    check(&document, &document["components"]["schemas"]["BatchBlocked"], &written, "POST /blocks/batch");
+    let most = &document["components"]["schemas"]["PostBatch"]["properties"]["items"]["maxItems"];
+    assert_eq!(*most, json!(projections::decide::MAX_BATCH));
 }
 
 /// Holds a value against the parts of JSON Schema that the document uses.

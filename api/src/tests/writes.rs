@@ -51,6 +51,52 @@ async fn the_same_key_takes_effect_once() {
 }
 
 #[tokio::test]
+async fn a_batch_is_blocked_at_once_and_names_the_item_that_is_refused() {
+    let host = Host::start();
+    let client = host.local().with("idempotency-key", "key-1");
+    let batch = |items: Value| json!({ "items": items });
+    let wish =
+        batch(json!([{ "address": "192.0.2.1", "note": "one" }, { "address": "192.0.2.2", "seconds": 60 }]));
+    let first = client.post("/api/v1/blocks/batch", &wish).await;
+    assert_eq!(first.status, StatusCode::CREATED, "{}", first.body);
+    let applied = host.world.applied();
+    assert_eq!(first.json()["log_index"], applied.get());
+    let again = client.post("/api/v1/blocks/batch", &wish).await;
+    assert_eq!((again.json(), host.world.applied()), (first.json(), applied), "nothing new was written");
+    let listed = client.get("/api/v1/blocks?sort=address").await.json();
+    for (place, address) in ["192.0.2.1", "192.0.2.2"].into_iter().enumerate() {
+        let row = &listed["items"][place];
+        assert_eq!((&row["address"], &row["block_id"]), (&json!(address), &first.json()["block_ids"][place]));
+    }
+    for (items, status, code, field) in [
+        (
+            json!([{ "address": "192.0.2.3" }, { "address": "192.0.2" }]),
+            422,
+            "invalid_field",
+            "items[1].address",
+        ),
+        (json!([{ "address": "192.0.2.3", "seconds": 0 }]), 422, "invalid_field", "items[0].seconds"),
+        (
+            json!([{ "address": "192.0.2.3" }, { "address": "192.0.2.3" }]),
+            422,
+            "invalid_field",
+            "items[1].source",
+        ),
+        (json!([]), 422, "invalid_field", "items"),
+    ] {
+        let answer = client.post("/api/v1/blocks/batch", &batch(items)).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (status, code), "{}", answer.body);
+        assert_eq!(answer.json()["field"], field);
+    }
+    let itself = batch(json!([{ "address": "192.0.2.3" }, { "address": "127.0.0.1" }]));
+    assert_eq!(client.post("/api/v1/blocks/batch", &itself).await.code(), "would_lock_out");
+    let held = batch(json!([{ "address": "192.0.2.3" }, { "address": "192.0.2.2", "seconds": 1 }]));
+    let answer = client.post("/api/v1/blocks/batch", &held).await;
+    assert_eq!((answer.status, answer.code().as_str()), (StatusCode::CONFLICT, "already_blocked"));
+    assert_eq!(host.world.applied(), applied, "all or none");
+}
+
+#[tokio::test]
 async fn refusals_carry_the_rules_own_code_and_text() {
     let host = Host::start();
     let client = host.local();

@@ -10,6 +10,7 @@ use log_format::event::{
 };
 use log_format::ids::{BlockId, ChapterNumber, CommandId, HostId, JoinTokenId, LogIndex, Origin, Salt};
 use log_format::time::Timestamp;
+use sha2::{Digest, Sha256};
 
 /// A wish with its identity and its way into the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,21 @@ pub struct Command {
     pub observed_at: Timestamp,
     /// What is wished.
     pub body: CommandBody,
+}
+
+/// Blocks of one [`CommandBody::BlockAddresses`] at most: the entry stays below 64 KiB whatever the notes are, so it delays
+/// nobody's by much, and a larger batch gains nothing more.
+pub const MAX_BATCH: usize = 64;
+
+/// One block of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockItem {
+    /// The address.
+    pub source: IpAddr,
+    /// For how long; `None`: as long as a first dynamic block.
+    pub seconds: Option<u64>,
+    /// Why, in a person's words; may be empty.
+    pub note: Text,
 }
 
 /// What is wished.
@@ -41,6 +57,13 @@ pub enum CommandBody {
         seconds: Option<u64>,
         /// Why, in a person's words; may be empty.
         note: Text,
+        /// Who wishes it.
+        by: Actor,
+    },
+    /// Drop several addresses for a time: all of them, or none if one is refused.
+    BlockAddresses {
+        /// Which, for how long and why: 1 to [`MAX_BATCH`], no address twice.
+        items: Vec<BlockItem>,
         /// Who wishes it.
         by: Actor,
     },
@@ -205,6 +228,7 @@ impl CommandBody {
         match self {
             Self::ReportAttack(_) | Self::CountStrikes(_) | Self::DropSpool(_) => Necessity::Observation,
             Self::BlockAddress { .. }
+            | Self::BlockAddresses { .. }
             | Self::DenyAddress { .. }
             | Self::AllowAddress { .. }
             | Self::ChangeSettings { .. }
@@ -229,10 +253,21 @@ impl CommandBody {
     }
 }
 
+/// The identity of a block that a command makes: the first has the command's own; those of a batch that come after it have
+/// one that follows from it and from their place.
+pub fn block_id(command: CommandId, place: u16) -> BlockId {
+    let mut id = command.get();
+    if 0 < place {
+        let hash = Sha256::new().chain_update(id).chain_update(place.to_be_bytes()).finalize();
+        id.iter_mut().zip(hash).for_each(|(byte, hashed)| *byte = hashed);
+    }
+    BlockId::new(id)
+}
+
 impl Command {
     /// The identity of a block that this command makes.
     pub(crate) fn block_id(&self) -> BlockId {
-        BlockId::new(self.id.get())
+        block_id(self.id, 0)
     }
 
     /// The log entry for what was decided. `accepted_at` is what [`super::Model::next_accepted_at`] said when

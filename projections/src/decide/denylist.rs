@@ -1,6 +1,6 @@
 //! The rules about addresses: which facts follow from an attack, from strikes, and from a person's word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use log_format::event::{
     AttackObserved, BlockReason, DenyReason, DenylistEvent, Event, Evidence, ReleaseCause, Rule, Sanction,
     Scope, StrikeDelta, StrikesCounted, Text,
 };
-use log_format::ids::{BlockId, HostId};
+use log_format::ids::{BlockId, CommandId, HostId};
 use log_format::time::Timestamp;
 
 use super::addresses::{DeniedBy, MAX_ALLOWED, MAX_DENIED};
+use super::command::{BlockItem, MAX_BATCH, block_id};
 use super::escalation;
 use super::settings::{MAX_BLOCK_SECONDS, check_range};
 use super::strikes::{STRIKE_WINDOW, Tally};
@@ -128,12 +129,42 @@ pub(super) fn countable(
     sums
 }
 
-/// Drops an address for a time, because a person said so.
+/// Drops several addresses for a time, because a person said so: all or none. As each is another one, what becomes of one
+/// depends on the others only where the book has no room for all.
+pub(super) fn block_all(
+    model: &Model,
+    items: Vec<BlockItem>,
+    command: CommandId,
+    by: &Actor,
+    at: Timestamp,
+) -> Result<Vec<Event>, Rejection> {
+    if items.is_empty() {
+        return Err(Rejection::EmptyList { field: "items" });
+    }
+    if MAX_BATCH < items.len() {
+        return Err(Rejection::TooMany { field: "items", count: items.len(), limit: MAX_BATCH });
+    }
+    let mut seen = BTreeSet::new();
+    let mut events = Vec::new();
+    for (place, item) in (0_u16..).zip(items) {
+        let is_new = seen.insert(canonical(item.source));
+        let id = (block_id(command, place), usize::from(place));
+        let decided = if is_new {
+            block(model, item, id, by.clone(), at)
+        } else {
+            Err(Rejection::Repeated { field: "source" })
+        };
+        events.extend(decided.map_err(|why| Rejection::InBatch { place, why: Box::new(why) })?);
+    }
+    Ok(events)
+}
+
+/// Drops an address for a time, because a person said so, `earlier` others before it in the same entry.
 pub(super) fn block(
     model: &Model,
-    (source, block): (IpAddr, BlockId),
-    seconds: Option<u64>,
-    (note, by): (Text, Actor),
+    BlockItem { source, seconds, note }: BlockItem,
+    (block, earlier): (BlockId, usize),
+    by: Actor,
     at: Timestamp,
 ) -> Result<Vec<Event>, Rejection> {
     let source_address = canonical(source);
@@ -154,7 +185,7 @@ pub(super) fn block(
         }
         Verdict::Blocked { .. } | Verdict::SoftBlocked { .. } | Verdict::Free => {}
     }
-    if !model.addresses.blocks.has_room_for(source_address, Sanction::Block) {
+    if !model.addresses.blocks.has_room_after(earlier, source_address) {
         return Err(Rejection::ListFull { list: "blocks", limit: model.addresses.blocks.limit() });
     }
     Ok(vec![Event::Denylist(DenylistEvent::AddressBlocked(AddressBlocked {

@@ -45,7 +45,7 @@ use log_format::time::Timestamp;
 pub use addresses::{HISTORY, MAX_ALLOWED, MAX_DENIED, MAX_HISTORIES};
 pub use authorities::{Authority, MAX_AUTHORITIES, MAX_AUTHORITIES_EVER, MAX_CERTIFICATE_BYTES};
 pub use chapters::{Chapter, ChapterLimits, Chapters, LogStats, MAX_CHAPTERS};
-pub use command::{Command, CommandBody, Necessity};
+pub use command::{BlockItem, Command, CommandBody, MAX_BATCH, Necessity, block_id};
 pub use dedupe::{MAX_ORIGINS, MAX_REMEMBERED, REMEMBERED_FOR};
 pub use denylist::{MAX_RELEASES, SHORTEST_V4_PREFIX, SHORTEST_V6_PREFIX};
 pub use escalation::{JITTER_PERMILLE, SOFT_BLOCK_SECONDS};
@@ -95,8 +95,9 @@ fn events_of(model: &Model, command: &Command, at: Timestamp) -> Result<Vec<Even
             Ok(denylist::count_strikes(model, counted, (id, command.origin.host), times))
         }
         CommandBody::BlockAddress { source, seconds, note, by } => {
-            denylist::block(model, (source, id), seconds, (note, by), at)
+            denylist::block(model, BlockItem { source, seconds, note }, (id, 0), by, at)
         }
+        CommandBody::BlockAddresses { items, by } => denylist::block_all(model, items, command.id, &by, at),
         CommandBody::DenyAddress { network, note, by } => {
             denylist::deny(model, network, DenyReason::Manual { by, note }, at)
         }

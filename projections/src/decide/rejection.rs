@@ -147,6 +147,14 @@ pub enum Rejection {
         /// Last port given.
         last: u16,
     },
+    /// One of a batch is refused, and so are all.
+    #[error("items[{place}].{why}; nothing of the batch was done")]
+    InBatch {
+        /// Its place, from 0.
+        place: u16,
+        /// Why.
+        why: Box<Rejection>,
+    },
     /// No such host.
     #[error("host: {host} does not belong to the cluster; check its id")]
     UnknownHost {
@@ -294,7 +302,7 @@ pub enum Rejection {
 
 impl Rejection {
     /// The code that programs rely on; it never changes its meaning.
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::NeverBlocked { .. } => "never_blocked",
             Self::HoldsUntouchable { .. } => "holds_never_blocked",
@@ -313,6 +321,7 @@ impl Rejection {
             Self::TooMany { .. } => "too_many",
             Self::BlankEntry { .. } => "blank_entry",
             Self::PortRange { .. } => "port_range",
+            Self::InBatch { why, .. } => why.code(),
             Self::UnknownHost { .. } => "unknown_host",
             Self::HostRemoved { .. } => "host_removed",
             Self::LastHost { .. } => "last_host",
@@ -338,8 +347,8 @@ impl Rejection {
         }
     }
 
-    /// The field whose value is to blame; `None` if the state of the cluster is.
-    pub const fn field(&self) -> Option<&'static str> {
+    /// The field whose value is to blame, of a batch's item the item's field; `None` if the state of the cluster is.
+    pub fn field(&self) -> Option<&'static str> {
         match self {
             Self::OutOfRange { field, .. }
             | Self::Repeated { field }
@@ -351,6 +360,7 @@ impl Rejection {
             Self::PortRange { .. } => Some("sip_ports"),
             Self::NetworkTooWide { .. } => Some("network"),
             Self::NothingToChange => Some("changes"),
+            Self::InBatch { why, .. } => why.field(),
             Self::NeverBlocked { .. }
             | Self::HoldsUntouchable { .. }
             | Self::Allowlisted { .. }
@@ -397,11 +407,13 @@ pub struct Refusal {
 
 impl From<&Rejection> for Refusal {
     fn from(rejection: &Rejection) -> Self {
-        Self {
-            code: rejection.code().to_owned(),
-            field: rejection.field().map(str::to_owned),
-            detail: rejection.to_string(),
-        }
+        let item = if let Rejection::InBatch { place, .. } = rejection {
+            format!("items[{place}].")
+        } else {
+            String::new()
+        };
+        let field = rejection.field().map(|field| format!("{item}{field}"));
+        Self { code: rejection.code().to_owned(), field, detail: rejection.to_string() }
     }
 }
 

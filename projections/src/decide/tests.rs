@@ -73,6 +73,25 @@ fn a_full_book_takes_proven_attackers_only_and_refuses_people() {
 }
 
 #[test]
+fn a_batch_takes_no_place_that_another_of_it_took() {
+    let mut model = Model::default();
+    model.addresses.blocks = BlockBook::with_limit(3);
+    take(&mut model, 1, attack(1, Evidence::Proven)).unwrap();
+    take(&mut model, 2, attack(2, Evidence::Unproven)).unwrap();
+    let item = |last| BlockItem { source: source(last), seconds: Some(60), note: Text::default() };
+    let batch = |items: Vec<BlockItem>| CommandBody::BlockAddresses { items, by: Actor::System };
+    let full = Box::new(Rejection::ListFull { list: "blocks", limit: 3 });
+    let refused = take(&mut model, 3, batch([3, 4, 5].map(item).to_vec()));
+    assert_eq!(refused, Err(Rejection::InBatch { place: 2, why: full }));
+    take(&mut model, 4, batch([3, 4].map(item).to_vec())).unwrap();
+    assert!(
+        [1, 3, 4].into_iter().all(|last| model.drops(source(last))),
+        "of them only the soft block made room"
+    );
+    assert_eq!(model.overflows().blocks_evicted, 1);
+}
+
+#[test]
 fn a_full_denylist_turns_the_permanent_block_into_another_long_one() {
     let mut model = Model::default();
     model.settings.block_threshold = 1;

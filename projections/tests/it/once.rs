@@ -1,11 +1,14 @@
 //! A command takes effect once.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use log_format::event::{Evidence, Sanction};
 use log_format::ids::{HostId, Incarnation, LogIndex, OriginSequence};
 use log_format::time::Timestamp;
-use projections::decide::{CommandBody, Decision, MAX_REMEMBERED, decide};
+use projections::decide::{
+    BlockItem, CommandBody, Decision, MAX_BATCH, MAX_REMEMBERED, Refusal, block_id, decide,
+};
 
 use crate::world::{World, administrator, attack, replay, strikes};
 
@@ -39,6 +42,50 @@ fn a_repeated_command_is_answered_with_the_index_of_the_first() {
     world.submit(CommandBody::ExpireBlocks).unwrap();
     let later = decide(&world.model, &first, world.now);
     assert!(matches!(later, Ok(Decision::Events(_))), "after a day the same id is a new wish: {later:?}");
+}
+
+fn batch(addresses: &[u8]) -> CommandBody {
+    let item = |last: &u8| BlockItem { source: source(*last), seconds: Some(60), note: Default::default() };
+    CommandBody::BlockAddresses { items: addresses.iter().map(item).collect(), by: administrator() }
+}
+
+#[test]
+fn a_batch_is_one_entry_of_blocks_with_identities_of_their_own() {
+    let mut world = World::new();
+    let most: Vec<u8> = (1..=64).collect();
+    assert_eq!(most.len(), MAX_BATCH);
+    assert_eq!(world.submit(batch(&most)).unwrap().len(), MAX_BATCH);
+    let rows: Vec<_> = world.views.denylist.rows(world.now).map(|row| (row.log_index, row.block)).collect();
+    assert!(rows.len() == MAX_BATCH && rows.iter().all(|(index, _)| *index == LogIndex::new(1)));
+    let first = world.commands[0].clone();
+    let of_command: BTreeSet<_> = (0..64).map(|place| block_id(first.id, place)).collect();
+    assert_eq!(rows.iter().map(|(_, block)| *block).collect::<BTreeSet<_>>(), of_command);
+    assert_eq!(of_command.len(), MAX_BATCH, "no two are the same");
+    let index = LogIndex::new(1);
+    assert_eq!(decide(&world.model, &first, world.now), Ok(Decision::AlreadyApplied { index }));
+}
+
+#[test]
+fn a_batch_does_all_or_nothing_and_names_what_is_refused() {
+    let mut world = World::new();
+    world.submit(block(9)).unwrap();
+    let mut far_too_long = batch(&[1, 2]);
+    if let CommandBody::BlockAddresses { items, .. } = &mut far_too_long {
+        items[1].seconds = Some(u64::MAX);
+    }
+    let many: Vec<u8> = (10..=74).collect();
+    for (wish, code, field, detail) in [
+        (batch(&[]), "empty_list", Some("items"), "items: the list is empty"),
+        (batch(&many), "too_many", Some("items"), "items: 65 entries are more than 64"),
+        (batch(&[1, 2, 1]), "repeated", Some("items[2].source"), "items[2].source: given twice"),
+        (batch(&[1, 9]), "already_blocked", None, "items[1].source: 192.0.2.9 is already blocked"),
+        (far_too_long, "out_of_range", Some("items[1].seconds"), "items[1].seconds: 18446744073709551615"),
+    ] {
+        let refusal = Refusal::from(&world.submit(wish).unwrap_err());
+        assert_eq!((refusal.code.as_str(), refusal.field.as_deref()), (code, field));
+        assert!(refusal.detail.starts_with(detail), "{}", refusal.detail);
+    }
+    assert_eq!(world.views.denylist.rows(world.now).count(), 1, "nothing of a refused batch is done");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use log_format::event::{
 };
 use log_format::ids::{ChapterNumber, HostId, LogIndex};
 use log_format::time::Timestamp;
-use projections::decide::{CommandBody, Decision, Model, SOFT_BLOCK_SECONDS, Verdict, decide};
+use projections::decide::{BlockItem, CommandBody, Decision, Model, SOFT_BLOCK_SECONDS, Verdict, decide};
 use projections::frame::{Checkpoint, CheckpointError, Projection};
 use projections::plan::firewall::{FirewallPlan, desired, difference};
 use projections::read::ReadModels;
@@ -77,7 +77,7 @@ fn a_wish() -> impl Strategy<Value = CommandBody> {
     let (note, by) = (Text::default(), administrator());
     let (n, b) = (note.clone(), by.clone());
     let (n2, b2) = (note.clone(), by.clone());
-    let (b3, b4, b5) = (by.clone(), by.clone(), by.clone());
+    let (b3, b4, b5, b6) = (by.clone(), by.clone(), by.clone(), by.clone());
     let seconds = || prop::option::of(prop::sample::select(vec![0, 1, 60, 5_000, u64::MAX]));
     let host = || (1..4_u64).prop_map(HostId::new);
     let host_addresses = prop::collection::vec(an_address(), 0..3);
@@ -92,6 +92,10 @@ fn a_wish() -> impl Strategy<Value = CommandBody> {
             network,
             note: n.clone(),
             by: b.clone()
+        }),
+        prop::collection::vec((an_address(), seconds()), 0..4).prop_map(move |items| {
+            let item = |(source, seconds)| BlockItem { source, seconds, note: Text::default() };
+            CommandBody::BlockAddresses { items: items.into_iter().map(item).collect(), by: b6.clone() }
         }),
         (a_network(), seconds()).prop_map(move |(network, seconds)| CommandBody::AllowAddress {
             network,

@@ -37,6 +37,8 @@ const MAX_HEAD: usize = 8_192;
 pub(super) struct Load {
     /// Connections.
     pub(super) clients: u16,
+    /// Blocks of each request.
+    pub(super) events: u16,
     /// For how long, without the warm-up.
     pub(super) span: Duration,
 }
@@ -94,10 +96,12 @@ fn print(role: &str, load: Load, seen: Seen) {
         [
             ("to", role.into()),
             ("clients", load.clients.into()),
+            ("events_per_request", load.events.into()),
             ("event_bytes", EVENT.into()),
             ("requests", requests.into()),
             ("refused", refused.into()),
             ("per_second", rounded(per_second, 0)),
+            ("events_per_second", rounded(per_second * f64::from(load.events), 0)),
             ("p50_us", micros(times.permille(500))),
             ("p99_us", micros(times.permille(990))),
             ("max_us", micros(times.permille(1_000))),
@@ -110,11 +114,17 @@ async fn write_on(client: &Client, number: u16, started: Instant, load: Load) ->
     let note = note();
     let mut connection = Connection { stream: client.open(source(client, number)).await?, read: Vec::new() };
     let mut seen = Seen::default();
-    for turn in (0..ADDRESSES).cycle() {
-        let [high, low] = number.to_be_bytes();
-        let address = Ipv4Addr::new(20, high, low, turn.to_be_bytes()[1]);
-        let body = json!({ "address": address, "seconds": BLOCK_SECONDS, "note": note });
-        let request = client.text("POST", "/blocks", &body.to_string());
+    for turn in (0..ADDRESSES / load.events).cycle() {
+        let block = |place: u16| {
+            let [high, low] = number.to_be_bytes();
+            let [_, last] = (turn * load.events + place).to_be_bytes();
+            json!({ "address": Ipv4Addr::new(20, high, low, last), "seconds": BLOCK_SECONDS, "note": note })
+        };
+        let (path, body) = match load.events {
+            1 => ("/blocks", block(0)),
+            events => ("/blocks/batch", json!({ "items": (0..events).map(block).collect::<Vec<_>>() })),
+        };
+        let request = client.text("POST", path, &body.to_string());
         let before = Instant::now();
         let status = connection.ask(&request).await?;
         let after = Instant::now();
@@ -125,7 +135,7 @@ async fn write_on(client: &Client, number: u16, started: Instant, load: Load) ->
             201 if started <= after => seen.times.push(after - before),
             201 => {}
             503 => seen.refused += 1,
-            status => bail!("the host answers {status} to a block of {address}"),
+            status => bail!("the host answers {status} to {path}: {body}"),
         }
     }
     Ok(seen)
