@@ -27,6 +27,9 @@ const ERASED_WITHIN: Duration = Duration::from_secs(300);
 const SHORT: &str =
     "\n[log]\nchapter_entries = 64\nkeep_entries = 1\nretention_seconds = 1\nretention_every_seconds = 1\n";
 
+/// Short chapters, and a log that keeps little; nothing is erased.
+const LONG: &str = "\n[log]\nchapter_entries = 64\nkeep_entries = 1\n";
+
 #[test]
 fn an_erased_attack_is_in_no_file_of_any_host_and_everything_verifies() {
     let folder = Scratch::new("canary");
@@ -46,6 +49,41 @@ fn an_erased_attack_is_in_no_file_of_any_host_and_everything_verifies() {
         let report = check_the_log(&cluster, host);
         assert!(0 < report["erased"].as_u64().unwrap(), "{report}");
         check_the_audit(&folder, cluster.data(host));
+    }
+}
+
+#[test]
+fn a_host_that_was_off_fetches_the_chapters_that_it_lacks() {
+    let mut cluster = Cluster::make(3);
+    for host in 0..3 {
+        cluster.configure(host, |text| text + LONG);
+        cluster.restart(host);
+    }
+    cluster.wait_until_whole();
+    assert!(cluster.term(2).success());
+    let sealed = |cluster: &Cluster| cluster.log(0).matches("chapter sealed").count();
+    wait_until("the others have sealed several chapters", || {
+        block(&cluster);
+        5 <= sealed(&cluster)
+    });
+    cluster.restart(2);
+    cluster.wait_until_whole();
+    wait_until("the host has fetched what it lacks", || cluster.log(2).contains("chapters fetched"));
+    cluster.wait_for_one_state();
+    // It goes on from there, with chapters of its own, also after another start.
+    let before = sealed(&cluster);
+    wait_until("one more chapter is sealed", || {
+        block(&cluster);
+        before < sealed(&cluster)
+    });
+    assert!(cluster.term(2).success());
+    cluster.restart(2);
+    cluster.wait_until_whole();
+    cluster.wait_for_one_state();
+    for host in 0..3 {
+        assert!(cluster.term(host).success());
+        let verified = cluster.log_command(host, &["verify", "--format", "jsonl"]);
+        assert!(verified.status.success(), "host {host}: {verified:?}");
     }
 }
 
