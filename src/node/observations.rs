@@ -273,10 +273,13 @@ impl Observations {
         }
     }
 
-    /// The leader did not take it: it is to be sent again, with what follows it.
+    /// The leader did not take it: it is to be sent again. What follows it has an answer of its own, so one that came out
+    /// of order does not send the whole window twice.
     pub(super) fn not_taken(&mut self, ticket: Ticket) {
-        if let Some(first) = self.window.iter().position(|(own, _)| *own == ticket) {
-            self.recall_from(first);
+        if let Some((_, waiting)) = self.window.iter_mut().find(|(own, _)| *own == ticket)
+            && waiting.committed.is_none()
+        {
+            waiting.sent = Sent::No;
         }
     }
 
