@@ -135,7 +135,9 @@ impl Cluster {
         };
         let transport = Transport::start(&Handle::current(), config, listener, inbox.clone()).unwrap();
         let (read, seen) = watch::channel(Vec::new());
-        let core = Core::new(&CoreConfig::new(host), restored, Box::new(wal.reader()), host.get()).unwrap();
+        // Mixed with the host's number: the number itself would give all hosts the same timeouts, and split votes.
+        let seed = host.get() << 32;
+        let core = Core::new(&CoreConfig::new(host), restored, Box::new(wal.reader()), seed).unwrap();
         let (output, wake) = (transport.sender(), inbox.clone());
         // A lost vote or acknowledgement is asked for again.
         let output = move |to, message| {
