@@ -64,7 +64,8 @@ fn a_writer_that_reports_before_it_has_written_is_found() {
 
 #[test]
 fn a_retry_under_a_new_command_id_is_found() {
-    assert_eq!(found(Planted::NewIdOnRetry), Checker::Once);
+    // It takes effect twice, or a change of settings does, which no order of the callers' answers explains.
+    assert!(matches!(found(Planted::NewIdOnRetry), Checker::Once | Checker::Linear));
 }
 
 #[test]
