@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test console build demo test check advisories golden-check seeds bugs kills syscalls chaos powercuts diskfull bench-log latency clean
+.PHONY: help setup setup-test console build demo test check advisories golden-check seeds bugs kills syscalls chaos powercuts diskfull erasure bench-log latency clean
 
 help:
 	@echo 'make demo     three hosts on this machine, real attack traffic, console (as root: real blocks)'
@@ -72,6 +72,11 @@ diskfull:
 	tests/faults/diskfull.py --palisade target/release/palisade
 
 # Beside etcd, which `apt-get install etcd-server` brings; and the log's writer alone.
+# An attack's data is in no file of any host once it is erased; five minutes, most of them waiting.
+erasure: setup-test
+	cargo build --locked
+	cargo test --locked -p cluster-tests --test it chapters:: -- --ignored --nocapture
+
 bench-log:
 	cargo build --locked --release -p palisade
 	CARGO_TARGET_DIR=target/bench cargo build --locked --release --manifest-path tests/bench/etcd-load/Cargo.toml

@@ -31,6 +31,7 @@ const SHORT: &str =
 const LONG: &str = "\n[log]\nchapter_entries = 64\nkeep_entries = 1\n";
 
 #[test]
+#[ignore = "waits five minutes until attack data may be erased: make erasure"]
 fn an_erased_attack_is_in_no_file_of_any_host_and_everything_verifies() {
     let folder = Scratch::new("canary");
     let mut cluster = start(&folder);
