@@ -33,7 +33,8 @@ mod sensor;
 mod space;
 mod spool;
 
-use std::net::TcpListener;
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ use consensus::rt::transport::{PeerMessage, PeerSender, Services, Transport, Tra
 use consensus::rt::writer::Writer;
 use log_format::disk::{Disk, StdDisk};
 use log_format::history::History;
-use log_format::ids::{Incarnation, LogIndex, OriginSequence};
+use log_format::ids::{HostId, Incarnation, LogIndex, OriginSequence};
 use log_format::spool::{Spool, SpoolOptions, SpoolSetup};
 use log_format::wal::{FileStamp, Stamps, Wal, WalIdentity, WalOptions, WalReader, WalSetup};
 use projections::read::ReadModels;
@@ -155,12 +156,7 @@ impl Host {
             views: Arc::clone(&views),
             log,
             clocks: clocks.clone(),
-            hosts: config
-                .cluster
-                .hosts
-                .iter()
-                .map(|(id, host)| (*id, (host.name.clone(), host.address)))
-                .collect(),
+            hosts: configured_hosts(config),
         });
         let (stop, stopped) = watch::channel(false);
         let server = start_server(config, tokio, (doors, &data), stopped)?;
@@ -251,6 +247,12 @@ impl Host {
             Ok(Err(_)) | Err(_) => bail!("the driver's thread panicked"),
         }
     }
+}
+
+/// Name and address of each configured host.
+fn configured_hosts(config: &Config) -> BTreeMap<HostId, (String, SocketAddr)> {
+    let hosts = config.cluster.hosts.iter();
+    hosts.map(|(id, host)| (*id, (host.name.clone(), host.address))).collect()
 }
 
 fn open_log(config: &Config, clocks: &Clocks, tokio: &Runtime) -> anyhow::Result<(Wal<StdDisk>, Restored)> {

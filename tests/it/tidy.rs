@@ -64,7 +64,10 @@ fn long_functions(text: &str) -> Vec<Finding> {
         }
         let closing = format!("{}}}", " ".repeat(indentation));
         let length = lines[start..].iter().position(|line| *line == closing).map_or(1, |end| end + 1);
-        if LONGEST_FUNCTION < length {
+        // A flat match may be longer, if it says so where clippy holds it to its word.
+        let says_why =
+            lines[..start].iter().rev().take(4).any(|line| line.contains("clippy::too_many_lines"));
+        if LONGEST_FUNCTION < length && !says_why {
             found.push(Finding { line: start + 1, what: format!("{name} has {length} lines") });
         }
     }
