@@ -7,7 +7,6 @@ use consensus::core::{Input as CoreInput, Proposal, Refusal, Ticket};
 use log_format::envelope::Envelope;
 use log_format::event::Event;
 use log_format::ids::{HostId, LogIndex, Origin, OriginSequence, Term};
-use log_format::time::Timestamp;
 use log_format::wal::LogPosition;
 use projections::decide::{self, Command, CommandBody, Decision, Model, Necessity};
 
@@ -115,37 +114,43 @@ impl Node {
         if room <= self.waiting.len() || speculation.has_gap_before(command) {
             return self.answer(requester, Outcome::Busy, outputs);
         }
-        match (self.peers.disk(), necessity) {
+        // The last entry that the decision rests on.
+        let rests_on = speculation.model.applied();
+        let decision = match decide::decide(&speculation.model, command, now.wall) {
+            // What is in the log already needs no room.
+            Ok(Decision::Events(events)) if !events.is_empty() => self.gate(command, events),
+            decided => decided.map_err(|rejection| Outcome::Rejected((&rejection).into())),
+        };
+        match decision {
+            Ok(Decision::Events(events)) if events.is_empty() => {
+                self.answer_once_committed(rests_on, requester, outputs);
+            }
+            Ok(Decision::Events(events)) => self.append(command, events, (requester, now), outputs),
+            Ok(Decision::AlreadyApplied { index }) => self.answer_once_committed(index, requester, outputs),
+            Err(Outcome::Busy) => self.answer(requester, Outcome::Busy, outputs),
+            Err(refused) => self.ask_to_refuse((requester, refused), rests_on, now, outputs),
+        }
+    }
+
+    /// What the leader itself has against writing it.
+    fn gate(&self, command: &Command, events: Vec<Event>) -> Result<Decision, Outcome> {
+        match (self.peers.disk(), command.body.necessity()) {
             (DiskState::Ample, _) | (DiskState::Low, Necessity::Necessary) => {}
             // It waits in the spool of the host that saw it, which has a bound.
-            (DiskState::Low, Necessity::Observation) => {
-                return self.answer(requester, Outcome::Busy, outputs);
-            }
+            (DiskState::Low, Necessity::Observation) => return Err(Outcome::Busy),
             (DiskState::Low, Necessity::Ordinary) => {
                 let detail = "the leader's disk is nearly full: make room there; until then only unblocking, retention \
                               and membership are written"
                     .to_owned();
-                return self.answer(requester, refuse("disk_low", detail), outputs);
+                return Err(refuse("disk_low", detail));
             }
         }
-        if Self::is_false_witness(&speculation.model, &command.body) {
+        let model = self.speculation.as_ref().map(|speculation| &speculation.model);
+        if model.is_some_and(|model| Self::is_false_witness(model, &command.body)) {
             let detail = "the signature is not by the key that the host announced".to_owned();
-            return self.answer(requester, refuse("bad_signature", detail), outputs);
+            return Err(refuse("bad_signature", detail));
         }
-        match decide::decide(&speculation.model, command, now.wall) {
-            Ok(Decision::Events(events)) if events.is_empty() => {
-                let index = speculation.model.applied();
-                self.answer_once_committed(index, requester, outputs);
-            }
-            Ok(Decision::Events(events)) => {
-                let accepted_at = speculation.model.next_accepted_at(now.wall);
-                self.append(command, (events, accepted_at), requester, outputs);
-            }
-            Ok(Decision::AlreadyApplied { index }) => self.answer_once_committed(index, requester, outputs),
-            Err(rejection) => {
-                self.answer(requester, Outcome::Rejected((&rejection).into()), outputs);
-            }
-        }
+        Ok(Decision::Events(events))
     }
 
     /// The command's effect is in the log up to there, which may not be committed yet.
@@ -165,8 +170,8 @@ impl Node {
     fn append(
         &mut self,
         command: &Command,
-        (events, accepted_at): (Vec<Event>, Timestamp),
-        requester: Requester,
+        events: Vec<Event>,
+        (requester, now): (Requester, Now),
         outputs: &mut Vec<Output>,
     ) {
         let ticket = self.fresh_ticket();
@@ -179,6 +184,7 @@ impl Node {
             Some(_) | None => requester,
         };
         let Some(speculation) = &mut self.speculation else { return };
+        let accepted_at = speculation.model.next_accepted_at(now.wall);
         let randomness = &mut self.randomness;
         let envelope = command.envelope(events, accepted_at, &mut || randomness.salt());
         match envelope.encode() {
@@ -214,6 +220,7 @@ impl Node {
         let is_stale = is_stale && !log_format::planted::is_on("stale_speculation");
         if is_stale {
             self.respeculate();
+            self.forget_refusals(outputs);
         }
         for (index, requester) in mem::take(&mut self.following) {
             if is_stale {
@@ -277,6 +284,7 @@ impl Node {
         for requester in undecided.chain(proposed).chain(waiting).chain(following).collect::<Vec<_>>() {
             self.answer(requester, Outcome::Unknown, outputs);
         }
+        self.forget_refusals(outputs);
     }
 
     /// Builds the speculative model anew from the committed one and what the log holds beyond it.

@@ -115,6 +115,26 @@ fn a_leader_without_a_majority_confirms_no_read() {
 }
 
 #[test]
+fn a_leader_without_a_majority_refuses_nothing() {
+    let mut cluster = Cluster::led([ONE, TWO, THREE]);
+    let old = cluster.leader();
+    cluster.cut.insert(old);
+    // It cannot know whether another host, which leads by now, knows better.
+    assert_eq!(cluster.submit(old, id(1), block("127.0.0.1")), Outcome::Unknown);
+    cluster.cut.clear();
+    cluster.pass(Duration::from_secs(10));
+    assert!(matches!(cluster.submit(old, id(1), block("127.0.0.1")), Outcome::Rejected(_)));
+}
+
+#[test]
+fn a_repeat_is_answered_as_before_though_the_disk_has_become_full() {
+    let mut cluster = Cluster::led([ONE]);
+    let first = cluster.submit(ONE, id(1), block("192.0.2.1"));
+    cluster.give(ONE, Input::Local(LocalState { disk: DiskState::Low, ..LocalState::default() }));
+    assert_eq!(cluster.submit(ONE, id(1), block("192.0.2.1")), first);
+}
+
+#[test]
 fn a_leader_with_a_full_disk_takes_only_what_is_necessary() {
     let mut cluster = Cluster::led([ONE, TWO, THREE]);
     let Outcome::Committed { .. } = cluster.submit(ONE, id(1), block("192.0.2.1")) else {
