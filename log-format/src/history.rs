@@ -1,6 +1,5 @@
 //! The whole log: what the write-ahead log no longer holds comes from the chapters.
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +7,7 @@ use crate::chapter::{self, ChapterError, ChapterReader};
 use crate::disk::Disk;
 use crate::ids::{LogIndex, Term};
 use crate::seal::Seal;
-use crate::wal::{LogEntry, ReadError, WalReader};
+use crate::wal::{Entries, EntrySource, LogEntry, ReadError, WalReader};
 
 /// Reads entries on any thread, while the writer writes and chapters come and go.
 pub struct History<D: Disk> {
@@ -79,8 +78,8 @@ impl<D: Disk> History<D> {
     }
 
     /// The entries from an index on, before another one, a few at a time. After an error there are no more.
-    pub fn iter(&self, from: LogIndex, until: LogIndex) -> Entries<'_, D> {
-        Entries { history: self, next: from, until, held: VecDeque::new() }
+    pub fn iter(&self, from: LogIndex, until: LogIndex) -> Entries<&Self> {
+        Entries::new(self, from, until)
     }
 
     fn lock(&self) -> MutexGuard<'_, Chapters<D>> {
@@ -131,32 +130,8 @@ impl<D: Disk> Chapters<D> {
     }
 }
 
-/// Data bytes read ahead by [`Entries`].
-const READ_AHEAD: u64 = 1 << 20;
-
-/// Entries one by one; see [`History::iter`].
-pub struct Entries<'a, D: Disk> {
-    history: &'a History<D>,
-    next: LogIndex,
-    until: LogIndex,
-    held: VecDeque<LogEntry>,
-}
-
-impl<D: Disk> Iterator for Entries<'_, D> {
-    type Item = Result<LogEntry, ReadError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.held.is_empty() && self.next < self.until {
-            match self.history.entries(self.next, self.until, READ_AHEAD) {
-                Ok(entries) => self.held.extend(entries),
-                Err(error) => {
-                    self.next = self.until;
-                    return Some(Err(error));
-                }
-            }
-        }
-        let entry = self.held.pop_front()?;
-        self.next = entry.index.next();
-        Some(Ok(entry))
+impl<D: Disk> EntrySource for History<D> {
+    fn read(&self, from: LogIndex, until: LogIndex, max_bytes: u64) -> Result<Vec<LogEntry>, ReadError> {
+        self.entries(from, until, max_bytes)
     }
 }

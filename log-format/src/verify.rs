@@ -11,13 +11,14 @@ use crate::chapter::{self, ChapterError};
 use crate::disk::{Access, Disk};
 use crate::envelope::{Envelope, EnvelopeError};
 use crate::event::{ChapterEvent, Event, HostEvent};
-use crate::history::{self, History};
+use crate::history::History;
 use crate::ids::{ChapterNumber, HostId, LogIndex};
 use crate::merkle::Hash;
 use crate::recover::{Damage, Ending, RecoverError};
 use crate::seal::Seal;
 use crate::wal::{
-    self, ConfState, EntryKind, HardState, LogEntry, LogPosition, ReadError, Stray, WalIdentity, WalReader,
+    self, ConfState, Entries, EntryKind, HardState, LogEntry, LogPosition, ReadError, Stray, WalIdentity,
+    WalReader,
 };
 
 /// How often a log is read again that does not end cleanly: on a live directory a batch may be seen half written, a later
@@ -287,7 +288,7 @@ impl<D: Disk + Clone> LogView<D> {
     }
 
     /// The entries from an index on, without those that were replaced.
-    pub fn entries(&self, from: LogIndex) -> history::Entries<'_, D> {
+    pub fn entries(&self, from: LogIndex) -> Entries<&History<D>> {
         self.history.iter(from.max(LogIndex::new(1)), self.history.wal().last().index.next())
     }
 

@@ -17,6 +17,7 @@ pub(crate) mod batch;
 pub(crate) mod bytes;
 mod classify;
 pub(crate) mod crc;
+mod entries;
 mod error;
 pub(crate) mod file_header;
 mod index;
@@ -36,8 +37,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 pub use batch::MAX_BATCH;
+pub use entries::{Entries, EntrySource};
 pub use error::{AppendError, ReadError};
-pub use reader::{Entries, WalReader};
+pub use reader::WalReader;
 pub use record::ContentError;
 pub use spares::SpareProgress;
 pub use types::{

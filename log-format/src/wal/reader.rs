@@ -1,11 +1,11 @@
 //! Reads entries, on any thread, while the writer writes.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
 use super::SharedIndex;
 use super::batch::BATCH_HEADER;
 use super::bytes::all_zero;
+use super::entries::{Entries, EntrySource};
 use super::error::ReadError;
 use super::index::{Index, Span};
 use super::record::{self, EntryView};
@@ -82,8 +82,8 @@ impl<D: Disk> WalReader<D> {
     }
 
     /// The entries from an index on, before another one, a few at a time. After an error there are no more.
-    pub fn iter(&self, from: LogIndex, until: LogIndex) -> Entries<D> {
-        Entries { reader: self.clone(), next: from, until, held: VecDeque::new() }
+    pub fn iter(&self, from: LogIndex, until: LogIndex) -> Entries<Self> {
+        Entries::new(self.clone(), from, until)
     }
 
     /// Reads the records of the batch that holds this entry.
@@ -123,32 +123,8 @@ impl<D: Disk> WalReader<D> {
     }
 }
 
-/// Data bytes read ahead by [`Entries`].
-const READ_AHEAD: u64 = 1 << 20;
-
-/// Entries one by one; see [`WalReader::iter`].
-pub struct Entries<D: Disk> {
-    reader: WalReader<D>,
-    next: LogIndex,
-    until: LogIndex,
-    held: VecDeque<LogEntry>,
-}
-
-impl<D: Disk> Iterator for Entries<D> {
-    type Item = Result<LogEntry, ReadError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.held.is_empty() && self.next < self.until {
-            match self.reader.entries(self.next, self.until, READ_AHEAD) {
-                Ok(entries) => self.held.extend(entries),
-                Err(error) => {
-                    self.next = self.until;
-                    return Some(Err(error));
-                }
-            }
-        }
-        let entry = self.held.pop_front()?;
-        self.next = entry.index.next();
-        Some(Ok(entry))
+impl<D: Disk> EntrySource for WalReader<D> {
+    fn read(&self, from: LogIndex, until: LogIndex, max_bytes: u64) -> Result<Vec<LogEntry>, ReadError> {
+        self.entries(from, until, max_bytes)
     }
 }
