@@ -22,8 +22,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from waiting import fail, until  # noqa: E402
 
 MEMBERS = (1, 2, 3)
 WAIT = 30
@@ -31,21 +34,6 @@ WAIT = 30
 CASES = ((1, 1), (64, 1), (256, 1), (64, 64))
 MANY = "throughput >= 2x, p99 <= 0.5x"
 GOALS = {(1, 1): "p50 <= 1.0x", (64, 1): MANY, (256, 1): MANY, (64, 64): "throughput >= 10x"}
-
-
-def fail(text):
-    print(f"etcd.py: {text}", file=sys.stderr)
-    sys.exit(1)
-
-
-def until(what, reached):
-    end = time.monotonic() + WAIT
-    while time.monotonic() < end:
-        value = reached()
-        if value:
-            return value
-        time.sleep(0.1)
-    fail(f"not within {WAIT} s: {what}")
 
 
 class Etcd:
@@ -68,7 +56,7 @@ class Etcd:
             )
             for n in MEMBERS
         ]
-        self.address = until("etcd has a leader", self.leader)
+        self.address = until("etcd has a leader", self.leader, WAIT)
 
     def leader(self):
         for n in MEMBERS:
@@ -107,7 +95,7 @@ class Palisade:
                     stdout=subprocess.DEVNULL, stderr=open(folder / f"h{n}.log", "w"),
                 )
             )
-        leader = until("palisade has a leader", self.leader)
+        leader = until("palisade has a leader", self.leader, WAIT)
         self.leader_configuration = self.configurations[leader - 1]
         self.follower_configuration = self.configurations[leader % len(MEMBERS)]
 

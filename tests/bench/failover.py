@@ -20,13 +20,12 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from waiting import until  # noqa: E402
+
 WAIT = 120
 PATIENCE = 6
-
-
-def fail(text):
-    print(f"failover.py: {text}", file=sys.stderr)
-    sys.exit(1)
 
 
 class Cluster:
@@ -83,21 +82,11 @@ class Cluster:
             same = len(leaders) == 1 and all(host["status"] == "active" for host in hosts)
             return leaders.pop() if same else None
 
-        return int(until("the hosts agree on a leader", whole))
+        return int(until("the hosts agree on a leader", whole, WAIT, pause=0.002))
 
     def end(self):
         for n in self.processes:
             self.kill(n)
-
-
-def until(what, reached):
-    end = time.monotonic() + WAIT
-    while time.monotonic() < end:
-        value = reached()
-        if value:
-            return value
-        time.sleep(0.002)
-    fail(f"not within {WAIT} s: {what}")
 
 
 def measure_failover(program, folder, kills):
@@ -109,7 +98,7 @@ def measure_failover(program, folder, kills):
         started = time.monotonic()
         cluster.kill(leader)
         turn = iter(range(1 << 30))
-        until("writes go on", lambda: cluster.write(others[next(turn) % 2], f"20.2.{kill}.1"))
+        until("writes go on", lambda: cluster.write(others[next(turn) % 2], f"20.2.{kill}.1"), WAIT, pause=0.002)
         times.append(time.monotonic() - started)
         cluster.start(leader)
     cluster.leader()
@@ -122,7 +111,7 @@ def measure_failover(program, folder, kills):
 
 def measure_restart(program, folder, events):
     cluster = Cluster(program, folder / "one", 1, 25701)
-    until("the host takes writes", lambda: cluster.write(1, "20.3.0.1"))
+    until("the host takes writes", lambda: cluster.write(1, "20.3.0.1"), WAIT, pause=0.002)
     held = 0
     while held < events:
         command = [program, "bench", "log", "--config", str(cluster.folders[1] / "palisade.toml"), "--clients", "256"]
@@ -131,9 +120,9 @@ def measure_restart(program, folder, events):
     cluster.kill(1)
     started = time.monotonic()
     cluster.start(1)
-    until("the host answers", lambda: cluster.ask(1, "GET", "/cluster"))
+    until("the host answers", lambda: cluster.ask(1, "GET", "/cluster"), WAIT, pause=0.002)
     answers = time.monotonic() - started
-    until("the host takes writes", lambda: cluster.write(1, "20.3.0.2"))
+    until("the host takes writes", lambda: cluster.write(1, "20.3.0.2"), WAIT, pause=0.002)
     writes = time.monotonic() - started
     line = {"bench": "log", "figure": "restart-seconds", "entries": held, "api_answers": round(answers, 3)}
     print(json.dumps(line | {"takes_writes": round(writes, 3)}), flush=True)

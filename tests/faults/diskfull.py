@@ -21,6 +21,10 @@ import threading
 import time
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from waiting import fail, until  # noqa: E402
+
 # Log files, spare ones and the reserve have 64 MiB each, and every round needs some more of them.
 DISK_BYTES = 1 << 30
 CLIENTS = 8
@@ -30,23 +34,8 @@ WAIT = 240
 REFUSALS = 40
 
 
-def fail(text):
-    print(f"diskfull: {text}", file=sys.stderr)
-    sys.exit(1)
-
-
 def run(*command):
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def until(what, reached):
-    end = time.monotonic() + WAIT
-    while time.monotonic() < end:
-        value = reached()
-        if value:
-            return value
-        time.sleep(0.05)
-    fail(f"not within {WAIT} s: {what}")
 
 
 class Host:
@@ -144,7 +133,7 @@ def kept(host):
 
 def one_round(host, load, mount, number):
     before = len(load.acknowledged)
-    until("the host takes writes", load.write_one)
+    until("the host takes writes", load.write_one, WAIT)
     time.sleep(number)  # The first time its spare files are not ready, later they are.
     stop = threading.Event()
     filler = threading.Thread(target=fill, args=(mount, stop))
@@ -161,7 +150,7 @@ def one_round(host, load, mount, number):
         if not any(re.search("No space left|disk is full|os error 28", line) for line in said):
             fail("the host ended and does not say why:\n" + "\n".join(said))
         host.start()
-    until("the host takes writes again", load.write_one)
+    until("the host takes writes again", load.write_one, WAIT)
     missing = load.acknowledged - kept(host)
     what = "ended, and said why" if ended else "refused writes"
     print(f"round {number + 1}: {len(load.acknowledged) - before} acknowledged, then the host {what} {refusals}; lost {len(missing)}", flush=True)

@@ -19,6 +19,10 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from waiting import fail  # noqa: E402
+
 # Under TCG, on a loaded machine, a boot with an election takes half a minute.
 BOOT = 300
 MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk")
@@ -61,11 +65,6 @@ done
 
 def run(*command, **options):
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **options).stdout
-
-
-def fail(text):
-    print(f"powercuts: {text}", file=sys.stderr)
-    sys.exit(1)
 
 
 def kernel(work):
