@@ -145,7 +145,7 @@ impl Host {
             shared: Arc::clone(&shared),
             addresses,
         };
-        let checkpoints = checkpoints::start(checkpoints, saved, log.clone(), Arc::clone(&shared))?;
+        let checkpoints = checkpoints::start(checkpoints, saved, history(config, &log), Arc::clone(&shared))?;
         let driver = driver::start(node, messages, outlets, clocks.clone())?;
 
         let doors = Arc::new(ports::Doors {
@@ -255,11 +255,19 @@ fn configured_hosts(config: &Config) -> BTreeMap<HostId, (String, SocketAddr)> {
     hosts.map(|(id, host)| (*id, (host.name.clone(), host.address))).collect()
 }
 
+/// Opens the log and looks at the chapters; what is damaged is repaired, if the other hosts have it.
 fn open_log(config: &Config, clocks: &Clocks, tokio: &Runtime) -> anyhow::Result<(Wal<StdDisk>, Restored)> {
     let identity = identity(config);
     let setup = || WalSetup { identity, options: WalOptions::default(), stamps: stamps(clocks) };
     let mut donors = bulk::PeerDonors::new(config, identity, tokio);
-    log::open(&config.data, setup, config.cluster.first_members(), &mut donors)
+    let opened = log::open(&config.data, setup, config.cluster.first_members(), &mut donors)?;
+    chapters::repair::repair(&config.data, &opened.0.reader(), &mut donors)?;
+    Ok(opened)
+}
+
+/// The whole log, for one reader.
+fn history(config: &Config, log: &WalReader<StdDisk>) -> History<StdDisk> {
+    History::new(Arc::new(StdDisk), &config.data, log.clone())
 }
 
 /// What stamps new files of log and spool.
@@ -305,7 +313,7 @@ fn compose(
         start: data.count_start().context("count this start")?,
         hosts: known.collect(),
     };
-    let history = History::new(Arc::new(StdDisk), &config.data, wal.reader());
+    let history = history(config, &wal.reader());
     let seals = history.seals().context("read the seals of the chapters")?;
     let committed = seals.partition_point(|seal| seal.last.index <= restored.hard_state.commit);
     restored.snapshot = snapshot_of(seals.get(..committed).unwrap_or_default());
@@ -372,7 +380,12 @@ fn start_transport(
     let (shared, ca_key) = (desk.shared(), config.cluster.ca_key.clone());
     let peers = addresses.resolve(&shared.members.borrow());
     let data = config.data.clone();
-    let source = bulk::Source { log, data, ca_key: ca_key.clone(), shared: Arc::clone(&shared) };
+    let source = bulk::Source {
+        history: history(config, &log),
+        data,
+        ca_key: ca_key.clone(),
+        shared: Arc::clone(&shared),
+    };
     let services = Services { bulk: Some(Arc::new(source)), desk: Some(desk) };
     let files = Files::new(&config.cluster);
     files.finish_replacement().context("finish a renewal of the certificate")?;
@@ -409,7 +422,7 @@ fn start_chapters(
     (inbox, shared, addresses): (&Inbox, &Arc<Shared>, &Addresses),
     log: WalReader<StdDisk>,
 ) -> anyhow::Result<chapters::Orders> {
-    let history = Arc::new(History::new(Arc::new(StdDisk), &config.data, log));
+    let history = Arc::new(history(config, &log));
     let peers = chapters::Peers {
         tokio: tokio.handle().clone(),
         files: Files::new(&config.cluster),

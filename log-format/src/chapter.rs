@@ -13,6 +13,7 @@
 //! synced, the seal last: a crash leaves a chapter or leaves what the next attempt removes.
 
 mod build;
+mod damage;
 mod erase;
 mod error;
 mod install;
@@ -26,9 +27,10 @@ mod verify;
 use std::path::{Path, PathBuf};
 
 pub use build::{ChapterPlan, build};
+pub use damage::{ChapterDamage, damage, note_again, says_erased, unseal};
 pub use erase::erase;
 pub use error::ChapterError;
-pub use install::{begin_staging, install};
+pub use install::{begin_staging, install, unstage};
 pub use part::Part;
 pub use reader::ChapterReader;
 pub use split::{EventPart, Split, SplitError};
@@ -42,7 +44,8 @@ use crate::seal::{MAX_SEAL, Seal, SealError};
 const CHAPTERS: &str = "chapters";
 /// The name of the file that holds the seal.
 pub const SEAL: &str = "seal";
-pub(crate) const FILES: &str = "files";
+/// The name of the file that notes what the others are, and which of them the host has erased.
+pub const FILES: &str = "files";
 /// Behind the name of what is being written.
 const NEW: &str = "new";
 
@@ -58,7 +61,7 @@ pub fn directory_of(data: &Path, chapter: ChapterNumber) -> PathBuf {
 
 /// The names that a chapter's files have: what a peer may ask for.
 pub fn file_names() -> impl Iterator<Item = &'static str> {
-    Part::ALL.into_iter().map(Part::file_name).chain([SEAL])
+    Part::ALL.into_iter().map(Part::file_name).chain([SEAL, FILES])
 }
 
 /// The seal of a chapter; `None` if it is not here.

@@ -14,12 +14,14 @@ use consensus::core::Role;
 use consensus::rt::bulk::{BulkClient, BulkSource, FilePart};
 use consensus::rt::tls::PeerTls;
 use log_format::disk::StdDisk;
+use log_format::history::History;
 use log_format::ids::{ChapterNumber, HostId, LogIndex};
 use log_format::repair::RecordsNeed;
-use log_format::wal::{ConfState, LogEntry, WalIdentity, WalReader};
+use log_format::wal::{ConfState, LogEntry, WalIdentity};
 use tokio::runtime::Runtime;
 
 use super::chapters;
+use super::chapters::fetch::{Connected, Donor};
 use super::driver::{Addresses, Shared};
 use super::log::{Donors, Fetched};
 use super::renewal::Files;
@@ -33,7 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(super) struct Source {
-    pub(super) log: WalReader<StdDisk>,
+    pub(super) history: History<StdDisk>,
     pub(super) data: PathBuf,
     pub(super) ca_key: PathBuf,
     pub(super) shared: Arc<Shared>,
@@ -41,8 +43,8 @@ pub(super) struct Source {
 
 impl BulkSource for Source {
     fn entries(&self, from: LogIndex, until: LogIndex, max_bytes: usize) -> Result<Vec<LogEntry>, String> {
-        let until = until.min(self.log.last().index.next());
-        self.log.entries(from, until, max_bytes as u64).map_err(|error| error.to_string())
+        let until = until.min(self.history.wal().last().index.next());
+        self.history.entries(from, until, max_bytes as u64).map_err(|error| error.to_string())
     }
 
     fn chapter_file(
@@ -70,7 +72,7 @@ impl BulkSource for Source {
     }
 }
 
-/// The other hosts, asked for the records of a damaged log before anything else runs here.
+/// The other hosts, asked for what is damaged in the log and in chapters before anything else runs here.
 pub(super) struct PeerDonors<'a> {
     identity: WalIdentity,
     files: Files,
@@ -91,12 +93,16 @@ impl<'a> PeerDonors<'a> {
         }
     }
 
+    async fn connect(&self, (host, address): (HostId, SocketAddr)) -> anyhow::Result<BulkClient> {
+        Ok(BulkClient::connect(&self.files.tls()?, self.identity, host, address).await?)
+    }
+
     async fn fetch(
         &self,
         (host, address): (HostId, SocketAddr),
         (first, last): (LogIndex, LogIndex),
     ) -> anyhow::Result<Vec<LogEntry>> {
-        let mut client = BulkClient::connect(&self.files.tls()?, self.identity, host, address).await?;
+        let mut client = self.connect((host, address)).await?;
         let (mut entries, mut next) = (Vec::new(), first);
         while next <= last {
             let part = client.entries(next, last.next()).await?;
@@ -119,6 +125,21 @@ impl Donors for PeerDonors<'_> {
             Some(Fetched { entries, members: members.clone() })
         });
         Box::new(answers)
+    }
+}
+
+impl chapters::repair::Donors for PeerDonors<'_> {
+    fn each(&mut self) -> Box<dyn Iterator<Item = Box<dyn Donor>> + '_> {
+        let this = &*self;
+        let reached = this.peers.iter().filter_map(move |peer| {
+            tracing::info!(peer = %peer.0, "asks for what is damaged in a chapter");
+            let connected = this.tokio.block_on(this.connect(*peer));
+            let client =
+                connected.map_err(|error| tracing::warn!(peer = %peer.0, %error, "gave nothing")).ok()?;
+            let donor: Box<dyn Donor> = Box::new(Connected { client, tokio: this.tokio.handle().clone() });
+            Some(donor)
+        });
+        Box::new(reached)
     }
 }
 

@@ -5,6 +5,9 @@
 //!  driver ──Seal, Erase, Fetch──> thread ──Sealed, Fetched, FetchFailed──> inbox
 //! ```
 
+pub(super) mod fetch;
+pub(super) mod repair;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use consensus::rt::bulk::{BulkClient, BulkError, FilePart};
+use consensus::rt::bulk::{BulkClient, FilePart};
 use log_format::chapter::{self, ChapterError, Part};
 use log_format::disk::{Access, Disk, DiskError, DiskFile, StdDisk};
 use log_format::history::History;
@@ -22,6 +25,7 @@ use log_format::seal::Seal;
 use log_format::wal::{LogPosition, WalIdentity};
 use tokio::runtime::Handle;
 
+use self::fetch::Connected;
 use super::driver::{Addresses, Shared};
 use super::inbox::{Inbox, NotTaken};
 use super::renewal::Files;
@@ -32,8 +36,6 @@ use crate::node::{Input, SealOrder};
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// Entries between two pauses, and how long one is: a chapter of the usual size takes a second and a tenth of a core.
 const STEP: u32 = 256;
-/// Bytes by which a compressed file may be larger than what it holds, beyond a sixty-fourth.
-const MORE_THAN_RAW: u64 = 1 << 16;
 /// See [`STEP`].
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -141,7 +143,8 @@ impl Workshop {
         let said = shared.members.borrow().get(&from).copied().flatten();
         let address =
             addresses.of(from, said).with_context(|| format!("host {from} has no known address"))?;
-        let mut client = tokio.block_on(BulkClient::connect(&files.tls()?, *identity, from, address))?;
+        let client = tokio.block_on(BulkClient::connect(&files.tls()?, *identity, from, address))?;
+        let mut donor = Connected { client, tokio: tokio.clone() };
         let mut seals: Vec<Seal> = Vec::new();
         for (number, hash) in (1..).zip(hashes) {
             let chapter = ChapterNumber::new(number);
@@ -150,45 +153,14 @@ impl Workshop {
                 seals.push(seal);
                 continue;
             }
-            let bytes = tokio.block_on(client.chapter_file(number, chapter::SEAL, 0))?.data;
-            let seal = Seal::decode(&bytes).with_context(|| format!("the seal of chapter {chapter}"))?;
-            anyhow::ensure!(seal.hash() == *hash, "host {from} gives another seal of chapter {chapter}");
+            let seal = fetch::seal(&mut donor, chapter, *hash)?;
             for part in Part::ALL {
-                self.fetch_part(&mut client, (&seal, part))?;
+                fetch::part(&mut donor, &self.data, (&seal, part))?;
             }
             chapter::install(&StdDisk, &self.data, &seal, seals.last())?;
             seals.push(seal);
         }
         Ok(seals)
-    }
-
-    /// Fetches one file of a chapter to the place where it waits to be compared.
-    fn fetch_part(&self, client: &mut BulkClient, (seal, part): (&Seal, Part)) -> anyhow::Result<()> {
-        let raw = seal.parts.get(part.place()).map_or(0, |summary| summary.raw);
-        let (number, name) = (seal.chapter.get(), part.file_name());
-        let mut file = None;
-        let mut offset = 0;
-        loop {
-            let asked = self.peers.tokio.block_on(client.chapter_file(number, name, offset));
-            let FilePart { data, length } = match asked {
-                // The other host has erased it; the chapter is whole without it.
-                Err(BulkError::Refused { .. }) if part.is_erasable() && file.is_none() => return Ok(()),
-                asked => asked?,
-            };
-            anyhow::ensure!(
-                length <= raw + raw / 64 + MORE_THAN_RAW,
-                "{name} of chapter {number} is too large"
-            );
-            let staged = match &mut file {
-                Some(file) => file,
-                None => file.insert(chapter::begin_staging(&StdDisk, &self.data, seal.chapter, part)?),
-            };
-            staged.write_at(offset, &data)?;
-            offset += data.len() as u64;
-            if length <= offset || data.is_empty() {
-                return Ok(());
-            }
-        }
     }
 
     /// Tells the driver, however busy it is.

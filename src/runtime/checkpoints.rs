@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use log_format::disk::StdDisk;
 use log_format::envelope::Envelope;
+use log_format::history::History;
 use log_format::ids::LogIndex;
-use log_format::wal::{EntryKind, WalReader};
+use log_format::wal::EntryKind;
 
 use super::driver::Shared;
 use crate::checkpoints::{Checkpoints, Folded, erases};
@@ -31,7 +32,7 @@ pub(super) struct Stop {
 
 struct Writer {
     checkpoints: Checkpoints,
-    log: WalReader<StdDisk>,
+    log: History<StdDisk>,
     saved: LogIndex,
     /// Whether checkpoints on disk may hold what the log has erased since.
     must_renew: bool,
@@ -41,7 +42,7 @@ struct Writer {
 pub(super) fn start(
     checkpoints: Checkpoints,
     saved: LogIndex,
-    log: WalReader<StdDisk>,
+    log: History<StdDisk>,
     shared: Arc<Shared>,
 ) -> std::io::Result<Stop> {
     let (sender, stop) = sync_channel(1);

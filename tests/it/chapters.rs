@@ -27,6 +27,9 @@ const ERASED_WITHIN: Duration = Duration::from_secs(300);
 const SHORT: &str =
     "\n[log]\nchapter_entries = 64\nkeep_entries = 1\nretention_seconds = 1\nretention_every_seconds = 1\n";
 
+/// Stands in every entry that fills chapters.
+const NOTE: &str = "to fill chapters";
+
 /// Short chapters, and a log that keeps little; nothing is erased.
 const LONG: &str = "\n[log]\nchapter_entries = 64\nkeep_entries = 1\n";
 
@@ -55,22 +58,7 @@ fn an_erased_attack_is_in_no_file_of_any_host_and_everything_verifies() {
 
 #[test]
 fn a_host_that_was_off_fetches_the_chapters_that_it_lacks() {
-    let mut cluster = Cluster::make(3);
-    for host in 0..3 {
-        cluster.configure(host, |text| text + LONG);
-        cluster.restart(host);
-    }
-    cluster.wait_until_whole();
-    assert!(cluster.term(2).success());
-    let sealed = |cluster: &Cluster| cluster.log(0).matches("chapter sealed").count();
-    wait_until("the others have sealed several chapters", || {
-        block(&cluster);
-        5 <= sealed(&cluster)
-    });
-    cluster.restart(2);
-    cluster.wait_until_whole();
-    wait_until("the host has fetched what it lacks", || cluster.log(2).contains("chapters fetched"));
-    cluster.wait_for_one_state();
+    let mut cluster = with_a_host_that_was_off();
     // It goes on from there, with chapters of its own, also after another start.
     let before = sealed(&cluster);
     wait_until("one more chapter is sealed", || {
@@ -81,11 +69,134 @@ fn a_host_that_was_off_fetches_the_chapters_that_it_lacks() {
     cluster.restart(2);
     cluster.wait_until_whole();
     cluster.wait_for_one_state();
+    check_all(&mut cluster);
+}
+
+#[test]
+fn a_host_gets_damaged_chapters_and_entries_back_from_the_others() {
+    let mut cluster = with_a_host_that_was_off();
+    (0..8).for_each(|_| block(&cluster));
+    cluster.wait_for_one_state();
+    assert!(cluster.term(2).success());
+    let (control, gone) = (chapter(&cluster, 2, 1).join("control.zst"), chapter(&cluster, 2, 2));
+    flip_byte(&control, fs::read(&control).unwrap().len() / 2);
+    fs::remove_dir_all(&gone).unwrap();
+    flip_an_entry(cluster.data(2));
+    cluster.restart(2);
+    cluster.wait_until_whole();
+    cluster.wait_for_one_state();
+    let log = cluster.log(2);
+    assert_eq!(log.matches("the chapter was damaged and is whole again").count(), 2);
+    assert!(log.contains("the log was damaged and has its bytes back"));
+    // Without the others it says what is wrong, and changes nothing.
+    check_all(&mut cluster);
+    flip_byte(&control, 20);
+    let damaged = fs::read(&control).unwrap();
+    cluster.restart(2);
+    let mut ended = None;
+    wait_until("a host that nobody helps gives up", || {
+        ended = cluster.ended(2);
+        ended.is_some()
+    });
+    assert_eq!(ended.unwrap().code(), Some(1));
+    assert!(cluster.log(2).contains("control.zst of chapter 1 is damaged: its checksum"));
+    assert!(cluster.log(2).contains("start again when the others can be reached"));
+    assert_eq!(fs::read(&control).unwrap(), damaged);
+    (0..2).for_each(|host| cluster.restart(host));
+    wait_until("the others can be asked", || cluster.leader(0).is_some());
+    cluster.restart(2);
+    cluster.wait_until_whole();
+    cluster.wait_for_one_state();
+    check_all(&mut cluster);
+}
+
+#[test]
+fn a_host_without_usable_checkpoints_folds_chapters_and_log_to_the_same_state() {
+    let mut cluster = with_a_host_that_was_off();
+    let checkpoints = cluster.data(2).join("projections.sled");
+    for damage in [Damage::Gone, Damage::Rotten] {
+        assert!(cluster.term(2).success());
+        match damage {
+            Damage::Gone => fs::remove_dir_all(&checkpoints).unwrap(),
+            Damage::Rotten => fs::write(checkpoints.join("db"), [0x5a; 4_096]).unwrap(),
+        }
+        cluster.restart(2);
+        cluster.wait_until_whole();
+        block(&cluster);
+        cluster.wait_for_one_state();
+        assert!(!cluster.log(2).contains("the log's tail cannot be folded"));
+    }
+    check_all(&mut cluster);
+}
+
+/// What becomes of a host's checkpoints.
+#[derive(Clone, Copy)]
+enum Damage {
+    Gone,
+    Rotten,
+}
+
+/// Three hosts, the last of which was off while the others sealed chapters: its own log begins behind those that it fetched.
+fn with_a_host_that_was_off() -> Cluster {
+    let mut cluster = Cluster::make(3);
+    for host in 0..3 {
+        cluster.configure(host, |text| text + LONG);
+        cluster.restart(host);
+    }
+    cluster.wait_until_whole();
+    assert!(cluster.term(2).success());
+    wait_until("the others have sealed several chapters", || {
+        block(&cluster);
+        5 <= sealed(&cluster)
+    });
+    cluster.restart(2);
+    cluster.wait_until_whole();
+    wait_until("the host has fetched what it lacks", || cluster.log(2).contains("chapters fetched"));
+    cluster.wait_for_one_state();
+    cluster
+}
+
+/// Chapters that the first host has sealed.
+fn sealed(cluster: &Cluster) -> usize {
+    cluster.log(0).matches("chapter sealed").count()
+}
+
+/// Ends all hosts: each one's log is sound, and they have the same chapters.
+fn check_all(cluster: &mut Cluster) {
     for host in 0..3 {
         assert!(cluster.term(host).success());
         let verified = cluster.log_command(host, &["verify", "--format", "jsonl"]);
         assert!(verified.status.success(), "host {host}: {verified:?}");
+        for number in 1..=5 {
+            let seal = |host| fs::read(chapter(cluster, host, number).join("seal")).unwrap();
+            assert_eq!(seal(host), seal(0), "chapter {number} of host {host}");
+        }
     }
+}
+
+/// Where a host keeps a chapter.
+fn chapter(cluster: &Cluster, host: usize, number: u64) -> PathBuf {
+    cluster.data(host).join(format!("chapters/{number:08x}"))
+}
+
+fn flip_byte(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 0x10;
+    fs::write(path, bytes).unwrap();
+}
+
+/// Turns a byte of an entry in the middle of a host's log.
+fn flip_an_entry(data: &Path) {
+    let files = fs::read_dir(data.join("wal")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> =
+        files.filter(|path| path.extension().is_some_and(|ending| ending == "wal")).collect();
+    files.sort();
+    let file = files.last().unwrap();
+    let bytes = fs::read(file).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    let note = NOTE.as_bytes();
+    let places: Vec<usize> = (0..end).filter(|at| bytes[*at..].starts_with(note)).collect();
+    flip_byte(file, places[places.len() / 2]);
 }
 
 /// Three hosts; an attacker that says the canary attacks the first.
@@ -151,7 +262,7 @@ fn block(cluster: &Cluster) {
     static WRITTEN: AtomicU32 = AtomicU32::new(0);
     let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
     let address = format!("198.18.{}.{}", number / 256, number % 256);
-    let body = json!({ "address": address, "seconds": 3_600, "note": "to fill chapters" });
+    let body = json!({ "address": address, "seconds": 3_600, "note": NOTE });
     let request = Request { method: "POST", path: "/blocks", key: &address, body: &body };
     // While no host leads there is nothing to fill; the next round tries the next address.
     let _ = cluster.door(1).send(&request);

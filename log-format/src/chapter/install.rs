@@ -10,7 +10,9 @@ use super::part::Part;
 use super::reader::ChapterReader;
 use super::sidecar::Sidecar;
 use super::stream::{FrameReader, sum};
-use super::{ChapterError, SEAL, is_there, make_directory, new_name, remove_if_there, replace, verify};
+use super::{
+    ChapterError, SEAL, directory_of, is_there, make_directory, new_name, remove_if_there, replace, verify,
+};
 use crate::disk::{Access, Disk, DiskFile};
 use crate::ids::ChapterNumber;
 use crate::seal::Seal;
@@ -26,6 +28,16 @@ pub fn begin_staging<D: Disk>(
     let path = new_name(&directory, part.file_name());
     remove_if_there(disk, &path)?;
     Ok(disk.create(&path)?)
+}
+
+/// Forgets what was staged of a file.
+pub fn unstage<D: Disk>(
+    disk: &D,
+    data: &Path,
+    chapter: ChapterNumber,
+    part: Part,
+) -> Result<(), ChapterError> {
+    Ok(remove_if_there(disk, &new_name(&directory_of(data, chapter), part.file_name()))?)
 }
 
 /// Makes the chapter of a seal from what was staged, and from what is here where nothing was. Erasable files may be
@@ -49,6 +61,10 @@ pub fn install<D: Disk>(
     let mut files: [Option<FrameReader<D::File>>; 4] = [const { None }; 4];
     for ((part, summary), slot) in Part::ALL.into_iter().zip(seal.parts).zip(&mut files) {
         let is_erased = part.is_erasable() && known.is_erased(part);
+        if is_erased {
+            // What another host still had of it.
+            remove_if_there(disk, &new_name(&directory, part.file_name()))?;
+        }
         match find(disk, &directory, part)?.filter(|_| !is_erased) {
             Some((file, place)) => {
                 sidecar.set(part, sum(&file)?);

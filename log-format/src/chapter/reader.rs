@@ -105,7 +105,7 @@ impl<D: Disk> Iterator for ChapterReader<D> {
 }
 
 /// Opens a file whose checksum is right; `None` if it is erased.
-fn open_part<D: Disk>(
+pub(super) fn open_part<D: Disk>(
     disk: &D,
     directory: &Path,
     seal: &Seal,

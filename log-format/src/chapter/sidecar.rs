@@ -72,6 +72,11 @@ impl Sidecar {
         (fields.left() == 0).then_some((format, Self { sums, erased }))
     }
 
+    /// That of another host; `None` if it is damaged or a newer version wrote it.
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes).and_then(|(format, sidecar)| (format == FORMAT).then_some(sidecar))
+    }
+
     pub(super) fn write<D: Disk>(&self, disk: &D, directory: &Path) -> Result<(), DiskError> {
         replace(disk, directory, FILES, &self.encode())
     }
