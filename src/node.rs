@@ -391,6 +391,8 @@ pub struct Node {
     /// Something that was decided did not enter the log, or not where it was expected: `speculation` is to be built anew.
     is_speculation_stale: bool,
     outbox: Outbox,
+    /// An outcome came of something that is folded here already.
+    is_settling_due: bool,
     /// When the leader last spoke, by the monotonic clock.
     leader_heard: Duration,
     reads: Reads,
@@ -424,6 +426,7 @@ impl Node {
             in_flight: BTreeMap::new(),
             is_speculation_stale: false,
             outbox,
+            is_settling_due: false,
             leader_heard: now.monotonic,
             reads: Reads::default(),
             dropped_reads: Vec::new(),
@@ -501,6 +504,9 @@ impl Node {
         self.keep_chapters(now, outputs);
         self.propose_decided(now, outputs);
         self.confirm_reads(now, outputs);
+        if self.is_settling_due {
+            self.settle(outputs);
+        }
     }
 
     fn handle(&mut self, input: Input, now: Now, outputs: &mut Vec<Output>) {

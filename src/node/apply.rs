@@ -91,8 +91,9 @@ impl Node {
         }
     }
 
-    /// Answers whose command is now folded here; lifts provisional blocks that the log did not ratify.
+    /// Answers whose command is now folded here, once for all that a turn brought; lifts provisional blocks that the log did not ratify.
     pub(super) fn settle(&mut self, outputs: &mut Vec<Output>) {
+        self.is_settling_due = false;
         for source in self.outbox.settle(self.applied, outputs) {
             #[cfg(bug = "provisional_not_lifted")]
             if log_format::planted::is_on("provisional_not_lifted") {

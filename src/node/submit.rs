@@ -316,9 +316,7 @@ impl Node {
         match outcome {
             Outcome::Committed { index } => {
                 self.outbox.committed(ticket, index);
-                if index <= self.applied {
-                    self.settle(outputs);
-                }
+                self.is_settling_due |= index <= self.applied;
             }
             Outcome::Rejected(_) => self.outbox.rejected(ticket, outcome, outputs),
             Outcome::Unknown | Outcome::Busy => self.outbox.not_taken(ticket),
