@@ -12,8 +12,8 @@ use anyhow::Context;
 use log_format::chapter::{ChapterReader, Split};
 use log_format::codec;
 use log_format::disk::Disk;
-use log_format::event::{ChapterEvent, Class, Event, HostEvent, Kind};
-use log_format::ids::{ChapterNumber, HostId, LogIndex};
+use log_format::event::{ChapterEvent, Class, Event, HostEvent, Kind, MembershipEvent};
+use log_format::ids::{ChapterNumber, ClusterId, HostId, LogIndex};
 use log_format::merkle::{self, Hash, Tree};
 use log_format::render;
 use log_format::seal::{Seal, hex};
@@ -97,7 +97,8 @@ pub fn export<D: Disk + Clone>(
     let mut witnesses = witnesses(&view)?;
     let (from, until) = (wanted.from.get(), wanted.until.get());
     let class = class_name(wanted.class).to_owned();
-    let cluster = view.identity().cluster.to_string();
+    // The newest seal's: a cluster that was just forced to go on as another has sealed nothing yet.
+    let cluster = seals.last().map_or(view.identity().cluster, |seal| seal.cluster).to_string();
     write_line(out, &Line::Export { format: FORMAT, cluster, class, from, until })?;
     let mut exported = Exported::default();
     for seal in &seals {
@@ -179,6 +180,14 @@ impl EventLine {
         })
     }
 
+    /// Whether this is the order by which the cluster goes on as another.
+    fn forces(&self, previous: Option<ClusterId>) -> bool {
+        let payload = unhex(&self.payload).filter(|_| self.kind == Kind::ClusterForced.name());
+        let event =
+            payload.and_then(|payload| codec::decode(Kind::ClusterForced, self.schema, &payload).ok());
+        matches!(event, Some(Event::Membership(MembershipEvent::ClusterForced(forced))) if Some(forced.previous) == previous)
+    }
+
     /// The event's leaf, if every column says the same as the payload.
     fn leaf(&self, class: Class) -> Option<Hash> {
         let kind = Kind::ALL.into_iter().find(|kind| kind.name() == self.kind)?;
@@ -235,6 +244,8 @@ fn witnesses<D: Disk + Clone>(view: &LogView<D>) -> anyhow::Result<BTreeMap<Chap
 pub struct Verified {
     /// The cluster, in hexadecimal digits.
     pub cluster: String,
+    /// The clusters before it, each of which was forced to go on as the next one.
+    pub earlier: Vec<String>,
     /// The class.
     pub class: String,
     /// Seals in an unbroken chain from the first.
@@ -309,6 +320,8 @@ struct Reader<'a> {
     seal: Option<Seal>,
     tree: Tree,
     last: Option<(u64, u16)>,
+    /// A cluster that ended before this chapter, until the order to go on as another is found in it.
+    passed: Option<ClusterId>,
     is_erased: bool,
     is_ended: bool,
     verified: Verified,
@@ -322,6 +335,7 @@ impl<'a> Reader<'a> {
             seal: None,
             tree: Tree::default(),
             last: None,
+            passed: None,
             is_erased: false,
             is_ended: false,
             verified: Verified::default(),
@@ -345,6 +359,9 @@ impl<'a> Reader<'a> {
             }
             Line::End { chapters, events } => {
                 self.finish_chapter()?;
+                if self.seal.as_ref().is_some_and(|seal| seal.cluster.to_string() != self.verified.cluster) {
+                    return Err("the last seal is of another cluster than the first line says");
+                }
                 self.is_ended = true;
                 let counted = (self.verified.chapters, self.verified.events);
                 if counted == (chapters, events) { Ok(()) } else { Err("lines are missing or too many") }
@@ -376,10 +393,12 @@ impl<'a> Reader<'a> {
         if !seal.follows(self.seal.as_ref()) {
             return Err("the seal does not follow the one before it: a chapter is missing or was exchanged");
         }
-        let is_named = seal.chapter.get() == chapter && hex(&seal.hash()) == hash;
-        if seal.cluster.to_string() != self.verified.cluster || !is_named {
-            return Err("the seal is of another cluster, or has another hash or number");
+        if seal.chapter.get() != chapter || hex(&seal.hash()) != hash {
+            return Err("the seal has another hash or number");
         }
+        let before = self.seal.as_ref().map(|before| before.cluster);
+        self.passed = before.filter(|before| *before != seal.cluster);
+        self.verified.earlier.extend(self.passed.iter().map(ToString::to_string));
         self.verified.chapters += 1;
         self.verified.seals.push(hash.to_owned());
         (self.verified.sealed, self.verified.sealed_at) = (seal.last.index.get(), seal.last_accepted);
@@ -393,6 +412,9 @@ impl<'a> Reader<'a> {
         let Some(seal) = self.seal.as_ref().filter(|seal| wanted.touches(seal)) else {
             return if self.tree.leaves() == 0 { Ok(()) } else { Err("events of a chapter out of range") };
         };
+        if wanted.class == Kind::ClusterForced.class() && self.passed.is_some() {
+            return Err("the chapter before it begins another cluster, and nobody ordered that");
+        }
         let part = log_format::chapter::Part::Class(wanted.class);
         let sealed = seal.parts.get(part.place()).copied().unwrap_or_default();
         if self.is_erased || (self.tree.leaves(), self.tree.root()) == (sealed.leaves, sealed.root) {
@@ -411,6 +433,9 @@ impl<'a> Reader<'a> {
             return Err("the event is out of place");
         }
         let leaf = event.leaf(wanted.class).ok_or("the event's columns do not say what its payload says")?;
+        if event.forces(self.passed) {
+            self.passed = None;
+        }
         self.tree.push(leaf);
         self.last = Some(place);
         self.verified.events += 1;

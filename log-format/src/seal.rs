@@ -70,7 +70,8 @@ impl Seal {
         Sha256::digest(self.hashed()).into()
     }
 
-    /// Whether this chapter goes on where that one ends; `None` stands before the first.
+    /// Whether this chapter goes on where that one ends; `None` stands before the first. It may be another cluster's: one
+    /// that was forced to go on from there, which the log itself must say ([`crate::verify`]).
     pub fn follows(&self, before: Option<&Self>) -> bool {
         let (chapter, last, hash) = before.map_or((0, LogIndex::default(), Hash::default()), |before| {
             (before.chapter.get(), before.last.index, before.hash())
@@ -78,7 +79,6 @@ impl Seal {
         self.chapter.get() == chapter.saturating_add(1)
             && self.first.index == last.next()
             && self.previous == hash
-            && before.is_none_or(|before| before.cluster == self.cluster)
     }
 
     /// Its bytes: the same on every host.

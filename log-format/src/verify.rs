@@ -1,7 +1,7 @@
 //! Looks at a log and its chapters without a lock and without writing: for `palisade log verify`, `stats` and `dump`, on
 //! a live directory or on a copy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
@@ -10,9 +10,9 @@ use thiserror::Error;
 use crate::chapter::{self, ChapterError};
 use crate::disk::{Access, Disk};
 use crate::envelope::{Envelope, EnvelopeError};
-use crate::event::{ChapterEvent, Event, HostEvent};
+use crate::event::{ChapterEvent, Event, HostEvent, MembershipEvent};
 use crate::history::History;
-use crate::ids::{ChapterNumber, HostId, LogIndex};
+use crate::ids::{ChapterNumber, ClusterId, HostId, LogIndex};
 use crate::merkle::Hash;
 use crate::recover::{Damage, Ending, RecoverError};
 use crate::seal::Seal;
@@ -124,6 +124,16 @@ pub enum Problem {
         /// The chapter.
         chapter: ChapterNumber,
     },
+    /// The cluster changes where nobody ordered it.
+    #[error(
+        "chapter {chapter} and what is behind it belong to another cluster than those before, {cluster}, and the log does not say that this was ordered"
+    )]
+    Foreign {
+        /// The first chapter of the other cluster, or the one to come.
+        chapter: ChapterNumber,
+        /// The cluster before.
+        cluster: ClusterId,
+    },
     /// A signature is wrong.
     #[error("host {host} did not sign the seal of chapter {chapter} with the key that it announced")]
     Witness {
@@ -179,6 +189,8 @@ impl Report {
 /// What the log says of its chapters, compared with what is here.
 struct Claims<'a> {
     seals: BTreeMap<ChapterNumber, Hash>,
+    /// Clusters that were forced to go on as another.
+    forced: BTreeSet<ClusterId>,
     keys: BTreeMap<HostId, [u8; 32]>,
     check: CheckSignature<'a>,
 }
@@ -189,6 +201,9 @@ impl Claims<'_> {
         match event {
             Event::Host(HostEvent::KeyAnnounced(announced)) => {
                 self.keys.insert(announced.host, announced.key);
+            }
+            Event::Membership(MembershipEvent::ClusterForced(forced)) => {
+                self.forced.insert(forced.previous);
             }
             Event::Chapter(ChapterEvent::Sealed(sealed)) => {
                 let chapter = sealed.chapter;
@@ -277,6 +292,11 @@ impl<D: Disk + Clone> LogView<D> {
         self.hard_state
     }
 
+    /// The members, as far as the log is good.
+    pub fn conf_state(&self) -> &ConfState {
+        &self.conf_state
+    }
+
     /// How the log ends; entries before that place are good.
     pub fn ending(&self) -> &Ending {
         &self.ending
@@ -308,8 +328,9 @@ impl<D: Disk + Clone> LogView<D> {
             next = report.first;
             report.note(Problem::Gap { from, first: next });
         }
+        let passages = self.passages(&seals);
         let seals = seals.iter().map(|seal| (seal.chapter, seal.hash())).collect();
-        let mut claims = Claims { seals, keys: BTreeMap::new(), check };
+        let mut claims = Claims { seals, forced: BTreeSet::new(), keys: BTreeMap::new(), check };
         for entry in self.entries(next) {
             match entry {
                 Ok(entry) => {
@@ -321,7 +342,23 @@ impl<D: Disk + Clone> LogView<D> {
                 Err(source) => report.note(Problem::Unreadable { index: next, source }),
             }
         }
+        for (chapter, cluster) in passages.into_iter().filter(|(_, before)| !claims.forced.contains(before)) {
+            report.note(Problem::Foreign { chapter, cluster });
+        }
         report
+    }
+
+    /// The chapters with which another cluster begins, each with the cluster before it.
+    fn passages(&self, seals: &[Seal]) -> Vec<(ChapterNumber, ClusterId)> {
+        let own = self.identity.cluster;
+        let clusters = seals.iter().map(|seal| (seal.chapter, seal.cluster));
+        let behind = seals.last().map(|seal| (ChapterNumber::new(seal.chapter.get().saturating_add(1)), own));
+        let clusters: Vec<_> = clusters.chain(behind).collect();
+        let passes = |pair: &[(ChapterNumber, ClusterId)]| match pair {
+            [(_, before), (chapter, after)] if before != after => Some((*chapter, *before)),
+            _ => None,
+        };
+        clusters.windows(2).filter_map(passes).collect()
     }
 
     fn empty_report(&self) -> Report {

@@ -5,8 +5,8 @@ use log_format::chapter::{self, ChapterPlan};
 use log_format::disk::MemoryDisk;
 use log_format::envelope::{Envelope, Recorded};
 use log_format::event::{
-    Actor, AttackEvent, ChapterSealed, EnforcementMode, HostKeyAnnounced, SealWitnessed, SettingChange,
-    SettingsChanged, SettingsEvent, StrikesCounted, Text,
+    Actor, AttackEvent, ChapterSealed, ClusterForced, EnforcementMode, HostKeyAnnounced, SealWitnessed,
+    SettingChange, SettingsChanged, SettingsEvent, StrikesCounted, Text,
 };
 use log_format::ids::{ClusterId, CommandId, Incarnation, Origin, OriginSequence, Salt, Term};
 use log_format::wal::{
@@ -19,6 +19,7 @@ use crate::witness::{self, WitnessKey};
 
 const DATA: &str = "/data";
 const HOST: HostId = HostId::new(1);
+const OURS: ClusterId = ClusterId::new([7; 16]);
 
 #[test]
 fn an_export_proves_itself_and_each_changed_byte_is_seen() {
@@ -71,6 +72,36 @@ fn erased_attack_data_is_told_as_erased_and_audit_still_verifies() {
     assert_eq!((audit.events, audit.erased), (6, 0));
 }
 
+#[test]
+fn another_cluster_goes_on_only_where_that_was_ordered() {
+    let other = ClusterId::new([8; 16]);
+    let ordered = |previous| {
+        let (members, last, by) = (vec![HOST], LogIndex::new(6), Actor::System);
+        Event::Membership(MembershipEvent::ClusterForced(ClusterForced {
+            host: HOST,
+            previous,
+            members,
+            last,
+            by,
+        }))
+    };
+    let sound = disk_of([OURS, other], ordered(OURS));
+    let verified = verify(exported(&sound, Class::Audit, 1).as_slice(), &witness::is_signed).unwrap();
+    assert_eq!((verified.cluster, verified.earlier), (other.to_string(), vec![OURS.to_string()]));
+    assert!(log::verify(&sound, Path::new(DATA), &witness::is_signed).unwrap().is_sound());
+    for event in [changed(), ordered(other)] {
+        let disk = disk_of([OURS, other], event);
+        let wrong = verify(exported(&disk, Class::Audit, 1).as_slice(), &witness::is_signed).unwrap_err();
+        assert!(wrong.to_string().contains("nobody ordered that"), "{wrong}");
+        let report = log::verify(&disk, Path::new(DATA), &witness::is_signed).unwrap();
+        assert!(
+            matches!(report.problems.as_slice(), [log::Problem::Foreign { .. }]),
+            "{:?}",
+            report.problems
+        );
+    }
+}
+
 fn exported(disk: &MemoryDisk, class: Class, from: u64) -> Vec<u8> {
     let mut file = Vec::new();
     let wanted = Wanted { class, from: LogIndex::new(from), until: LogIndex::new(u64::MAX) };
@@ -80,9 +111,13 @@ fn exported(disk: &MemoryDisk, class: Class, from: u64) -> Vec<u8> {
 
 /// Two chapters of six entries, and what a host says of the first.
 fn disk() -> MemoryDisk {
+    disk_of([OURS, OURS], changed())
+}
+
+/// The same; each chapter is sealed for its cluster, and the second begins with this event.
+fn disk_of(clusters: [ClusterId; 2], second: Event) -> MemoryDisk {
     let disk = MemoryDisk::new();
-    let identity =
-        WalIdentity { cluster: ClusterId::new([7; 16]), host: HOST, incarnation: Incarnation::new(1) };
+    let identity = WalIdentity { cluster: clusters[1], host: HOST, incarnation: Incarnation::new(1) };
     let setup = WalSetup {
         identity,
         options: WalOptions { file_bytes: 1 << 20 },
@@ -91,13 +126,17 @@ fn disk() -> MemoryDisk {
     let members = ConfState::new([HOST], []);
     let mut wal = Wal::create(Arc::new(disk.clone()), Path::new(DATA), setup, members.clone()).unwrap();
     // In turn what a person did and what sensors saw.
-    let event = |index| if index % 2 == 0 { strikes() } else { changed() };
+    let event = |index| match index {
+        7 => second.clone(),
+        _ if index % 2 == 0 => strikes(),
+        _ => changed(),
+    };
     let entries: Vec<LogEntry> = (1..=12).map(|index| entry(index, event(index))).collect();
     let mut seals: Vec<Seal> = Vec::new();
-    for (number, part) in (1..).zip(entries.chunks(6)) {
+    for ((number, cluster), part) in (1..).zip(clusters).zip(entries.chunks(6)) {
         append(&mut wal, part);
         let plan = ChapterPlan {
-            cluster: identity.cluster,
+            cluster,
             chapter: ChapterNumber::new(number),
             first: part[0].index,
             last: part[5].index,

@@ -73,6 +73,9 @@ fn verify(arguments: &Verify) -> Result<(), Failure> {
     let audit::Verified { cluster, class, chapters, events, erased, witnessed, sealed, sealed_at, .. } =
         &verified;
     println!("sound: {events} {class} events of cluster {cluster}");
+    for earlier in &verified.earlier {
+        println!("cluster {earlier} was forced to go on as another");
+    }
     println!("{chapters} chapters up to entry {sealed}, accepted at {sealed_at}; {erased} of them erased");
     println!("{witnessed} signatures");
     for (host, keys) in &verified.keys {
