@@ -75,6 +75,17 @@ pub fn erases(envelope: &Envelope) -> bool {
     envelope.events.iter().any(|recorded| matches!(recorded.event, Event::Chapter(ChapterEvent::Erased(_))))
 }
 
+/// Removes the checkpoints of a host that is stopped, whose log is about to say something else.
+pub fn remove(data: &Path) -> std::io::Result<()> {
+    for name in [DIRECTORY, DISCARDED] {
+        match fs::remove_dir_all(data.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    fs::File::open(data)?.sync_all()
+}
+
 /// The directory of checkpoints.
 #[derive(Debug)]
 pub struct Checkpoints {

@@ -13,6 +13,7 @@ mod cluster;
 mod demo;
 mod doctor;
 mod log;
+mod recover;
 mod serve;
 mod user;
 
@@ -58,6 +59,8 @@ enum Command {
     Blocks(address::List),
     /// Unblock an address on every host
     Unblock(address::Unblock),
+    /// Go on with what a stopped host has, when its log or its cluster cannot
+    Recover(recover::Arguments),
     /// Let people in
     #[command(subcommand)]
     User(user::Command),
@@ -163,6 +166,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Block(arguments) => address::block(&arguments),
         Command::Blocks(arguments) => address::list(&arguments),
         Command::Unblock(arguments) => address::unblock(&arguments),
+        Command::Recover(arguments) => recover::run(&arguments),
         Command::User(command) => user::run(&command),
         Command::Bench(command) => bench::run(&command),
         Command::Doctor(arguments) => doctor::run(&arguments),

@@ -2,6 +2,8 @@
 //!
 //! Everything that the whole cluster shares (ports, thresholds, lists) is a cluster setting instead: an event of the log.
 
+pub mod rewrite;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;

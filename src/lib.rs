@@ -12,5 +12,6 @@ pub mod config;
 pub mod demo;
 pub mod node;
 pub mod provision;
+pub mod recover;
 pub mod runtime;
 pub mod witness;

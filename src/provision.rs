@@ -18,7 +18,7 @@ use rcgen::{
 };
 use thiserror::Error;
 
-use crate::config::is_name;
+use crate::config::{ClusterConfig, is_name};
 
 /// A host's start-up configuration.
 const CONFIGURATION: &str = "palisade.toml";
@@ -162,6 +162,27 @@ pub struct Credentials {
     pub key_pem: String,
     /// The authorities.
     pub ca_pem: Vec<u8>,
+}
+
+/// The year of a time, for the validity of certificates; years of 365.2425 days are exact enough for that.
+pub fn year_of(time: Timestamp) -> i32 {
+    1970 + i32::try_from(time.nanos() / 1_000_000_000 / 31_556_952).unwrap_or(0)
+}
+
+/// Makes a new authority for a cluster of one host, and the host's certificate; refuses to overwrite anything.
+pub fn provision_alone(
+    cluster: &NewCluster,
+    id: HostId,
+    files: &ClusterConfig,
+) -> Result<(), ProvisionError> {
+    let authority = Authority::new(cluster)?;
+    for host in &cluster.hosts {
+        let (certificate, key) = authority.certify(cluster, id, host)?;
+        write_new(&files.certificate, &certificate)?;
+        write_new(&files.key, &key)?;
+    }
+    write_new(&files.ca, &authority.certificate_pem)?;
+    write_new(&files.ca_key, &authority.key_pem)
 }
 
 /// Refuses a folder in which a host is set up already.

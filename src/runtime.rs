@@ -66,7 +66,7 @@ use crate::node::{HostPicture, Identity, Input, KnownHost, LocalState, Node, Out
 use crate::witness::WitnessKey;
 
 /// The incarnation of a data directory that was never replaced.
-const FIRST_INCARNATION: Incarnation = Incarnation::new(1);
+pub(crate) const FIRST_INCARNATION: Incarnation = Incarnation::new(1);
 /// The witness key's file below the directory of keys.
 const WITNESS_KEY: &str = "witness.key";
 /// How often the host's own state (sensor, firewall) is told to the node.
@@ -257,6 +257,12 @@ fn configured_hosts(config: &Config) -> BTreeMap<HostId, (String, SocketAddr)> {
 
 /// Opens the log and looks at the chapters; what is damaged is repaired, if the other hosts have it.
 fn open_log(config: &Config, clocks: &Clocks, tokio: &Runtime) -> anyhow::Result<(Wal<StdDisk>, Restored)> {
+    if crate::recover::must_finish(&config.data) {
+        bail!(
+            "`palisade recover --accept-tail-loss` did not finish in {}: run it again",
+            config.data.display()
+        );
+    }
     let identity = identity(config);
     let setup = || WalSetup { identity, options: WalOptions::default(), stamps: stamps(clocks) };
     let mut donors = bulk::PeerDonors::new(config, identity, tokio);
@@ -581,7 +587,8 @@ pub(crate) fn kernel_release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
 }
 
-fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+/// Random bytes of the system.
+pub(crate) fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("draw random bytes: {error}"))?;
     Ok(bytes)

@@ -151,6 +151,7 @@ fn a_damaged_tail_is_cut_off_on_order_and_kept_beside() {
     let loss = repair::accept_tail_loss(&*log.disk, data(), &identity()).expect("cut the log");
     assert_eq!((loss.last.index, loss.commit), (LogIndex::new(2), LogIndex::new(2)));
     assert_eq!(loss.damage.entries, Some((LogIndex::new(3), LogIndex::new(3))));
+    assert!(LogIndex::new(3) < loss.lost_upto && 4_096 < loss.bytes, "{loss:?}");
     assert_eq!(loss.copies.len(), log.files.len() - 1);
     let cut = loss.copies.last().expect("a copy");
     assert!(cut.ends_with("0000000000000002.wal.1.cut"), "{}", cut.display());

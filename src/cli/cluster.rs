@@ -18,6 +18,7 @@ use std::time::SystemTime;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use log_format::ids::ClusterId;
+use log_format::time::Timestamp;
 use serde_json::Value;
 
 use super::{Failure, Format, Host, ask};
@@ -102,10 +103,10 @@ fn init(arguments: Init) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The year now, for the validity of certificates; years of 365.2425 days are exact enough for that.
+/// The year now.
 pub(super) fn current_year() -> i32 {
     let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    1970 + i32::try_from(seconds / 31_556_952).unwrap_or(0)
+    provision::year_of(Timestamp::from_seconds(seconds))
 }
 
 fn named_address(text: &str) -> Result<(String, SocketAddr), String> {

@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use log_format::ids::{HostId, LogIndex};
-use log_format::wal::{ConfState, EntryKind, LogEntry};
+use log_format::wal::{ConfState, EntryKind, LogEntry, LogPosition};
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChange, ConfChangeType};
 
@@ -57,6 +57,12 @@ impl Change {
             Self::Demote(host) => 1 < voters.len() && voters.contains(&host),
             Self::Remove(host) => learners.contains(&host) || (1 < voters.len() && voters.contains(&host)),
         }
+    }
+
+    /// The entry that makes this change, for whoever writes a log that no consensus runs on. `None` if it cannot be encoded.
+    pub fn entry(self, at: LogPosition) -> Option<LogEntry> {
+        let data = self.to_raft().write_to_bytes().ok()?;
+        Some(LogEntry { index: at.index, term: at.term, kind: EntryKind::ConfChange, data })
     }
 
     pub(super) fn to_raft(self) -> ConfChange {

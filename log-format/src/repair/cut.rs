@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::RepairError;
-use crate::disk::{Access, Disk, DiskError, DiskFile};
+use crate::disk::{Access, Disk, DiskError, DiskFile, SECTOR};
 use crate::ids::{LogIndex, WalSequence};
 use crate::recover::{Damage, Ending, RecoverError};
+use crate::wal::batch::BatchHeader;
 use crate::wal::{self, LogPosition, WalIdentity, Walk, names};
 
 /// Copies of one file's cuts that are kept beside it; a person is to move them away.
@@ -22,6 +23,11 @@ pub struct TailLoss {
     pub last: LogPosition,
     /// The commit index that is left.
     pub commit: LogIndex,
+    /// The last entry that a header names in what was cut away; what is not left up to there is lost. The same as `last`
+    /// if none is named.
+    pub lost_upto: LogIndex,
+    /// Bytes that were cut away, without the zeros behind them.
+    pub bytes: u64,
     /// Where the bytes are that were cut away.
     pub copies: Vec<PathBuf>,
 }
@@ -53,9 +59,48 @@ pub fn accept_tail_loss<D: Disk>(
         Ending::Clean | Ending::Torn(_) => return Err(RepairError::Sound),
         Ending::Corrupt(damage) | Ending::Suspect(damage) => damage.as_ref().clone(),
     };
+    let lost = Lost::behind(disk, &directory, &walk)?;
     let mut copies = move_later_files(disk, &directory, walk.tail.header.sequence)?;
     copies.extend(cut_tail(disk, &directory, &walk)?);
-    Ok(TailLoss { damage, last: walk.index.last(), commit: walk.hard_state.commit, copies })
+    let (last, commit) = (walk.index.last(), walk.hard_state.commit);
+    Ok(TailLoss { damage, last, commit, lost_upto: lost.upto.max(last.index), bytes: lost.bytes, copies })
+}
+
+/// What is about to be cut away.
+#[derive(Default)]
+struct Lost {
+    upto: LogIndex,
+    bytes: u64,
+}
+
+impl Lost {
+    fn behind<D: Disk>(disk: &D, directory: &Path, walk: &Walk<D::File>) -> Result<Self, DiskError> {
+        let mut lost = Self::default();
+        let tail = &walk.tail;
+        lost.count(&*tail.file, tail.offset)?;
+        let files = names::log_files(disk, directory)?;
+        for sequence in files.into_iter().filter(|sequence| tail.header.sequence < *sequence) {
+            let file = disk.open(&names::log_file(directory, sequence), Access::Read)?;
+            lost.count(&file, wal::BLOCK_BYTES)?;
+        }
+        Ok(lost)
+    }
+
+    /// Counts a file's bytes from a block on, and reads what headers are whole there.
+    fn count<F: DiskFile>(&mut self, file: &F, from: u64) -> Result<(), DiskError> {
+        let end = used_until(file, from)?;
+        self.bytes = self.bytes.saturating_add(end.saturating_sub(from));
+        let mut sector = vec![0; SECTOR];
+        let mut at = from;
+        while at < end {
+            file.read_at(at, &mut sector)?;
+            if let Some(header) = BatchHeader::read(&sector).filter(|header| 0 < header.entries()) {
+                self.upto = self.upto.max(header.last);
+            }
+            at = at.saturating_add(wal::BLOCK_BYTES);
+        }
+        Ok(())
+    }
 }
 
 /// Gives the files behind the last good one other names, the newest first.
