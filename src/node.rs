@@ -7,6 +7,7 @@
 //!                                    apply.rs    a committed entry is folded, on every host
 //!                                    peers.rs    who answers, and what each host says of itself
 //!                                    membership.rs  who takes part
+//!                                    transfer.rs who leads next
 //!                                    chapters.rs what is sealed, witnessed, erased and given up of the log
 //!                                    wire.rs     how that travels between hosts
 //! ```
@@ -25,6 +26,7 @@ mod reads;
 mod submit;
 #[cfg(test)]
 mod tests;
+mod transfer;
 pub mod wire;
 
 use std::collections::BTreeMap;
@@ -60,6 +62,7 @@ use peers::Peers;
 pub use peers::{ClusterPicture, DiskState, FirewallState, HostPicture, LocalState, Presence};
 use reads::Reads;
 use submit::{Decided, Requester, Speculation};
+use transfer::Transfer;
 
 /// What a host is.
 #[derive(Debug, Clone)]
@@ -165,7 +168,7 @@ pub enum Input {
         /// The snapshot's index.
         index: LogIndex,
     },
-    /// Hand leadership to another host, before a planned stop.
+    /// Hand leadership to another host, before a planned stop; nobody waits for it.
     Transfer {
         /// The next leader.
         to: HostId,
@@ -400,6 +403,8 @@ pub struct Node {
     dropped_reads: Vec<Ticket>,
     peers: Peers,
     membership: Membership,
+    /// Leadership that is being handed over because somebody asked for it.
+    transfer: Option<Transfer>,
     keeper: Keeper,
     randomness: Randomness,
     next_ticket: u64,
@@ -432,6 +437,7 @@ impl Node {
             dropped_reads: Vec::new(),
             peers,
             membership: Membership::default(),
+            transfer: None,
             keeper: Keeper::default(),
             randomness: Randomness { secret, drawn: 0 },
             next_ticket: 0,
@@ -542,6 +548,7 @@ impl Node {
         self.say_own(now);
         self.outbox.expire(now, outputs);
         self.tick_reads(now, outputs);
+        self.tick_transfer(outputs);
         self.dispatch(now, outputs);
         outputs.push(Output::Cluster(self.picture(now)));
     }

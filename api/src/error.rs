@@ -95,8 +95,6 @@ codes! {
     TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS, "Too many attempts";
     /// Too many event streams.
     TooManyStreams = "too_many_streams", TOO_MANY_REQUESTS, "Too many event streams";
-    /// What only the leader can do was asked of another host.
-    NotLeader = "not_leader", CONFLICT, "Another host leads";
     /// There is no leader to decide.
     NoLeader = "no_leader", SERVICE_UNAVAILABLE, "The cluster has no leader";
     /// It may or may not have taken effect.

@@ -22,26 +22,6 @@ pub trait Submit: Send + Sync + 'static {
     /// Submits one command and waits until this host has applied what came of it. The same id never takes effect twice:
     /// a repetition answers with the index of the first. Bounded in time by the implementation.
     fn submit(&self, command: CommandId, body: CommandBody) -> BoxFuture<'_, Result<Accepted, SubmitError>>;
-
-    /// Starts to hand leadership from this host to another. Soft state: it is no event, and the others elect if it fails.
-    fn transfer(&self, to: HostId) -> Result<(), TransferError>;
-}
-
-/// Leadership is not handed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum TransferError {
-    /// This host does not lead.
-    #[error("this host does not lead")]
-    NotLeader {
-        /// Who does.
-        leader: Option<HostId>,
-    },
-    /// The other has no vote, does not answer, or is this host itself.
-    #[error("not a voter that answers")]
-    NotAVoter,
-    /// Overload.
-    #[error("busy")]
-    Busy,
 }
 
 /// A command that took effect.

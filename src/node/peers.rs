@@ -173,6 +173,13 @@ impl Peers {
         }
     }
 
+    /// For how long a host has been quiet, if that is longer than a pause.
+    pub(super) fn silence_of(&self, host: HostId, now: Now) -> Option<Duration> {
+        let heard = self.peers.get(&host).and_then(|peer| peer.last_heard);
+        let quiet = now.monotonic.saturating_sub(heard.unwrap_or(self.started));
+        (heard.is_none() || QUIET_AFTER <= quiet).then_some(quiet)
+    }
+
     /// Whether this host's disk has room.
     pub(super) fn disk(&self) -> DiskState {
         self.local.disk

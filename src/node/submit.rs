@@ -123,6 +123,9 @@ impl Node {
         };
         match decision {
             Ok(Decision::Events(events)) if events.is_empty() => {
+                if let CommandBody::TransferLeadership { to } = command.body {
+                    return self.hand_over(to, requester, now, outputs);
+                }
                 self.answer_once_committed(rests_on, requester, outputs);
             }
             Ok(Decision::Events(events)) => self.append(command, events, (requester, now), outputs),
@@ -281,6 +284,7 @@ impl Node {
         let proposed = mem::take(&mut self.proposed).into_values().map(|decided| decided.requester);
         let waiting = mem::take(&mut self.waiting).into_values().flatten().map(|(_, requester)| requester);
         let following = mem::take(&mut self.following).into_iter().map(|(_, requester)| requester);
+        self.end_transfer(&Outcome::Unknown, outputs);
         for requester in undecided.chain(proposed).chain(waiting).chain(following).collect::<Vec<_>>() {
             self.answer(requester, Outcome::Unknown, outputs);
         }
@@ -348,7 +352,7 @@ impl Node {
 }
 
 /// A refusal that is not the domain's.
-fn refuse(code: &str, detail: String) -> Outcome {
+pub(super) fn refuse(code: &str, detail: String) -> Outcome {
     Outcome::Rejected(decide::Refusal { code: code.to_owned(), field: None, detail })
 }
 

@@ -143,6 +143,11 @@ fn fill_body(message: &mut proto::Command, body: &CommandBody) {
             message.set_join(membership::join_message(*token, name, addresses, *peer));
         }
         CommandBody::RemoveHost { host, by } => message.set_remove(membership::remove_message(*host, by)),
+        CommandBody::TransferLeadership { to } => {
+            let mut transfer = proto::TransferLeadership::new();
+            transfer.set_to(to.get());
+            message.set_transfer(transfer);
+        }
         CommandBody::CutRetention { chapter, by } => {
             message.set_retain(membership::retain_message(*chapter, by));
         }
@@ -285,6 +290,7 @@ fn decode_body(body: proto::Command_oneof_body, expected_version: u64) -> Result
         Body::remove(remove) => {
             CommandBody::RemoveHost { host: HostId::new(remove.get_host()), by: actor(remove.get_by()) }
         }
+        Body::transfer(transfer) => CommandBody::TransferLeadership { to: HostId::new(transfer.get_to()) },
         Body::retain(retain) => CommandBody::CutRetention {
             chapter: ChapterNumber::new(retain.get_chapter()),
             by: actor(retain.get_by()),
@@ -487,6 +493,7 @@ mod tests {
         }
         check(CommandBody::RemoveHost { host, by: by.clone() });
         check(CommandBody::CutRetention { chapter, by: by.clone() });
+        check(CommandBody::TransferLeadership { to: HostId::new(4) });
         check(CommandBody::AddAuthority { certificate: vec![1, 2, 3], by: by.clone() });
         check(CommandBody::RetireAuthority { key_hash, by });
         check(CommandBody::AnnounceKey(HostKeyAnnounced { host, key: [4; 32] }));

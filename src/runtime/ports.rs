@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use api::ports::{
     Accepted, ClusterView, FirewallMode, FirewallView, HostStatus, HostView, Reads, Role, SensorView,
-    StateHash, Submit, SubmitError, Tail, TransferError,
+    StateHash, Submit, SubmitError, Tail,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -63,20 +63,6 @@ impl Submit for Doors {
             }
         }
         .boxed()
-    }
-
-    fn transfer(&self, to: HostId) -> Result<(), TransferError> {
-        let picture = self.shared.cluster.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let picture = picture.ok_or(TransferError::Busy)?;
-        if picture.leader != Some(self.host) {
-            return Err(TransferError::NotLeader { leader: picture.leader });
-        }
-        let follows =
-            |host: &HostPicture| host.host == to && host.role == Some(consensus::core::Role::Follower);
-        if to == self.host || !picture.voters.contains(&to) || !picture.hosts.iter().any(follows) {
-            return Err(TransferError::NotAVoter);
-        }
-        self.inbox.offer(Input::Transfer { to }).map_err(|_| TransferError::Busy)
     }
 }
 

@@ -34,10 +34,10 @@ pub(crate) struct PostTransfer {
     pub(crate) to: String,
 }
 
-/// Leadership is being handed over.
+/// Leadership is handed over.
 #[derive(Debug, Serialize)]
-pub(crate) struct Transferring {
-    pub(crate) to: String,
+pub(crate) struct Transferred {
+    pub(crate) leader: String,
 }
 
 impl JoinToken {

@@ -11,11 +11,10 @@ use crate::app::App;
 use crate::auth::Principal;
 use crate::dto::Written;
 use crate::dto::list::List;
-use crate::dto::membership::{JoinToken, PostJoinToken, PostTransfer, Transferring};
-use crate::error::{ApiError, Code};
-use crate::ports::TransferError;
+use crate::dto::membership::{JoinToken, PostJoinToken, PostTransfer, Transferred};
+use crate::error::ApiError;
 use crate::request::Request;
-use crate::write::{Asked, RETRY_AFTER, Wish, actor};
+use crate::write::{Asked, Wish, actor};
 
 /// `GET /join-tokens`.
 pub(super) fn list(app: &App) -> Result<Response, ApiError> {
@@ -71,27 +70,14 @@ pub(super) async fn remove(
     submit(app, caller, request, wanted).await
 }
 
-/// `POST /cluster/transfer`.
-pub(super) async fn transfer(app: &App, request: Request) -> Result<Response, ApiError> {
-    let Request { headers, body, .. } = request;
-    let (_, PostTransfer { to }) = Request::json(&headers, body).await?;
+/// `POST /cluster/transfer`. Answers once the other host leads, or nobody can make it.
+pub(super) async fn transfer(app: &App, caller: &Principal, request: Request) -> Result<Response, ApiError> {
+    let Request { method, path, query, headers, body, .. } = request;
+    let (bytes, PostTransfer { to }) = Request::json(&headers, body).await?;
     let to = parse_host("to", &to)?;
-    app.ports.submit.transfer(to).map_err(|error| match error {
-        TransferError::NotLeader { leader } => {
-            let detail = match leader {
-                Some(leader) => format!("host {leader} leads; ask there"),
-                None => "nobody leads now; there is nothing to hand over".to_owned(),
-            };
-            ApiError::new(Code::NotLeader, detail).with("leader", leader.map(|host| host.to_string()))
-        }
-        TransferError::NotAVoter => {
-            ApiError::invalid_field("to", "it has no vote or does not answer; choose a follower")
-        }
-        TransferError::Busy => {
-            ApiError::new(Code::Busy, "it did not take effect; try again").retry_after(RETRY_AFTER)
-        }
-    })?;
-    json(StatusCode::ACCEPTED, &Transferring { to: to.to_string() })
+    let asked = Asked { method: &method, path: &path, query: &query, body: &bytes };
+    Wish::new(app, caller, &headers, asked)?.submit(app, CommandBody::TransferLeadership { to }).await?;
+    json(StatusCode::OK, &Transferred { leader: to.to_string() })
 }
 
 async fn submit(

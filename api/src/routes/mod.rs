@@ -283,7 +283,7 @@ async fn handle(
         Endpoint::IssueJoinToken => membership::issue(&app, &caller, request).await,
         Endpoint::RevokeJoinToken => membership::revoke(&app, &caller, &parameter, request).await,
         Endpoint::RemoveHost => membership::remove(&app, &caller, &parameter, request).await,
-        Endpoint::Transfer => membership::transfer(&app, request).await,
+        Endpoint::Transfer => membership::transfer(&app, &caller, request).await,
         Endpoint::ShowSettings => settings::show(&app),
         Endpoint::ChangeSettings => settings::change(&app, &caller, request).await,
         Endpoint::Events => events::stream(&app, &caller, &request),

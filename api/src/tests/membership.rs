@@ -43,13 +43,14 @@ async fn what_makes_no_sense_is_refused_by_its_field() {
 }
 
 #[tokio::test]
-async fn leadership_is_handed_over_by_the_leader_to_a_follower() {
+async fn leadership_is_handed_over_to_a_host_of_the_cluster() {
     let host = Host::start();
     let client = host.signed_in().await;
     let transfer = |to: &str| json!({ "to": to });
     let path = "/api/v1/cluster/transfer";
-    assert_eq!(client.post(path, &transfer("2")).await.status, StatusCode::ACCEPTED);
-    let elsewhere = client.post(path, &transfer("3")).await.json();
-    assert_eq!((&elsewhere["code"], &elsewhere["leader"]), (&json!("not_leader"), &json!("2")));
-    assert_eq!(client.post(path, &transfer("4")).await.json()["field"], "to");
+    let done = client.post(path, &transfer("2")).await;
+    assert_eq!((done.status, &done.json()["leader"]), (StatusCode::OK, &json!("2")));
+    let unknown = client.post(path, &transfer("4")).await;
+    assert_eq!((unknown.status, &unknown.json()["code"]), (StatusCode::CONFLICT, &json!("unknown_host")));
+    assert_eq!(client.post(path, &transfer("x")).await.json()["field"], "to");
 }

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 use crate::ports::{
     Accepted, ClusterView, FirewallMode, FirewallView, HostStatus, HostView, Ports, Random, Reads, Role,
-    SensorView, StateHash, Submit, SubmitError, Tail, TransferError,
+    SensorView, StateHash, Submit, SubmitError, Tail,
 };
 use crate::{Config, Limits, LocalToken, Server, Transport};
 
@@ -170,14 +170,6 @@ impl Submit for World {
             None => self.decide(command, body, 0).map(|index| Accepted { index }),
         };
         std::future::ready(decided).boxed()
-    }
-
-    fn transfer(&self, to: HostId) -> Result<(), TransferError> {
-        match to.get() {
-            2 => Ok(()),
-            3 => Err(TransferError::NotLeader { leader: Some(HostId::new(2)) }),
-            _ => Err(TransferError::NotAVoter),
-        }
     }
 }
 

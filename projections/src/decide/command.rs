@@ -146,6 +146,12 @@ pub enum CommandBody {
         /// Who wishes it.
         by: Actor,
     },
+    /// Let another host lead. Makes no event: who leads is consensus's own. Whether the host has a vote and answers is for
+    /// whoever leads to say.
+    TransferLeadership {
+        /// The next leader.
+        to: HostId,
+    },
     /// Let whoever holds a token's secret join once.
     IssueJoinToken {
         /// The token's public name.
@@ -244,6 +250,7 @@ impl CommandBody {
             | Self::MarkHostActive { .. }
             | Self::MarkHostInactive { .. }
             | Self::RemoveHost { .. }
+            | Self::TransferLeadership { .. }
             | Self::CutChapter { .. }
             | Self::SealChapter(_)
             | Self::WitnessSeal(_)

@@ -335,6 +335,15 @@ pub(super) fn remove(model: &Model, removed: HostRemoved) -> Result<Vec<Event>, 
     }
 }
 
+/// Judges who is to lead as far as the log knows: somebody who belongs to the cluster.
+pub(super) fn transfer(model: &Model, to: HostId) -> Result<Vec<Event>, Rejection> {
+    match model.hosts.state(to) {
+        None => Err(Rejection::UnknownHost { host: to }),
+        Some(HostState::Removed) => Err(Rejection::HostRemoved { host: to }),
+        Some(HostState::Active | HostState::Inactive { .. }) => Ok(Vec::new()),
+    }
+}
+
 impl Canonical for HostState {
     fn put(&self, out: &mut Sha256) {
         match self {

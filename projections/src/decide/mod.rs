@@ -121,6 +121,7 @@ fn events_of(model: &Model, command: &Command, at: Timestamp) -> Result<Vec<Even
             hosts::mark_inactive(model, HostInactive { host, last_heard })
         }
         CommandBody::RemoveHost { host, by } => hosts::remove(model, HostRemoved { host, by }),
+        CommandBody::TransferLeadership { to } => hosts::transfer(model, to),
         CommandBody::IssueJoinToken { token, verifier, role, seconds, by } => {
             tokens::issue(model, (token, verifier, role), seconds, by, at)
         }

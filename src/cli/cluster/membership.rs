@@ -163,7 +163,7 @@ fn list(arguments: &List) -> Result<(), Failure> {
 pub(super) fn transfer(arguments: &Transfer) -> Result<(), Failure> {
     let body = json!({ "to": arguments.to });
     ask(&arguments.host, "POST", "/cluster/transfer", Some(&body))?;
-    println!("leadership goes to host {}; `palisade cluster status` shows when", arguments.to);
+    println!("host {} leads", arguments.to);
     Ok(())
 }
 

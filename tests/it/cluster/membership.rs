@@ -41,7 +41,7 @@ fn a_host_joins_a_dead_one_is_replaced_and_the_old_leader_goes() {
     assert_eq!(write(&cluster, other, 2), 201);
 
     // The old leader hands over to the new host, and goes.
-    let transfer = cluster.palisade(leader, &["cluster", "transfer", "--to", "4"]);
+    let transfer = transfer(&cluster, other, "4");
     assert!(transfer.status.success(), "{transfer:?}");
     wait_until("the new host leads", || cluster.leader(other) == Some(new));
     let removed = remove(&cluster, other, leader);
@@ -64,6 +64,31 @@ fn a_host_joins_a_dead_one_is_replaced_and_the_old_leader_goes() {
     wait_until("ids are not used again", || row(&cluster, other, "5")["status"] == "active");
     let list = cluster.door(other).ask("GET", "/blocks").unwrap().body;
     assert_eq!(list["total"], 3, "{list}");
+}
+
+#[test]
+fn leadership_is_handed_over_on_any_host_or_it_is_said_why_not() {
+    let mut cluster = Cluster::start(4);
+    let leader = cluster.leader(0).unwrap();
+    let [one, other] = [1, 2].map(|step| (leader + step) % 3);
+    for (asked, to) in [(one, other), (leader, one), (one, one)] {
+        let done = transfer(&cluster, asked, &(to + 1).to_string());
+        assert!(done.status.success(), "{done:?}");
+        wait_until("it leads", || (0..4).all(|host| cluster.leader(host) == Some(to)));
+    }
+    cluster.kill9(leader);
+    wait_until("the others hear that it is quiet", || {
+        row(&cluster, one, &(leader + 1).to_string())["status"] != "active"
+    });
+    let silent = (leader + 1).to_string();
+    for (to, said) in
+        [("4", "no vote"), ("9", "does not belong"), ("x", "no host's id"), (&silent, "has not answered")]
+    {
+        let refused = transfer(&cluster, other, to);
+        assert_ne!(refused.status.code(), Some(0), "{refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(said), "{refused:?}");
+    }
+    assert_eq!(cluster.leader(other), Some(one), "nothing changed");
 }
 
 #[test]
@@ -120,6 +145,10 @@ fn issue(cluster: &Cluster, host: usize) -> String {
 
 fn remove(cluster: &Cluster, host: usize, gone: usize) -> Output {
     cluster.palisade(host, &["cluster", "remove", &(gone + 1).to_string()])
+}
+
+fn transfer(cluster: &Cluster, host: usize, to: &str) -> Output {
+    cluster.palisade(host, &["cluster", "transfer", "--to", to])
 }
 
 /// What a host says of the one with this id.
