@@ -66,11 +66,43 @@ impl SplitMix64 {
         Self(seed)
     }
 
+    /// The generator of one of several that are numbered. Also where the seeds are the numbers, or one seed is everybody's,
+    /// no two are alike: the seed is mixed before the number comes to it.
+    pub(crate) fn of(seed: u64, number: u64) -> Self {
+        let mixed = Self::new(seed).next();
+        Self::new(Self::new(mixed ^ number).next())
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn hosts_whose_seeds_are_their_numbers_and_hosts_with_one_seed_draw_differently() {
+        let draws = |seed: &dyn Fn(u64) -> u64| -> BTreeSet<Vec<usize>> {
+            let first_ones = (1..=31).map(|host| {
+                let mut clock = ElectionClock::new(SplitMix64::of(seed(host), host).next(), 10, 20);
+                let mut draw = || {
+                    clock.draw();
+                    clock.timeout
+                };
+                (0..8).map(|_| draw()).collect()
+            });
+            first_ones.collect()
+        };
+        assert_eq!(draws(&|host| host).len(), 31);
+        assert_eq!(draws(&|host| host ^ 7).len(), 31);
+        assert_eq!(draws(&|_| 7).len(), 31);
     }
 }

@@ -93,7 +93,7 @@ impl Core {
         let log = Log::new(log, restored, config.max_tail_bytes);
         let mut node =
             RawNode::new(&raft, log, &drain::logger()).map_err(|source| CoreError::Start { source })?;
-        let mut seeds = SplitMix64::new(election_seed ^ config.host.get());
+        let mut seeds = SplitMix64::of(election_seed, config.host.get());
         let mut election = ElectionClock::new(seeds.next(), min, max);
         election.pin(&mut node.raft);
         Ok(Self {
