@@ -113,6 +113,9 @@ enum Failure {
     /// The cluster has no leader.
     #[error("the cluster has no leader; try again in a moment (`palisade cluster status` shows the hosts)")]
     NoLeader,
+    /// The host was removed from the cluster.
+    #[error("{}", crate::node::LET_GO)]
+    Removed,
 }
 
 impl Failure {
@@ -121,7 +124,8 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::Refused(_) => 3,
-            Self::NoLeader => 4,
+            // It knows no leader, and never will.
+            Self::NoLeader | Self::Removed => 4,
         }
     }
 }
@@ -146,7 +150,7 @@ pub fn run() -> ExitCode {
         Err(failure) => {
             match &failure {
                 Failure::Failed(error) => eprintln!("palisade: {error:#}"),
-                other @ (Failure::Usage(_) | Failure::Refused(_) | Failure::NoLeader) => {
+                other @ (Failure::Usage(_) | Failure::Refused(_) | Failure::NoLeader | Failure::Removed) => {
                     eprintln!("palisade: {other}");
                 }
             }
@@ -188,6 +192,7 @@ fn ask(
         |key: &str| answer.body.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
     match (answer.status, text("code").as_str()) {
         (200..=299, _) => Ok(answer.body),
+        (_, "no_leader") if answer.body.get("removed") == Some(&true.into()) => Err(Failure::Removed),
         (_, "no_leader") => Err(Failure::NoLeader),
         (400 | 422, _) => Err(Failure::Usage(text("detail"))),
         (403 | 404 | 409 | 412, _) => Err(Failure::Refused(text("detail"))),

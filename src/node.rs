@@ -53,8 +53,8 @@ use thiserror::Error;
 
 use chapters::Keeper;
 pub use chapters::{ChapterSettings, SealOrder};
-pub use membership::Members;
 use membership::Membership;
+pub use membership::{LET_GO, Members};
 pub use observations::Spooled;
 use outbox::Outbox;
 pub use outbox::{Fact, Observation};
@@ -117,6 +117,11 @@ pub enum Input {
     Unreachable {
         /// The peer.
         host: HostId,
+    },
+    /// A peer says that this host was let go from the cluster.
+    LetGo {
+        /// The peer.
+        by: HostId,
     },
     /// A person wants something. Answered by [`Output::Reply`] with the same ticket.
     Submit {
@@ -520,6 +525,7 @@ impl Node {
             Input::Tick => self.tick(now, outputs),
             Input::Peer { from, message } => self.hear(from, message, now, outputs),
             Input::Unreachable { host } => self.drive(CoreInput::Unreachable { host }, now, outputs),
+            Input::LetGo { by } => self.membership.let_go_by(by),
             Input::Submit { ticket, id, body } => self.outbox.submit(ticket, id, body, now),
             Input::Observe(observation) => {
                 self.outbox.observe(observation, &mut self.randomness, outputs);
@@ -545,6 +551,7 @@ impl Node {
         self.ping(now, outputs);
         self.issue_own_commands(now, outputs);
         self.reconcile_members(now, outputs);
+        self.say_if_let_go();
         self.say_own(now);
         self.outbox.expire(now, outputs);
         self.tick_reads(now, outputs);
@@ -559,6 +566,7 @@ impl Node {
                 self.drive(CoreInput::Peer { from, message }, now, outputs);
                 if self.core.leader() == Some(from) {
                     self.leader_heard = now.monotonic;
+                    self.membership.belongs();
                 }
             }
             PeerMessage::Ping { sent_at, status } => {

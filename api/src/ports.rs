@@ -116,6 +116,8 @@ pub struct ClusterView {
     pub applied: LogIndex,
     /// How old what this host shows may be: the time since a leader last spoke to it; zero for the leader itself.
     pub staleness: Duration,
+    /// Whether the host that answers was removed from the cluster: then it knows no leader, and never will.
+    pub is_removed: bool,
     /// Provisional blocks in force on this host alone: its sensor acted, the cluster has not decided yet.
     pub provisional_blocks: u32,
     /// Every enrolled host, in order of its id.

@@ -63,7 +63,17 @@ impl Wish {
 
     /// Submits it, and waits until this host has applied what came of it.
     pub(crate) async fn submit(&self, app: &App, body: CommandBody) -> Result<Accepted, ApiError> {
-        app.ports.submit.submit(self.id, body).await.map_err(|error| self.explain(&error))
+        let submitted = app.ports.submit.submit(self.id, body).await;
+        submitted.map_err(|error| match error {
+            SubmitError::NoLeader { .. } if app.ports.reads.cluster().is_removed => {
+                let advice = "this host was removed from the cluster; ask another, and stop this one";
+                ApiError::new(Code::NoLeader, advice).with("removed", true)
+            }
+            error @ (SubmitError::Rejected(_)
+            | SubmitError::NoLeader { .. }
+            | SubmitError::Unknown
+            | SubmitError::Busy) => self.explain(&error),
+        })
     }
 
     fn explain(&self, error: &SubmitError) -> ApiError {

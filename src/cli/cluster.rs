@@ -124,6 +124,9 @@ fn status(arguments: &Status) -> Result<(), Failure> {
     } else {
         print_cluster(&cluster, &hosts);
     }
+    if cluster.get("removed") == Some(&Value::Bool(true)) {
+        return Err(Failure::Removed);
+    }
     if cluster.get("leader").is_none_or(Value::is_null) { Err(Failure::NoLeader) } else { Ok(()) }
 }
 

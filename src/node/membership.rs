@@ -15,6 +15,10 @@ use projections::decide::HostState;
 
 use super::{Node, Now, Output};
 
+/// What whoever runs a host that was let go has to know.
+pub const LET_GO: &str = "this host was removed from the cluster: no host speaks with it any more, and it protects itself alone, with what it \
+                          knew. Stop it; to use the machine again, let it join anew into an empty folder (`palisade cluster join`)";
+
 /// The hosts to speak with, and where each is reached; `None`: as the start-up configuration says.
 pub type Members = BTreeMap<HostId, Option<SocketAddr>>;
 
@@ -23,6 +27,22 @@ pub type Members = BTreeMap<HostId, Option<SocketAddr>>;
 pub(super) struct Membership {
     catch_up: CatchUp,
     told: Members,
+    /// A peer that says that this host was let go, while no leader speaks to it.
+    let_go_by: Option<HostId>,
+    /// Whether this host's log has said so.
+    is_farewell_said: bool,
+}
+
+impl Membership {
+    /// A peer says that this host was let go.
+    pub(super) fn let_go_by(&mut self, peer: HostId) {
+        self.let_go_by = Some(peer);
+    }
+
+    /// A leader speaks to this host: it belongs to the cluster, whatever a peer said.
+    pub(super) fn belongs(&mut self) {
+        self.let_go_by = None;
+    }
 }
 
 impl Node {
@@ -41,6 +61,22 @@ impl Node {
             .chain(leaving.map(|host| (host, reached(&host))))
             .chain(self.model.members().map(|member| (member.host, member.peer)))
             .collect()
+    }
+
+    /// Whether this host was let go from the cluster, as its own log or a peer says.
+    pub(super) fn is_let_go(&self) -> bool {
+        self.membership.let_go_by.is_some()
+            || self.model.host_state(self.identity.host) == Some(HostState::Removed)
+    }
+
+    /// Says once in this host's own log that it was let go: nobody else could tell whoever runs it.
+    pub(super) fn say_if_let_go(&mut self) {
+        let is_let_go = self.is_let_go();
+        if is_let_go && !self.membership.is_farewell_said {
+            let by = self.membership.let_go_by.map(tracing::field::display);
+            tracing::error!(host = %self.identity.host, said_by = by, "{LET_GO}");
+        }
+        self.membership.is_farewell_said = is_let_go;
     }
 
     /// Tells who the members are, if that changed.

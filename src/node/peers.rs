@@ -105,6 +105,8 @@ pub struct ClusterPicture {
     pub applied: LogIndex,
     /// How old what this host shows may be: the time since a leader last spoke; zero for the leader itself.
     pub staleness: Duration,
+    /// Whether this host was let go from the cluster.
+    pub is_let_go: bool,
     /// Hosts with a vote.
     pub voters: Vec<HostId>,
     /// Every host.
@@ -299,6 +301,7 @@ impl Node {
                     now.monotonic.saturating_sub(self.leader_heard)
                 }
             },
+            is_let_go: self.is_let_go(),
             voters: status.voters,
             hosts,
             observations_dropped: self.outbox.dropped(),

@@ -52,6 +52,10 @@ impl JoinDesk for Desk {
     fn renew(&self, host: HostId, public_key: Bytes) -> Answer<'_> {
         Box::pin(async move { self.certify_again(host, &public_key).unwrap_or_else(|declined| declined) })
     }
+
+    fn was_let_go(&self, host: HostId) -> bool {
+        self.row(|row| row.host == host && row.state == HostState::Removed).is_some()
+    }
 }
 
 impl Desk {

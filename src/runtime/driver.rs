@@ -269,6 +269,7 @@ fn from_peer(event: PeerEvent) -> Option<Input> {
             tracing::info!(%from, %incarnation, build = build.escape_debug().to_string(), "peer connected");
             None
         }
+        PeerInput::LetGo => Some(Input::LetGo { by: from }),
         PeerInput::Disconnected => {
             tracing::info!(%from, "peer disconnected");
             Some(Input::Unreachable { host: from })

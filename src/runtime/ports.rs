@@ -83,6 +83,7 @@ impl Reads for Doors {
                 commit: LogIndex::new(0),
                 applied: LogIndex::new(0),
                 staleness: Duration::ZERO,
+                is_removed: false,
                 provisional_blocks: 0,
                 hosts: Vec::new(),
             },
@@ -165,6 +166,7 @@ impl Doors {
             commit: picture.commit,
             applied: picture.applied,
             staleness: picture.staleness,
+            is_removed: picture.is_let_go,
             provisional_blocks: u32::try_from(provisional).unwrap_or(u32::MAX),
             hosts: picture.hosts.iter().map(|host| self.host_view(host)).collect(),
         }

@@ -52,6 +52,8 @@ pub(crate) struct Sensor {
 pub(crate) struct Cluster {
     pub(crate) cluster_id: String,
     pub(crate) leader: Option<String>,
+    /// Whether the host that answers was removed from the cluster.
+    pub(crate) removed: bool,
     pub(crate) term: u64,
     pub(crate) commit: u64,
     pub(crate) applied: u64,
@@ -96,6 +98,7 @@ pub(crate) fn hosts(view: ClusterView) -> Vec<Host> {
         commit,
         applied: _,
         staleness: _,
+        is_removed: _,
         provisional_blocks: _,
         hosts,
     } = view;

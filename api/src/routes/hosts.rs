@@ -29,6 +29,7 @@ pub(super) async fn cluster(app: &App) -> Result<Response, ApiError> {
     let cluster = Cluster {
         cluster_id: view.cluster.to_string(),
         leader: view.leader.map(|leader| leader.to_string()),
+        removed: view.is_removed,
         term: view.term.get(),
         commit: view.commit.get(),
         applied: view.applied.get(),

@@ -43,6 +43,7 @@ struct State {
     now: Timestamp,
     enforced: [LogIndex; 2],
     outage: Option<SubmitError>,
+    is_removed: bool,
 }
 
 /// One host of two; the other one only exists in its soft state.
@@ -62,6 +63,7 @@ impl World {
             now: START,
             enforced: [LogIndex::default(); 2],
             outage: None,
+            is_removed: false,
         };
         let world = Self { state: Mutex::new(state), applied: watch::Sender::new(LogIndex::default()) };
         for (id, name) in [(1, "pbx-a"), (2, "pbx-b")] {
@@ -189,6 +191,7 @@ impl Reads for World {
             commit: applied,
             applied,
             staleness: Duration::from_millis(40),
+            is_removed: self.state().is_removed,
             provisional_blocks: 4,
             hosts: vec![
                 host((1, "pbx-a"), Role::Leader, FirewallMode::Enforcing, (applied, enforced[0])),

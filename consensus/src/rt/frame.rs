@@ -35,6 +35,7 @@ enum Kind {
     Join = 10,
     Renew = 11,
     Certified = 12,
+    LetGo = 13,
 }
 
 impl Kind {
@@ -52,6 +53,7 @@ impl Kind {
             Self::Join,
             Self::Renew,
             Self::Certified,
+            Self::LetGo,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)
@@ -64,6 +66,8 @@ pub(super) enum Frame {
     Hello(Hello),
     Message(PeerMessage),
     Idle,
+    /// The receiver was let go from the cluster.
+    LetGo,
     /// What travels on connections of its own.
     Extra(Extra),
 }
@@ -133,6 +137,7 @@ fn decode(kind: Kind, body: &Bytes) -> Result<Frame, FrameError> {
     Ok(Frame::Message(match kind {
         Kind::Hello => return hello_from_wire(parse(body, "hello")?).map(Frame::Hello),
         Kind::Idle => return Ok(Frame::Idle),
+        Kind::LetGo => return Ok(Frame::LetGo),
         Kind::BulkRequest => {
             return parse(body, "bulk request").map(Extra::BulkRequest).map(Frame::Extra);
         }
@@ -234,6 +239,10 @@ pub(super) fn encode_extra(extra: &Extra) -> Option<Bytes> {
 
 pub(super) fn encode_idle() -> Option<Bytes> {
     frame(Kind::Idle, &peer::Idle::new())
+}
+
+pub(super) fn encode_let_go() -> Option<Bytes> {
+    frame(Kind::LetGo, &peer::LetGo::new())
 }
 
 fn frame(kind: Kind, message: &impl protobuf::Message) -> Option<Bytes> {

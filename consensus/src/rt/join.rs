@@ -47,6 +47,8 @@ const MAX_ANSWER: usize = 256 << 10;
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// The answer must not take longer: a leader has to be found and an entry committed.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// Why a host that was let go gets no certificate.
+const LET_GO: &str = "the host does not belong to the cluster any more";
 const EXPORTER: &[u8] = b"EXPORTER-palisade-join-1";
 const VERSION: &str = "J1";
 
@@ -221,6 +223,9 @@ pub trait JoinDesk: Send + Sync + 'static {
 
     /// A member wants its next certificate, for this public key, which has been checked to be its own.
     fn renew(&self, host: HostId, public_key: Bytes) -> Answer<'_>;
+
+    /// Whether this host belonged to the cluster once and was let go. A host that is not known yet was not.
+    fn was_let_go(&self, host: HostId) -> bool;
 }
 
 /// Why there is no certificate.
@@ -317,6 +322,7 @@ async fn ask(
     };
     match timeout(ANSWER_TIME, asking).await.map_err(|_| JoinError::Silent { address })?? {
         Frame::Extra(Extra::Certified(answer)) => from_wire(answer).ok_or_else(broken),
+        Frame::LetGo => Ok(Certified::Refused { reason: LET_GO.to_owned() }),
         Frame::Extra(_) | Frame::Hello(_) | Frame::Message(_) | Frame::Idle => Err(broken()),
     }
 }

@@ -307,6 +307,7 @@ fn peer_input(from: HostId, input: PeerInput) -> Option<Input> {
         PeerInput::Message(PeerMessage::Raft(message)) => Some(Input::Peer { from, message }),
         PeerInput::Disconnected => Some(Input::Unreachable { host: from }),
         PeerInput::Connected { .. }
+        | PeerInput::LetGo
         | PeerInput::Message(
             PeerMessage::Ping { .. }
             | PeerMessage::Pong { .. }

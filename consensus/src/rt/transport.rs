@@ -114,6 +114,8 @@ pub enum PeerInput {
     Message(PeerMessage),
     /// It is not connected any more.
     Disconnected,
+    /// It says that this host was let go from the cluster, and speaks with it no more.
+    LetGo,
 }
 
 /// Something from a peer whose certificate names `from`.
@@ -298,6 +300,19 @@ impl Shared {
         older.copied().collect()
     }
 
+    /// The members that dial this host, and are not connected.
+    fn missed_peers(&self) -> Vec<(HostId, SocketAddr)> {
+        let links = self.lock_links();
+        let peers = self.peers.borrow();
+        let younger = peers.iter().filter(|(peer, _)| self.identity.host < **peer);
+        younger.filter(|(peer, _)| !links.contains_key(peer)).map(|(peer, at)| (*peer, *at)).collect()
+    }
+
+    /// Whether this host knows that the other one was let go.
+    fn was_let_go(&self, host: HostId) -> bool {
+        self.services.desk.as_ref().is_some_and(|desk| desk.was_let_go(host))
+    }
+
     fn is_member(&self, host: HostId) -> bool {
         self.peers.borrow().contains_key(&host)
     }
@@ -345,6 +360,7 @@ async fn supervise(shared: Arc<Shared>, listener: tokio::net::TcpListener) {
     let strangers = Arc::new(Semaphore::new(MAX_STRANGERS));
     let mut peers = shared.peers.clone();
     let (mut tasks, mut dialled) = (JoinSet::new(), BTreeSet::new());
+    tasks.spawn(dial::keep_asking(Arc::clone(&shared)));
     loop {
         for peer in shared.older_peers() {
             if dialled.insert(peer) {

@@ -52,11 +52,15 @@ fn a_host_joins_a_dead_one_is_replaced_and_the_old_leader_goes() {
         cluster.status(other).is_some_and(|status| status["hosts"].as_array().map(Vec::len) == Some(2))
     });
 
-    // What was let go stays out, and the new leader lets others in.
-    cluster.restart(leader);
-    wait_until("a host that was let go finds no leader", || {
-        cluster.palisade(leader, &["cluster", "status"]).status.code() == Some(4)
-    });
+    // What was let go stays out and says so, and the new leader lets others in.
+    for gone in [leader, dead] {
+        cluster.restart(gone);
+        wait_until("a host that was let go says so", || says_that_it_was_removed(&cluster, gone));
+        assert!(cluster.log(gone).contains("was removed from the cluster"), "{}", cluster.log(gone));
+        let refused = cluster.palisade(gone, &["unblock", "203.0.113.1"]);
+        assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("join anew"), "{refused:?}");
+    }
     let token = issue(&cluster, other);
     let joined = cluster.join(&token, other, "host5");
     assert!(joined.status.success(), "{joined:?}");
@@ -145,6 +149,11 @@ fn issue(cluster: &Cluster, host: usize) -> String {
 
 fn remove(cluster: &Cluster, host: usize, gone: usize) -> Output {
     cluster.palisade(host, &["cluster", "remove", &(gone + 1).to_string()])
+}
+
+fn says_that_it_was_removed(cluster: &Cluster, host: usize) -> bool {
+    let status = cluster.palisade(host, &["cluster", "status"]);
+    status.status.code() == Some(4) && String::from_utf8_lossy(&status.stderr).contains("was removed")
 }
 
 fn transfer(cluster: &Cluster, host: usize, to: &str) -> Output {

@@ -1,5 +1,6 @@
 //! One connection: who is there, then messages both ways until something ends it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
 use super::link::Link;
@@ -43,6 +45,8 @@ pub(super) enum Ended {
     Identity(#[source] IdentityError),
     #[error("host {host} is not a member")]
     NotMember { host: HostId },
+    #[error("this host was let go from the cluster")]
+    LetGo,
     #[error("host {found} answered in place of host {wanted}")]
     OtherHost { wanted: HostId, found: HostId },
     #[error("host {host} dialled, but has the lower id")]
@@ -104,7 +108,13 @@ pub(super) async fn accept(shared: Arc<Shared>, stream: TcpStream, stranger: Own
         if purpose == Purpose::Join {
             return Ok((stream, Guest::Stranger));
         }
-        let host = named(&shared, stream.get_ref().1.peer_certificates())?;
+        let host = match named(&shared, stream.get_ref().1.peer_certificates()) {
+            Err(Ended::NotMember { host }) if shared.was_let_go(host) => {
+                serve::farewell(&mut stream).await?;
+                return Err(Ended::NotMember { host });
+            }
+            named => named?,
+        };
         if purpose == Purpose::Renew {
             return Ok((stream, Guest::Late(host)));
         }
@@ -172,7 +182,34 @@ enum Guest {
 }
 
 /// Opens a connection to `host` and serves it; returns whether it came to be.
-pub(super) async fn dial(shared: &Arc<Shared>, host: HostId, address: std::net::SocketAddr) -> bool {
+pub(super) async fn dial(shared: &Arc<Shared>, host: HostId, address: SocketAddr) -> bool {
+    match open(shared, host, address).await {
+        Ok((stream, hello)) => {
+            run(shared, stream, host, hello).await;
+            true
+        }
+        Err(ended) => {
+            log(&ended, Some(host));
+            false
+        }
+    }
+}
+
+/// Opens a connection to a host that should have opened one, to hear whether this host still belongs to the cluster.
+pub(super) async fn ask(shared: &Arc<Shared>, host: HostId, address: SocketAddr) {
+    match open(shared, host, address).await {
+        // Whatever happens to the goodbye, the connection is over.
+        Ok((mut stream, _)) => drop(timeout(CLOSE_TIME, stream.shutdown()).await),
+        Err(ended) => log(&ended, Some(host)),
+    }
+}
+
+/// Opens a connection to `host`, until both have greeted.
+async fn open(
+    shared: &Arc<Shared>,
+    host: HostId,
+    address: SocketAddr,
+) -> Result<(TlsStream<TcpStream>, Hello), Ended> {
     let connector = TlsConnector::from(shared.tls().client);
     let greeting = async {
         let stream = TcpStream::connect(address).await.map_err(Ended::Handshake)?;
@@ -190,16 +227,11 @@ pub(super) async fn dial(shared: &Arc<Shared>, host: HostId, address: std::net::
         }
         Ok((stream, hello))
     };
-    match before_stop(shared, greeting).await {
-        Ok((stream, hello)) => {
-            run(shared, stream, host, hello).await;
-            true
-        }
-        Err(ended) => {
-            log(&ended, Some(host));
-            false
-        }
+    let opened = before_stop(shared, greeting).await;
+    if matches!(opened, Err(Ended::LetGo)) {
+        shared.deliver(host, PeerInput::LetGo).await;
     }
+    opened
 }
 
 async fn before_stop<T>(
@@ -238,8 +270,10 @@ async fn greet(
     let ours = frame::encode_hello(&ours).unwrap_or_default();
     stream.write_all(&ours).await.map_err(Ended::Write)?;
     stream.flush().await.map_err(Ended::Write)?;
-    let Frame::Hello(theirs) = frame::read(stream, MAX_HELLO).await? else {
-        return Err(Ended::NoGreeting);
+    let theirs = match frame::read(stream, MAX_HELLO).await? {
+        Frame::Hello(theirs) => theirs,
+        Frame::LetGo => return Err(Ended::LetGo),
+        Frame::Message(_) | Frame::Idle | Frame::Extra(_) => return Err(Ended::NoGreeting),
     };
     check(shared, &theirs, host)?;
     Ok(theirs)
@@ -294,7 +328,7 @@ async fn receive(shared: &Shared, reader: impl AsyncRead + Unpin, host: HostId) 
             Ok(Err(error)) => return Ended::Frame(error),
             Ok(Ok(Frame::Idle)) => continue,
             Ok(Ok(Frame::Hello(_))) => return Ended::SecondGreeting,
-            Ok(Ok(Frame::Extra(_))) => return Ended::Channel,
+            Ok(Ok(Frame::Extra(_) | Frame::LetGo)) => return Ended::Channel,
             Ok(Ok(Frame::Message(message))) => message,
         };
         if let PeerMessage::Raft(message) = &message

@@ -13,6 +13,23 @@ const MIN_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause: a host that comes back is in touch again within it.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
+/// How often members are asked that should dial this host and do not.
+const ASK_EVERY: Duration = Duration::from_secs(3);
+
+/// Asks the members that should dial this host, and do not, whether it still belongs to the cluster: they would not tell it
+/// otherwise, since nobody speaks with a host that was let go.
+pub(super) async fn keep_asking(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = shared.stopped() => return,
+            () = tokio::time::sleep(ASK_EVERY) => {}
+        }
+        for (peer, address) in shared.missed_peers() {
+            connection::ask(&shared, peer, address).await;
+        }
+    }
+}
+
 /// Dials `peer` for as long as it is a member, until the transport stops.
 pub(super) async fn keep_connected(shared: Arc<Shared>, peer: HostId) {
     let mut peers = shared.peers.clone();

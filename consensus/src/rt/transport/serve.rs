@@ -32,7 +32,7 @@ pub(super) async fn fetches(shared: &Shared, mut stream: TlsStream<TcpStream>, h
             Err(_) => return Ended::Silent,
             Ok(Err(error)) => return Ended::Frame(error),
             Ok(Ok(Frame::Extra(Extra::BulkRequest(request)))) => request,
-            Ok(Ok(Frame::Extra(_) | Frame::Hello(_) | Frame::Message(_) | Frame::Idle)) => {
+            Ok(Ok(Frame::Extra(_) | Frame::Hello(_) | Frame::Message(_) | Frame::Idle | Frame::LetGo)) => {
                 return Ended::Channel;
             }
         };
@@ -78,6 +78,15 @@ pub(super) async fn renewal(shared: &Shared, mut stream: TlsStream<TcpStream>, h
         return Ended::NotOwnKey;
     };
     answer(&mut stream, desk.renew(host, key)).await
+}
+
+/// Tells somebody who was let go that it was, in answer to whatever it says first; nothing else is taken from it.
+pub(super) async fn farewell(stream: &mut TlsStream<TcpStream>) -> Result<(), Ended> {
+    // Heard out, so that closing does not throw away what is on its way to it.
+    drop(frame::read(stream, join::MAX_REQUEST).await?);
+    let bytes = frame::encode_let_go().ok_or(Ended::Channel)?;
+    stream.write_all(&bytes).await.map_err(Ended::Write)?;
+    stream.shutdown().await.map_err(Ended::Write)
 }
 
 async fn answer(stream: &mut TlsStream<TcpStream>, answer: join::Answer<'_>) -> Ended {

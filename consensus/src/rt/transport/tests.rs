@@ -17,6 +17,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 use super::*;
 use crate::rt::frame::{self, Channel, Frame, Hello, PROTOCOL};
+use crate::rt::join::{Answer, Certified, JoinRequest};
 use crate::rt::testing::{Authority, CLUSTER};
 use crate::rt::tls::host_uri;
 
@@ -89,6 +90,38 @@ async fn a_host_that_is_no_longer_a_member_is_cut_off_and_stays_out() {
     greet(&mut stranger, hello(2)).await;
     assert!(is_closed(&mut stranger).await);
     one.has_heard_nothing();
+}
+
+/// Knows which hosts were let go, and nothing else.
+struct Gone(HostId);
+
+impl JoinDesk for Gone {
+    fn join(&self, _: JoinRequest) -> Answer<'_> {
+        Box::pin(async { Certified::Refused { reason: "not here".to_owned() } })
+    }
+
+    fn renew(&self, _: HostId, _: Bytes) -> Answer<'_> {
+        Box::pin(async { Certified::Refused { reason: "not here".to_owned() } })
+    }
+
+    fn was_let_go(&self, host: HostId) -> bool {
+        host == self.0
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_was_let_go_hears_it_whether_it_dials_or_should_be_dialled() {
+    for (member, gone) in [(1, 2), (2, 1)] {
+        let authority = Authority::new();
+        let desk = Services { bulk: None, desk: Some(Arc::new(Gone(host(gone)))) };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let one = Node::start_serving(listener, host(member), [], (authority.tls(member), desk));
+        let address = one.transport.address();
+        let mut two = Node::start(gone, [(member, address)], authority.tls(gone));
+        let event = two.event().await;
+        assert_eq!((event.from, event.input), (host(member), PeerInput::LetGo));
+        one.has_heard_nothing();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,6 +16,10 @@ struct Desk {
 }
 
 impl JoinDesk for Desk {
+    fn was_let_go(&self, _: HostId) -> bool {
+        false
+    }
+
     fn join(&self, request: JoinRequest) -> Answer<'_> {
         self.heard.lock().unwrap().push(request.details.clone());
         let answer = if request.is_proven_by(&self.verifier) {
