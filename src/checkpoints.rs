@@ -11,12 +11,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use log_format::envelope::Envelope;
-use log_format::event::{ChapterEvent, Event};
-use log_format::ids::LogIndex;
-use projections::decide::Model;
-use projections::frame::{Checkpoint, CheckpointError, Projection};
-use projections::read::ReadModels;
+use projections::frame::{Checkpoint, CheckpointError, Folded, Projection};
 use thiserror::Error;
 
 /// The directory below the host's data.
@@ -42,37 +37,6 @@ pub enum CheckpointsError {
     /// The directory could not be opened anew.
     #[error("checkpoints: {0} cannot be opened")]
     Closed(PathBuf),
-}
-
-/// The projections of a host, as far as they are folded; the two may stand at different entries.
-#[derive(Debug, Clone, Default)]
-pub struct Folded {
-    /// What rules are judged against.
-    pub model: Model,
-    /// What people see.
-    pub views: ReadModels,
-}
-
-impl Folded {
-    /// The entry up to which both are folded.
-    pub fn applied(&self) -> LogIndex {
-        self.model.applied().min(self.views.applied())
-    }
-
-    /// Folds an entry into whichever has not folded it.
-    pub fn fold(&mut self, index: LogIndex, envelope: &Envelope) {
-        if self.model.applied() < index {
-            self.model.evolve(index, envelope);
-        }
-        if self.views.applied() < index {
-            self.views.evolve(index, envelope);
-        }
-    }
-}
-
-/// Whether an entry erases attack data, of which old checkpoints may hold copies.
-pub fn erases(envelope: &Envelope) -> bool {
-    envelope.events.iter().any(|recorded| matches!(recorded.event, Event::Chapter(ChapterEvent::Erased(_))))
 }
 
 /// Removes the checkpoints of a host that is stopped, whose log is about to say something else.
@@ -212,9 +176,14 @@ impl Checkpoints {
     }
 }
 
+/// The tree of a projection's version: whoever goes back to the version before finds its checkpoint.
+fn tree_of(name: &str, version: u32) -> String {
+    format!("{name}@{version}")
+}
+
 /// One tree a projection, one batch a checkpoint: the whole of it is there or nothing.
 fn put(database: &sled::Db, checkpoint: &Checkpoint) -> Result<(), CheckpointsError> {
-    let tree = database.open_tree(&checkpoint.name)?;
+    let tree = database.open_tree(tree_of(&checkpoint.name, checkpoint.version))?;
     let bytes = checkpoint.to_bytes()?;
     let mut batch = sled::Batch::default();
     let mut next = 0_u32;
@@ -231,7 +200,7 @@ fn put(database: &sled::Db, checkpoint: &Checkpoint) -> Result<(), CheckpointsEr
 }
 
 fn get<P: Projection>(database: &sled::Db) -> Result<Option<P>, CheckpointsError> {
-    let tree = database.open_tree(P::NAME)?;
+    let tree = database.open_tree(tree_of(P::NAME, P::VERSION))?;
     let mut bytes = Vec::new();
     for chunk in tree.iter().values() {
         bytes.extend_from_slice(&chunk?);

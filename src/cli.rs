@@ -13,7 +13,9 @@ mod cluster;
 mod demo;
 mod doctor;
 mod log;
+mod projections;
 mod recover;
+mod replay;
 mod serve;
 mod user;
 
@@ -47,12 +49,17 @@ enum Command {
     /// Read a host's log
     #[command(subcommand)]
     Log(log::Command),
+    /// Fold a host's log anew and print what comes of it
+    Replay(replay::Arguments),
     /// Export who did what, or check an export
     #[command(subcommand)]
     Audit(audit::Command),
     /// Make a cluster, or look at one
     #[command(subcommand)]
     Cluster(cluster::Command),
+    /// Look at what a running host has folded, or fold it anew
+    #[command(subcommand)]
+    Projections(projections::Command),
     /// Block an address on every host
     Block(address::Block),
     /// List what is blocked now
@@ -165,6 +172,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Capture(arguments) => capture::run(&arguments),
         Command::Log(command) => log::run(&command),
+        Command::Replay(arguments) => replay::run(&arguments),
+        Command::Projections(command) => projections::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Cluster(command) => cluster::run(command),
         Command::Block(arguments) => address::block(&arguments),

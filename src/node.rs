@@ -8,6 +8,7 @@
 //!                                    peers.rs    who answers, and what each host says of itself
 //!                                    membership.rs  who takes part
 //!                                    transfer.rs who leads next
+//!                                    frame.rs    projections that were folded anew take their place
 //!                                    chapters.rs what is sealed, witnessed, erased and given up of the log
 //!                                    wire.rs     how that travels between hosts
 //! ```
@@ -18,6 +19,7 @@
 
 mod apply;
 pub mod chapters;
+mod frame;
 mod membership;
 mod observations;
 mod outbox;
@@ -46,6 +48,7 @@ use log_format::spool::SpoolRecord;
 use log_format::time::Timestamp;
 use log_format::wal::LogPosition;
 use projections::decide::{CommandBody, Model, Refusal};
+use projections::frame::{Folded, Standing};
 use projections::plan::firewall::FirewallPlan;
 use projections::read::ReadModels;
 use sha2::{Digest, Sha256};
@@ -53,6 +56,7 @@ use thiserror::Error;
 
 use chapters::Keeper;
 pub use chapters::{ChapterSettings, SealOrder};
+pub use frame::Handover;
 use membership::Membership;
 pub use membership::{LET_GO, Members};
 pub use observations::Spooled;
@@ -150,6 +154,13 @@ pub enum Input {
         /// The caller's name for it.
         ticket: Ticket,
     },
+    /// Somebody wants to know where each projection stands; answered by [`Output::Standings`].
+    Standings {
+        /// The caller's name for it.
+        ticket: Ticket,
+    },
+    /// Projections that were folded anew beside the served ones; answered by [`Output::Handover`].
+    Folded(Box<Folded>),
     /// Somebody wants to read everything that was acknowledged before now; answered by [`Output::ReadReady`] or
     /// [`Output::ReadRefused`].
     Read {
@@ -248,6 +259,15 @@ pub enum Output {
         /// The hash.
         hash: [u8; 32],
     },
+    /// Where each projection stands.
+    Standings {
+        /// The caller's name for it.
+        ticket: Ticket,
+        /// One for each.
+        standings: [Standing; 2],
+    },
+    /// What became of projections that were folded anew.
+    Handover(Handover),
     /// This host's views show everything that was acknowledged when the reader asked.
     ReadReady {
         /// The caller's name for it.
@@ -538,6 +558,8 @@ impl Node {
                 outputs.push(Output::Plan { plan, upto: self.applied });
             }
             Input::StateHash { ticket } => self.state_hash(ticket, outputs),
+            Input::Standings { ticket } => self.standings(ticket, outputs),
+            Input::Folded(green) => self.take_over(green, outputs),
             Input::Read { ticket } => self.ask_to_read(ticket, now, outputs),
             Input::Sealed { seal } => self.sealed(*seal),
             Input::Fetched { index, seals } => self.fetched(index, seals, now, outputs),

@@ -49,6 +49,7 @@ use log_format::history::History;
 use log_format::ids::{HostId, Incarnation, LogIndex, OriginSequence};
 use log_format::spool::{Spool, SpoolOptions, SpoolSetup};
 use log_format::wal::{FileStamp, Stamps, Wal, WalIdentity, WalOptions, WalReader, WalSetup};
+use projections::frame::Folded;
 use projections::read::ReadModels;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -59,7 +60,7 @@ use self::driver::{Addresses, Outlets, Shared};
 use self::files::DataDirectory;
 use self::inbox::Inbox;
 use self::renewal::{Files, Renewal};
-use crate::checkpoints::{Checkpoints, Folded};
+use crate::checkpoints::Checkpoints;
 use crate::config::{Config, ConsoleSecurity, HostConfig};
 use crate::node::chapters::snapshot_of;
 use crate::node::{HostPicture, Identity, Input, KnownHost, LocalState, Node, Output};
@@ -95,7 +96,6 @@ pub fn run(config: Config, announce: impl FnOnce(&str, &str)) -> anyhow::Result<
 
 struct Host {
     driver: std::thread::JoinHandle<Result<(), crate::node::HaltReason>>,
-    checkpoints: checkpoints::Stop,
     firewall: std::thread::JoinHandle<()>,
     inbox: Inbox,
     shared: Arc<Shared>,
@@ -117,10 +117,9 @@ impl Host {
         let log = wal.reader();
         let (spool, spooled) = open_spool(config, &clocks).context("open the spool")?;
         let mut node = compose(config, (&data, spooled), recovered, (&wal, &clocks))?;
-        let (checkpoints, saved) = take_up(config, &mut node);
-        let mut outputs = Vec::new();
-        node.start(&mut outputs);
-        refuse_halt(outputs)?;
+        let put_aside = take_up(config, &mut node);
+        let (checkpoint_desk, checkpoint_orders) = checkpoints::desk();
+        fold_tail(&mut node)?;
 
         let (inbox, messages) = Inbox::new();
         let shared = Arc::new(Shared::new());
@@ -142,10 +141,11 @@ impl Host {
             peers: transport.sender(),
             actuator: orders.clone(),
             chapters: start_chapters(config, tokio, (&inbox, &shared, &addresses), log.clone())?,
+            checkpoints: checkpoint_orders.clone(),
             shared: Arc::clone(&shared),
             addresses,
         };
-        let checkpoints = checkpoints::start(checkpoints, saved, history(config, &log), Arc::clone(&shared))?;
+        start_checkpoints(config, (checkpoint_desk, put_aside), (&inbox, &shared), log.clone())?;
         let driver = driver::start(node, messages, outlets, clocks.clone())?;
 
         let doors = Arc::new(ports::Doors {
@@ -153,6 +153,7 @@ impl Host {
             host: config.host,
             inbox: inbox.clone(),
             shared: Arc::clone(&shared),
+            checkpoints: checkpoint_orders,
             views: Arc::clone(&views),
             log,
             clocks: clocks.clone(),
@@ -166,7 +167,6 @@ impl Host {
         let sensors = start_sensors(config, tokio, (&inbox, &orders, clocks), (views, firewall_shared))?;
         Ok(Self {
             driver,
-            checkpoints,
             firewall,
             inbox,
             shared,
@@ -240,7 +240,6 @@ impl Host {
             tokio::task::spawn_blocking(|| self.driver.join()).await
         });
         self.orders.stop();
-        drop(self.checkpoints);
         tokio.shutdown_timeout(DRAIN);
         match ended {
             Ok(Ok(result)) => Ok(result?),
@@ -353,22 +352,26 @@ fn witness_key(config: &Config) -> anyhow::Result<WitnessKey> {
     seed.as_ref().and_then(WitnessKey::from_seed).with_context(wrong)
 }
 
-/// Takes up what was folded before the last stop, if the log has it; else the whole log is folded. Gives the entry up to
-/// which nothing is to be put aside again.
-fn take_up(config: &Config, node: &mut Node) -> (Checkpoints, LogIndex) {
-    let (checkpoints, Folded { model, views }) = Checkpoints::open(&config.data);
-    let (ahead, commit) = (model.applied().max(views.applied()), node.consensus().commit);
+/// Takes up what was folded before the last stop, if the log has it; else the whole log is folded. Gives the entries up to
+/// which each projection is put aside.
+fn take_up(config: &Config, node: &mut Node) -> (Checkpoints, [LogIndex; 2]) {
+    let (checkpoints, folded) = Checkpoints::open(&config.data);
+    let (ahead, commit) = (folded.farthest(), node.consensus().commit);
     if commit < ahead {
         tracing::warn!(%ahead, %commit, "checkpoints are ahead of the log and not taken up; the log is folded instead");
-        return (checkpoints.begin_anew(), LogIndex::default());
+        return (checkpoints.begin_anew(), Default::default());
     }
-    let saved = model.applied().min(views.applied());
-    tracing::info!(%saved, %commit, "folds the log from its checkpoint");
+    tracing::info!(saved = %folded.applied(), %commit, "folds the log from its checkpoint");
+    let Folded { model, views } = folded;
+    let saved = [model.applied(), views.applied()];
     node.take_up(model, views);
     (checkpoints, saved)
 }
 
-fn refuse_halt(outputs: Vec<Output>) -> anyhow::Result<()> {
+/// Folds what was committed before the last stop.
+fn fold_tail(node: &mut Node) -> anyhow::Result<()> {
+    let mut outputs = Vec::new();
+    node.start(&mut outputs);
     for output in outputs {
         if let Output::Halt(reason) = output {
             return Err(reason.into());
@@ -438,6 +441,17 @@ fn start_chapters(
     };
     let (cluster, data, inbox) = (config.cluster.id, config.data.clone(), inbox.clone());
     Ok(chapters::start(chapters::Workshop { cluster, data, history, inbox, peers })?)
+}
+
+fn start_checkpoints(
+    config: &Config,
+    (desk, (checkpoints, saved)): (checkpoints::Desk, (Checkpoints, [LogIndex; 2])),
+    (inbox, shared): (&Inbox, &Arc<Shared>),
+    log: WalReader<StdDisk>,
+) -> std::io::Result<()> {
+    let history = history(config, &log);
+    let (inbox, shared) = (inbox.clone(), Arc::clone(shared));
+    checkpoints::start(desk, checkpoints::Workshop { checkpoints, saved, history, inbox, shared })
 }
 
 fn start_writer(wal: Wal<StdDisk>, transport: &Transport, inbox: &Inbox) -> anyhow::Result<Writer> {

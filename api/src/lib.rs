@@ -17,6 +17,7 @@ mod dto;
 mod error;
 mod events;
 mod limits;
+pub mod offline;
 pub mod ports;
 mod request;
 mod routes;

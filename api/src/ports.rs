@@ -13,6 +13,7 @@ use log_format::envelope::Envelope;
 use log_format::ids::{ClusterId, CommandId, HostId, LogIndex, Term};
 use log_format::time::Timestamp;
 use projections::decide::{CommandBody, Refusal};
+use projections::frame::Standing;
 use projections::read::ReadModels;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -22,6 +23,10 @@ pub trait Submit: Send + Sync + 'static {
     /// Submits one command and waits until this host has applied what came of it. The same id never takes effect twice:
     /// a repetition answers with the index of the first. Bounded in time by the implementation.
     fn submit(&self, command: CommandId, body: CommandBody) -> BoxFuture<'_, Result<Accepted, SubmitError>>;
+
+    /// Folds this host's projections anew beside the served ones, unless that is under way; gives the rebuild's number
+    /// since the host's start. Soft state: it is no event, and changes nothing if the projections are what the log says.
+    fn rebuild(&self) -> u64;
 }
 
 /// A command that took effect.
@@ -68,6 +73,12 @@ pub trait Reads: Send + Sync + 'static {
     /// The hash over everything folded, with the index at which it was taken; `None` if the host is too busy to say.
     fn state_hash(&self) -> BoxFuture<'_, Option<StateHash>>;
 
+    /// Where each projection stands; `None` if the host is too busy to say.
+    fn projections(&self) -> BoxFuture<'_, Option<Vec<ProjectionView>>>;
+
+    /// The projections that were found, since the host's start, not to be the fold of the log.
+    fn diverged(&self) -> Vec<String>;
+
     /// Waits until the views show everything that was acknowledged, anywhere in the cluster, before the call; `None` if no
     /// quorum confirmed that in time. Bounded in time by the implementation.
     fn confirm(&self) -> BoxFuture<'_, Option<LogIndex>>;
@@ -97,6 +108,52 @@ pub struct StateHash {
     pub index: LogIndex,
     /// The hash.
     pub hash: [u8; 32],
+}
+
+/// One projection of the host that answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectionView {
+    /// Name, version, applied index and state hash.
+    pub standing: Standing,
+    /// Entries that the cluster has committed and this host has not applied.
+    pub lag: u64,
+    /// The last entry of its last checkpoint.
+    pub checkpoint: Option<LogIndex>,
+    /// The rebuild that is under way.
+    pub rebuild: Option<RebuildView>,
+    /// Number and end of the last rebuild since the host's start.
+    pub last_rebuild: Option<(u64, RebuildEnd)>,
+    /// The entry at which it was last found not to be the fold of the log, since the host's start.
+    pub diverged_at: Option<LogIndex>,
+}
+
+/// A rebuild that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RebuildView {
+    /// Which one since the host's start.
+    pub number: u64,
+    /// How far it has folded.
+    pub folded: LogIndex,
+}
+
+/// How a rebuild ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RebuildEnd {
+    /// It took over, equal to what was served.
+    Equal {
+        /// The entry at which it took over.
+        index: LogIndex,
+    },
+    /// It took over, and what was served was not the fold of the log.
+    Differed {
+        /// The entry at which it took over.
+        index: LogIndex,
+    },
+    /// It did not take over.
+    Failed {
+        /// Why.
+        detail: String,
+    },
 }
 
 /// The cluster as one host sees it. Soft state: none of it is in the log.

@@ -3,8 +3,11 @@
 //! A checkpoint saves time at a start and nothing else: it is checked as a whole before it is believed, and a state
 //! that is missing, damaged or of another version is folded anew from the log.
 
+use std::fmt;
+
 use log_format::codec::{self, StateError};
 use log_format::envelope::Envelope;
+use log_format::event::{ChapterEvent, Event};
 use log_format::ids::LogIndex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -78,6 +81,75 @@ impl Projection for ReadModels {
         self.digest_into(&mut hash);
         hash.finalize().into()
     }
+}
+
+/// Where a projection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The projection.
+    pub name: &'static str,
+    /// Its version.
+    pub version: u32,
+    /// The last entry folded.
+    pub applied: LogIndex,
+    /// The state's fingerprint.
+    pub state_hash: [u8; 32],
+}
+
+impl Standing {
+    /// Where this projection stands; it takes as long as hashing its state.
+    pub fn of<P: Projection>(projection: &P) -> Self {
+        let (applied, state_hash) = (projection.applied(), projection.state_hash());
+        Self { name: P::NAME, version: P::VERSION, applied, state_hash }
+    }
+}
+
+impl fmt::Display for Standing {
+    /// Name and version, as people and files see them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.name, self.version)
+    }
+}
+
+/// The projections of a host, as far as they are folded; they may stand at different entries.
+#[derive(Debug, Clone, Default)]
+pub struct Folded {
+    /// What rules are judged against.
+    pub model: Model,
+    /// What people see.
+    pub views: ReadModels,
+}
+
+impl Folded {
+    /// The entry up to which all are folded.
+    pub fn applied(&self) -> LogIndex {
+        self.model.applied().min(self.views.applied())
+    }
+
+    /// The last entry that any of them has folded.
+    pub fn farthest(&self) -> LogIndex {
+        self.model.applied().max(self.views.applied())
+    }
+
+    /// Folds an entry into whichever has not folded it.
+    pub fn fold(&mut self, index: LogIndex, envelope: &Envelope) {
+        if self.model.applied() < index {
+            self.model.evolve(index, envelope);
+        }
+        if self.views.applied() < index {
+            self.views.evolve(index, envelope);
+        }
+    }
+
+    /// Where each of them stands.
+    pub fn standings(&self) -> [Standing; 2] {
+        [Standing::of(&self.model), Standing::of(&self.views)]
+    }
+}
+
+/// Whether an entry erases attack data, of which old checkpoints may hold copies.
+pub fn erases(envelope: &Envelope) -> bool {
+    envelope.events.iter().any(|recorded| matches!(recorded.event, Event::Chapter(ChapterEvent::Erased(_))))
 }
 
 /// Why a checkpoint is not taken up.

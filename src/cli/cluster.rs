@@ -127,7 +127,20 @@ fn status(arguments: &Status) -> Result<(), Failure> {
     if cluster.get("removed") == Some(&Value::Bool(true)) {
         return Err(Failure::Removed);
     }
-    if cluster.get("leader").is_none_or(Value::is_null) { Err(Failure::NoLeader) } else { Ok(()) }
+    if cluster.get("leader").is_none_or(Value::is_null) { Err(Failure::NoLeader) } else { diverged(&cluster) }
+}
+
+/// A host that served what the log does not say is not well, whatever it serves now.
+fn diverged(cluster: &Value) -> Result<(), Failure> {
+    let names = cluster["diverged"].as_array().into_iter().flatten().map(text).collect::<Vec<_>>();
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Failed(anyhow::anyhow!(
+        "DIVERGED: {} of this host did not say what the log says (`palisade projections list`); keep its data directory \
+         and its log for whoever finds out why",
+        names.join(", ")
+    )))
 }
 
 fn print_cluster(cluster: &Value, hosts: &[Value]) {
@@ -192,6 +205,13 @@ mod tests {
         let hash = json!({ "index": 7, "hash": "00112233445566778899aabbccddeeff" });
         let cluster = json!({ "cluster_id": "09", "term": 2, "commit": 8, "state_hash": hash });
         assert_eq!(cluster_line(&cluster), "cluster 09   term 2   commit 8   state 0011223344556677 at 7");
+    }
+
+    #[test]
+    fn a_host_that_diverged_is_not_well() {
+        assert!(diverged(&json!({ "diverged": [] })).is_ok());
+        let failure = diverged(&json!({ "diverged": ["views@1"] })).unwrap_err();
+        assert!(failure.to_string().starts_with("DIVERGED: views@1 of this host"), "{failure}");
     }
 
     #[test]

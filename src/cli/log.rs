@@ -93,12 +93,12 @@ enum ClassName {
 
 /// Where a dump ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Until {
+pub(super) enum Until {
     Index(LogIndex),
     Time(Timestamp),
 }
 
-fn until(text: &str) -> Result<Until, String> {
+pub(super) fn until(text: &str) -> Result<Until, String> {
     if let Ok(index) = text.parse() {
         return Ok(Until::Index(LogIndex::new(index)));
     }
@@ -107,7 +107,7 @@ fn until(text: &str) -> Result<Until, String> {
 }
 
 impl Until {
-    fn is_before(self, entry: &LogEntry, envelope: Option<&Envelope>) -> bool {
+    pub(super) fn is_before(self, entry: &LogEntry, envelope: Option<&Envelope>) -> bool {
         match self {
             Self::Index(index) => index < entry.index,
             Self::Time(time) => envelope.is_some_and(|envelope| time < envelope.accepted_at),

@@ -13,7 +13,7 @@ use projections::plan::firewall::{self, FirewallChange};
 use super::{HaltReason, Node, Outcome, Output};
 
 /// Bytes of entries read and folded at once: bounds memory while a long log is folded at start.
-const READ_BYTES: usize = 4 << 20;
+pub(super) const READ_BYTES: usize = 4 << 20;
 
 impl Node {
     /// Folds everything committed up to there.

@@ -20,6 +20,8 @@ use projections::decide::Verdict;
 use super::*;
 use crate::witness::WitnessKey;
 
+mod frame;
+
 const ONE: HostId = HostId::new(1);
 const TWO: HostId = HostId::new(2);
 const THREE: HostId = HostId::new(3);
@@ -501,7 +503,9 @@ impl Host {
             | Output::Erase { .. }
             | Output::Retire { .. }
             | Output::Fetch { .. }
-            | Output::StateHash { .. } => Vec::new(),
+            | Output::StateHash { .. }
+            | Output::Standings { .. }
+            | Output::Handover(_) => Vec::new(),
         }
     }
 }

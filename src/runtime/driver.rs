@@ -11,10 +11,12 @@ use consensus::core::Ticket;
 use consensus::rt::transport::{Delivery, PeerEvent, PeerInput, PeerSender};
 use consensus::rt::writer::Writer;
 use log_format::ids::{HostId, LogIndex};
+use projections::frame::Standing;
 use tokio::sync::{oneshot, watch};
 
 use super::actuator;
 use super::chapters::{self, Order};
+use super::checkpoints::{self, FrameStatus};
 use super::clocks::Clocks;
 use super::inbox::{Message, Receiver};
 use super::spool::SpoolOrders;
@@ -35,6 +37,7 @@ pub(super) struct Outlets {
     pub(super) peers: PeerSender,
     pub(super) actuator: actuator::Orders,
     pub(super) chapters: chapters::Orders,
+    pub(super) checkpoints: checkpoints::Orders,
     pub(super) shared: Arc<Shared>,
     pub(super) addresses: Addresses,
 }
@@ -75,8 +78,11 @@ pub(super) struct Shared {
     pub(super) members: watch::Sender<Members>,
     /// The cluster as last seen; `None` before the first tick.
     pub(super) cluster: RwLock<Option<ClusterPicture>>,
+    /// What the checkpoints' thread says of itself.
+    pub(super) frame: Mutex<FrameStatus>,
     replies: Expected<Outcome>,
     hashes: Expected<(LogIndex, [u8; 32])>,
+    standings: Expected<[Standing; 2]>,
     reads: Expected<LogIndex>,
     next_ticket: Mutex<u64>,
 }
@@ -87,8 +93,10 @@ impl Shared {
             applied: watch::Sender::new(LogIndex::new(0)),
             members: watch::Sender::default(),
             cluster: RwLock::new(None),
+            frame: Mutex::default(),
             replies: Mutex::default(),
             hashes: Mutex::default(),
+            standings: Mutex::default(),
             reads: Mutex::default(),
             next_ticket: Mutex::default(),
         }
@@ -104,6 +112,11 @@ impl Shared {
         self.expect(&self.hashes)
     }
 
+    /// A ticket whose answer says where each projection stands.
+    pub(super) fn expect_standings(&self) -> (Ticket, oneshot::Receiver<[Standing; 2]>) {
+        self.expect(&self.standings)
+    }
+
     /// A ticket whose read may go on when the receiver says so; a refused read drops the sender.
     pub(super) fn expect_read(&self) -> (Ticket, oneshot::Receiver<LogIndex>) {
         self.expect(&self.reads)
@@ -113,6 +126,7 @@ impl Shared {
     pub(super) fn forget(&self, ticket: Ticket) {
         self.replies.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
         self.hashes.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
+        self.standings.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
         self.reads.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
     }
 
@@ -231,6 +245,8 @@ impl Driver {
             Output::StateHash { ticket, index, hash } => {
                 Shared::deliver(&shared.hashes, ticket, (index, hash))
             }
+            Output::Standings { ticket, standings } => Shared::deliver(&shared.standings, ticket, standings),
+            Output::Handover(handover) => self.outlets.checkpoints.hand_back(handover),
             Output::ReadReady { ticket, index } => Shared::deliver(&shared.reads, ticket, index),
             Output::ReadRefused { ticket } => shared.forget(ticket),
             Output::Members(members) => {

@@ -7,8 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use api::ports::{
-    Accepted, ClusterView, FirewallMode, FirewallView, HostStatus, HostView, Reads, Role, SensorView,
-    StateHash, Submit, SubmitError, Tail,
+    Accepted, ClusterView, FirewallMode, FirewallView, HostStatus, HostView, ProjectionView, Reads,
+    RebuildEnd, RebuildView, Role, SensorView, StateHash, Submit, SubmitError, Tail,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -18,9 +18,11 @@ use log_format::ids::{ClusterId, CommandId, HostId, LogIndex, Term};
 use log_format::time::Timestamp;
 use log_format::wal::{EntryKind, WalReader};
 use projections::decide::CommandBody;
+use projections::frame::Standing;
 use projections::read::ReadModels;
 use tokio::sync::watch;
 
+use super::checkpoints::{self, Ended, FrameStatus};
 use super::clocks::Clocks;
 use super::driver::Shared;
 use super::inbox::Inbox;
@@ -39,6 +41,7 @@ pub(super) struct Doors {
     pub(super) host: HostId,
     pub(super) inbox: Inbox,
     pub(super) shared: Arc<Shared>,
+    pub(super) checkpoints: checkpoints::Orders,
     pub(super) views: Arc<RwLock<ReadModels>>,
     pub(super) log: WalReader<StdDisk>,
     pub(super) clocks: Clocks,
@@ -63,6 +66,10 @@ impl Submit for Doors {
             }
         }
         .boxed()
+    }
+
+    fn rebuild(&self) -> u64 {
+        self.checkpoints.rebuild(&self.shared)
     }
 }
 
@@ -126,6 +133,28 @@ impl Reads for Doors {
             Some(StateHash { index, hash })
         }
         .boxed()
+    }
+
+    fn projections(&self) -> BoxFuture<'_, Option<Vec<ProjectionView>>> {
+        async move {
+            let (ticket, standings) = self.shared.expect_standings();
+            if self.inbox.offer(Input::Standings { ticket }).is_err() {
+                self.shared.forget(ticket);
+                return None;
+            }
+            let standings = tokio::time::timeout(HASH_WITHIN, standings).await.ok()?.ok()?;
+            let cluster = self.cluster();
+            let lag = cluster.commit.get().saturating_sub(cluster.applied.get());
+            let frame = self.shared.frame.lock().unwrap_or_else(PoisonError::into_inner);
+            let places = standings.into_iter().zip(frame.saved);
+            Some(places.map(|(standing, saved)| projection_view(standing, saved, lag, &frame)).collect())
+        }
+        .boxed()
+    }
+
+    fn diverged(&self) -> Vec<String> {
+        let frame = self.shared.frame.lock().unwrap_or_else(PoisonError::into_inner);
+        frame.diverged.keys().cloned().collect()
     }
 
     fn confirm(&self) -> BoxFuture<'_, Option<LogIndex>> {
@@ -212,6 +241,26 @@ impl Doors {
             kernel: picture.state.kernel.clone(),
             clock_offset_ms: has_reported.then_some(picture.clock_offset_ms),
         }
+    }
+}
+
+fn projection_view(standing: Standing, saved: LogIndex, lag: u64, frame: &FrameStatus) -> ProjectionView {
+    let name = standing.to_string();
+    ProjectionView {
+        standing,
+        lag,
+        checkpoint: (saved != LogIndex::default()).then_some(saved),
+        rebuild: frame.rebuild.map(|folded| RebuildView { number: frame.rebuilds, folded }),
+        last_rebuild: frame.last.as_ref().map(|ended| (ended.number, rebuild_end(ended, &name))),
+        diverged_at: frame.diverged.get(&name).copied(),
+    }
+}
+
+fn rebuild_end(Ended { number: _, index, differed, failure }: &Ended, name: &str) -> RebuildEnd {
+    match (failure.is_empty(), differed.iter().any(|other| other == name)) {
+        (false, _) => RebuildEnd::Failed { detail: failure.clone() },
+        (true, true) => RebuildEnd::Differed { index: *index },
+        (true, false) => RebuildEnd::Equal { index: *index },
     }
 }
 

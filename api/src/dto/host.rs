@@ -58,6 +58,8 @@ pub(crate) struct Cluster {
     pub(crate) commit: u64,
     pub(crate) applied: u64,
     pub(crate) state_hash: StateHash,
+    /// Projections of the host that answers which were found not to be the fold of the log, since its start.
+    pub(crate) diverged: Vec<String>,
     pub(crate) as_of: u64,
     pub(crate) now: String,
     pub(crate) hosts: Vec<Host>,

@@ -7,6 +7,7 @@ pub(crate) mod host;
 pub(crate) mod list;
 pub(crate) mod live;
 pub(crate) mod membership;
+pub(crate) mod projection;
 pub(crate) mod session;
 pub(crate) mod settings;
 pub(crate) mod summary;

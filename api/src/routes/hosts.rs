@@ -34,6 +34,7 @@ pub(super) async fn cluster(app: &App) -> Result<Response, ApiError> {
         commit: view.commit.get(),
         applied: view.applied.get(),
         state_hash: state_hash.into(),
+        diverged: app.ports.reads.diverged(),
         as_of: view.applied.get(),
         now: app.ports.reads.now().to_string(),
         hosts: host::hosts(view),

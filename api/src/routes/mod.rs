@@ -9,16 +9,17 @@ mod blocks;
 mod consistency;
 mod hosts;
 mod membership;
+mod projections;
 mod session;
 mod settings;
 mod summary;
 
 use std::sync::Arc;
 
+use ::projections::read::ReadModels;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
-use projections::read::ReadModels;
 use serde::Serialize;
 use warp::Filter;
 use warp::reply::Response;
@@ -106,6 +107,8 @@ pub(crate) enum Endpoint {
     RevokeJoinToken,
     RemoveHost,
     Transfer,
+    ListProjections,
+    RebuildProjections,
     ShowSettings,
     ChangeSettings,
     Events,
@@ -122,6 +125,7 @@ impl Endpoint {
             | Self::ListHosts
             | Self::ShowCluster
             | Self::ListJoinTokens
+            | Self::ListProjections
             | Self::ShowSettings => true,
             Self::SignIn
             | Self::ShowSession
@@ -134,6 +138,7 @@ impl Endpoint {
             | Self::RevokeJoinToken
             | Self::RemoveHost
             | Self::Transfer
+            | Self::RebuildProjections
             | Self::ChangeSettings
             | Self::Events
             | Self::OpenApi => false,
@@ -157,7 +162,7 @@ const fn route(verb: Verb, path: &'static str, access: Access, audit: Audit, end
 }
 
 /// Every route of the API.
-pub(crate) const ROUTES: [Route; 21] = [
+pub(crate) const ROUTES: [Route; 23] = [
     route(Verb::Post, "/session", Access::Anybody, Audit::HostLog, Endpoint::SignIn),
     route(Verb::Get, "/session", Access::Administrator, Audit::Nothing, Endpoint::ShowSession),
     route(Verb::Delete, "/session", Access::Administrator, Audit::HostLog, Endpoint::SignOut),
@@ -180,6 +185,14 @@ pub(crate) const ROUTES: [Route; 21] = [
         Access::Administrator,
         Audit::Event,
         Endpoint::RevokeJoinToken,
+    ),
+    route(Verb::Get, "/projections", Access::Administrator, Audit::Nothing, Endpoint::ListProjections),
+    route(
+        Verb::Post,
+        "/projections/rebuild",
+        Access::Administrator,
+        Audit::HostLog,
+        Endpoint::RebuildProjections,
     ),
     route(Verb::Get, "/settings/firewall", Access::Administrator, Audit::Nothing, Endpoint::ShowSettings),
     route(Verb::Put, "/settings/firewall", Access::Administrator, Audit::Event, Endpoint::ChangeSettings),
@@ -284,6 +297,8 @@ async fn handle(
         Endpoint::RevokeJoinToken => membership::revoke(&app, &caller, &parameter, request).await,
         Endpoint::RemoveHost => membership::remove(&app, &caller, &parameter, request).await,
         Endpoint::Transfer => membership::transfer(&app, &caller, request).await,
+        Endpoint::ListProjections => projections::list(&app).await,
+        Endpoint::RebuildProjections => projections::rebuild(&app),
         Endpoint::ShowSettings => settings::show(&app),
         Endpoint::ChangeSettings => settings::change(&app, &caller, request).await,
         Endpoint::Events => events::stream(&app, &caller, &request),

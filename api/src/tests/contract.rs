@@ -88,6 +88,7 @@ async fn answers_have_exactly_the_documented_members() {
         ("/attacks", "AttackList"),
         ("/hosts", "HostList"),
         ("/cluster", "Cluster"),
+        ("/projections", "ProjectionList"),
         ("/settings/firewall", "FirewallSettings"),
     ] {
         let answer = client.get(&format!("/api/v1{path}")).await.json();

@@ -6,6 +6,7 @@ mod files;
 mod hostile;
 mod live;
 mod membership;
+mod projections;
 mod reads;
 mod world;
 mod writes;

@@ -17,6 +17,7 @@ use log_format::ids::{
 };
 use log_format::time::Timestamp;
 use projections::decide::{Command, CommandBody, Decision, Model, decide};
+use projections::frame::Standing;
 use projections::read::{ReadModels, state_hash};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -24,8 +25,8 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::ports::{
-    Accepted, ClusterView, FirewallMode, FirewallView, HostStatus, HostView, Ports, Random, Reads, Role,
-    SensorView, StateHash, Submit, SubmitError, Tail,
+    Accepted, ClusterView, FirewallMode, FirewallView, HostStatus, HostView, Ports, ProjectionView, Random,
+    Reads, RebuildEnd, RebuildView, Role, SensorView, StateHash, Submit, SubmitError, Tail,
 };
 use crate::{Config, Limits, LocalToken, Server, Transport};
 
@@ -44,6 +45,7 @@ struct State {
     enforced: [LogIndex; 2],
     outage: Option<SubmitError>,
     is_removed: bool,
+    rebuilds: u64,
 }
 
 /// One host of two; the other one only exists in its soft state.
@@ -64,6 +66,7 @@ impl World {
             enforced: [LogIndex::default(); 2],
             outage: None,
             is_removed: false,
+            rebuilds: 0,
         };
         let world = Self { state: Mutex::new(state), applied: watch::Sender::new(LogIndex::default()) };
         for (id, name) in [(1, "pbx-a"), (2, "pbx-b")] {
@@ -173,6 +176,11 @@ impl Submit for World {
         };
         std::future::ready(decided).boxed()
     }
+
+    fn rebuild(&self) -> u64 {
+        self.state().rebuilds += 1;
+        self.state().rebuilds
+    }
 }
 
 impl Reads for World {
@@ -219,6 +227,25 @@ impl Reads for World {
         let state = self.state();
         let hash = StateHash { index: state.views.applied(), hash: state_hash(&state.model, &state.views) };
         std::future::ready(Some(hash)).boxed()
+    }
+
+    fn projections(&self) -> BoxFuture<'_, Option<Vec<ProjectionView>>> {
+        let state = self.state();
+        let view = |standing: Standing| ProjectionView {
+            standing,
+            lag: 0,
+            checkpoint: (standing.name == "views").then_some(LogIndex::new(1)),
+            rebuild: (state.rebuilds == 1).then_some(RebuildView { number: 1, folded: LogIndex::new(1) }),
+            last_rebuild: (state.rebuilds == 2)
+                .then_some((2, RebuildEnd::Differed { index: standing.applied })),
+            diverged_at: (state.rebuilds == 2).then_some(standing.applied),
+        };
+        let standings = [Standing::of(&state.model), Standing::of(&state.views)];
+        std::future::ready(Some(standings.map(view).into())).boxed()
+    }
+
+    fn diverged(&self) -> Vec<String> {
+        if self.state().rebuilds == 2 { vec!["views@1".to_owned()] } else { Vec::new() }
     }
 
     fn confirm(&self) -> BoxFuture<'_, Option<LogIndex>> {

@@ -117,7 +117,9 @@ impl World {
             | Output::Erase { .. }
             | Output::Retire { .. }
             | Output::Fetch { .. }
-            | Output::StateHash { .. } => {}
+            | Output::StateHash { .. }
+            | Output::Standings { .. }
+            | Output::Handover(_) => {}
         }
         Ok(())
     }
