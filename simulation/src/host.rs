@@ -243,6 +243,15 @@ impl Host {
         }
     }
 
+    /// The faults are over: a process that was to end lives on, one that was paused goes on, the disk works.
+    pub(crate) fn heal(&mut self) {
+        self.resumes_at = Duration::ZERO;
+        self.drive.heal();
+        if let Some(process) = &mut self.process {
+            process.ending = None;
+        }
+    }
+
     pub(crate) fn now(&self, at: Duration) -> Now {
         self.clock.read(at)
     }

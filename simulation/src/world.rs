@@ -485,10 +485,7 @@ impl World {
         self.network.heal();
         self.network.unclog();
         self.network.set_weather(Weather::FAIR);
-        for host in self.hosts.values_mut() {
-            host.resumes_at = Duration::ZERO;
-            host.drive.heal();
-        }
+        self.hosts.values_mut().for_each(Host::heal);
         let is_over =
             |event: &Event| matches!(event, Event::Fault | Event::Wish | Event::Read | Event::Sense(_));
         self.queue.retain(|_, event| !is_over(event));
