@@ -14,4 +14,5 @@ pub mod node;
 pub mod provision;
 pub mod recover;
 pub mod runtime;
+pub mod spooling;
 pub mod witness;

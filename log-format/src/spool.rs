@@ -300,7 +300,7 @@ impl<D: Disk> Spool<D> {
         }
         let mut files = 0;
         while usize::from(self.place.is_some()) < self.segments.len()
-            && let Some(oldest) = self.segments.pop_front_if(|oldest| oldest.last.sequence <= upto)
+            && let Some(oldest) = self.segments.pop_front_if(|oldest| is_done_with(oldest, upto))
         {
             self.give_up(oldest).map_err(|source| self.poison(source))?;
             files += 1;
@@ -462,7 +462,7 @@ impl<D: Disk> Spool<D> {
         };
         batch::seal(bytes, &mut header, segment.header.nonce, self.next_batch);
         segment.file.write_at(offset, bytes)?;
-        segment.file.sync_data()?;
+        sync(&*segment.file)?;
         records.iter().for_each(|numbered| segment.count(numbered));
         self.last = segment.last;
         self.next_batch = BatchNumber::new(self.next_batch.get().saturating_add(1));
@@ -510,6 +510,14 @@ impl<D: Disk> Spool<D> {
     }
 }
 
+fn sync<F: DiskFile>(file: &F) -> Result<(), DiskError> {
+    #[cfg(bug = "spool_ack_before_sync")]
+    if crate::planted::is_on("spool_ack_before_sync") {
+        return Ok(());
+    }
+    file.sync_data()
+}
+
 /// Makes the folder and removes what a crash left half done.
 fn prepare<D: Disk>(
     disk: &Arc<D>,
@@ -523,6 +531,15 @@ fn prepare<D: Disk>(
         disk.remove(&directory.join(name))?;
     }
     Spares::open(Arc::clone(disk), directory, options)
+}
+
+/// Whether every record of a file has a number up to this one.
+fn is_done_with<F>(segment: &Segment<F>, upto: OriginSequence) -> bool {
+    #[cfg(bug = "spool_forgets_unsent")]
+    if crate::planted::is_on("spool_forgets_unsent") {
+        return segment::before(&segment.header).sequence < upto;
+    }
+    segment.last.sequence <= upto
 }
 
 /// The last record of a damaged batch, by its header.

@@ -372,15 +372,36 @@ impl Drive {
         self.wal.as_ref().map(Wal::reader)
     }
 
-    /// The process ends, perhaps in the middle of a write.
-    pub(crate) fn end(&mut self, end: End, prng: &mut Prng) {
+    /// The disk and the data directory on it.
+    pub(crate) fn place(&self) -> (&MemoryDisk, &Path) {
+        (&self.disk, &self.data)
+    }
+
+    /// Whose log it is.
+    pub(crate) fn identity(&self) -> WalIdentity {
+        self.identity
+    }
+
+    /// The process is about to end: some changes of what is under way still reach the disk.
+    pub(crate) fn begin_end(&mut self, prng: &mut Prng) {
+        let changes = prng.below(CHANGES_OF_A_WRITE);
+        let is_cut = self.is_doom_under_way && matches!(self.doom, Some(Doom::Cut { .. }));
+        if !is_cut {
+            self.disk.fail_after_changes(changes);
+        }
+    }
+
+    /// The write under way, as far as the disk lets it. Nobody is told whether it succeeded.
+    pub(crate) fn abandon(&mut self) {
         if let (Some(mut wal), Some(gathered)) = (self.wal.take(), self.in_flight.take()) {
-            self.disk.fail_after_changes(prng.below(CHANGES_OF_A_WRITE));
             let hard_state = gathered.hard_state().unwrap_or(self.hard_state);
-            // Nobody is told whether it succeeded.
             let _ = gathered.write(&mut wal, hard_state);
         }
         self.queue.clear();
+    }
+
+    /// The process has ended.
+    pub(crate) fn end(&mut self, end: End, prng: &mut Prng) {
         self.heal();
         match end {
             End::PowerCut => self.disk.crash(prng.next()),

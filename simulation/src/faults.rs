@@ -21,6 +21,10 @@ const TIGHT_UNCOMMITTED: usize = 260 << 10;
 const USUAL_TAIL: usize = 16 << 20;
 /// A few entries: the others are read from the disk.
 const SHORT_TAIL: usize = 2 << 10;
+/// What a spool holds: more than a run fills.
+const USUAL_SPOOL: u64 = 16 << 20;
+/// Two files of some records each: without a leader it is full within seconds.
+const SMALL_SPOOL: u64 = 128 << 10;
 /// How far wall clocks may be off.
 const MOST_SKEW: Duration = Duration::from_secs(600);
 /// The longest time that a process stands still.
@@ -50,6 +54,7 @@ pub enum Class {
     TightUncommitted,
     LargeReports,
     ShortTail,
+    SmallSpool,
     Crash,
     CrashInTurn,
     CrashInWrite,
@@ -65,7 +70,7 @@ pub enum Class {
 
 impl Class {
     /// Those that hold for a whole run.
-    const STANDING: [Self; 12] = [
+    const STANDING: [Self; 13] = [
         Self::FiveHosts,
         Self::Drop,
         Self::Duplicate,
@@ -78,6 +83,7 @@ impl Class {
         Self::TightUncommitted,
         Self::LargeReports,
         Self::ShortTail,
+        Self::SmallSpool,
     ];
     /// Those that happen at some moments.
     const SUDDEN: [Self; 11] = [
@@ -139,6 +145,8 @@ pub(crate) struct Faults {
     pub(crate) skews: [Skew; HOSTS.len()],
     pub(crate) max_uncommitted: usize,
     pub(crate) max_tail: usize,
+    /// What a spool holds, in bytes.
+    pub(crate) spool_bytes: u64,
     /// Deltas of a report of strikes, at most.
     pub(crate) deltas: u64,
 }
@@ -172,6 +180,7 @@ impl Faults {
                 USUAL_UNCOMMITTED
             },
             max_tail: if is_on(Class::ShortTail) { SHORT_TAIL } else { USUAL_TAIL },
+            spool_bytes: swarm(Class::SmallSpool, SMALL_SPOOL, USUAL_SPOOL),
             deltas: swarm(Class::LargeReports, StrikesCounted::MAX_DELTAS as u64, 4),
             has_ended: false,
             prng,
@@ -261,7 +270,8 @@ fn fault(class: Class, (host, other): (HostId, HostId), hosts: &[HostId], prng: 
         | Class::Skew
         | Class::TightUncommitted
         | Class::LargeReports
-        | Class::ShortTail => Fault::Crash { host, end, down },
+        | Class::ShortTail
+        | Class::SmallSpool => Fault::Crash { host, end, down },
     }
 }
 

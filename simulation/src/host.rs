@@ -1,16 +1,16 @@
 //! One host: its process, if it lives, its disk and its clocks. The stand-in for the driver's thread
 //! (`palisade::runtime`): an inbox, turns, and ticks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use consensus::core::{Core, CoreConfig, CoreError};
 use log_format::ids::{ClusterId, HostId, Incarnation, LogIndex, OriginSequence};
 use log_format::recover::RecoverError;
-use log_format::spool::{SpoolItem, SpoolRecord};
+use log_format::spool::SpoolError;
 use log_format::wal::{ConfState, WalIdentity};
-use palisade::node::{Identity, Input, KnownHost, Node, Now, Output, Spooled};
+use palisade::node::{Identity, Input, KnownHost, Node, Now, Output};
 use projections::plan::firewall::{self, FirewallChange, FirewallPlan};
 use thiserror::Error;
 
@@ -18,6 +18,7 @@ use crate::clock::{HostClock, Skew};
 use crate::disk::{Drive, End, Held, Honesty};
 use crate::planted::Planted;
 use crate::prng::Prng;
+use crate::spool::SpoolThread;
 
 /// The cluster.
 const CLUSTER: ClusterId = ClusterId::new(*b"simulated hosts!");
@@ -46,6 +47,9 @@ pub(crate) enum BootError {
     /// Its log did not open.
     #[error("open the log")]
     Log(#[from] RecoverError),
+    /// Its spool did not open.
+    #[error("open the spool")]
+    Spool(#[from] SpoolError),
     /// Consensus did not start.
     #[error("start consensus")]
     Core(#[from] CoreError),
@@ -69,6 +73,8 @@ pub(crate) struct Setup {
     pub(crate) max_tail: usize,
     /// Proposals that may wait to be committed, in bytes.
     pub(crate) max_uncommitted: usize,
+    /// What a spool holds, in bytes.
+    pub(crate) spool_bytes: u64,
 }
 
 pub(crate) struct Host {
@@ -80,8 +86,7 @@ pub(crate) struct Host {
     process: Option<Process>,
     /// The process stands still until then.
     pub(crate) resumes_at: Duration,
-    /// The spool: a stand-in whose disk never fails.
-    spooled: BTreeMap<OriginSequence, SpoolRecord>,
+    pub(crate) spool: SpoolThread,
     /// How long it is down once its next write has failed.
     pub(crate) down_after_write: Duration,
     pub(crate) health: Health,
@@ -135,7 +140,7 @@ impl Host {
             life: Life(0),
             process: None,
             resumes_at: Duration::ZERO,
-            spooled: BTreeMap::new(),
+            spool: SpoolThread::default(),
             down_after_write: Duration::ZERO,
             health: Health::Sound,
         }
@@ -161,6 +166,8 @@ impl Host {
     /// Starts the process, which folds what was committed before.
     pub(crate) fn boot(&mut self, at: Duration, prng: &mut Prng) -> Result<Vec<Output>, BootError> {
         let (restored, reader) = self.drive.boot(prng.fork())?;
+        let sizes = (self.drive.identity(), self.setup.spool_bytes);
+        let spooled = self.spool.open(self.drive.place(), sizes, prng.fork())?;
         self.life = Life(self.life.0 + 1);
         self.clock.restart(at);
         let config = CoreConfig {
@@ -169,7 +176,7 @@ impl Host {
             ..CoreConfig::new(self.id)
         };
         let core = Core::new(&config, restored, Box::new(reader), prng.next())?;
-        let mut node = Node::new(self.identity(), core, prng.bytes(), self.now(at));
+        let mut node = Node::new(self.identity(spooled), core, prng.bytes(), self.now(at));
         let mut outputs = Vec::new();
         node.start(&mut outputs);
         // The first convergence is with the whole plan; what the fold of the past says of changes is contained in it.
@@ -189,7 +196,7 @@ impl Host {
         Ok(outputs)
     }
 
-    fn identity(&self) -> Identity {
+    fn identity(&self, spooled: Option<OriginSequence>) -> Identity {
         let start = match self.setup.planted {
             Planted::ReuseObservationNumbers => 1,
             Planted::Nothing | Planted::AckBeforeSync | Planted::NewIdOnRetry => self.life.0,
@@ -203,36 +210,25 @@ impl Host {
             cluster: CLUSTER,
             host: self.id,
             incarnation: INCARNATION,
-            spooled: self.spooled.last_key_value().map(|(last, _)| *last),
+            spooled,
             start,
             hosts: hosts.collect(),
         }
-    }
-
-    /// Writes a record down and says so.
-    pub(crate) fn spool(&mut self, record: SpoolRecord) {
-        let upto = record.sequence;
-        self.spooled.insert(upto, record);
-        self.push(Input::Spooled(Spooled::Durable { upto, count: 1 }));
-    }
-
-    /// Forgets what the log has.
-    pub(crate) fn forget_spooled(&mut self, upto: OriginSequence) {
-        self.spooled = self.spooled.split_off(&OriginSequence::new(upto.get().saturating_add(1)));
-    }
-
-    /// Reads back what the process asks for.
-    pub(crate) fn read_spool(&mut self, from: OriginSequence, most: usize) {
-        let mut behind = self.spooled.range(from..).map(|(_, record)| SpoolItem::Record(record.clone()));
-        let items = behind.by_ref().take(most).collect();
-        let is_end = behind.next().is_none();
-        self.push(Input::Spooled(Spooled::Read { items, is_end }));
     }
 
     /// The process ends.
     pub(crate) fn end(&mut self, end: End, prng: &mut Prng) {
         self.process = None;
         self.resumes_at = Duration::ZERO;
+        self.drive.begin_end(prng);
+        // Either of the two may have got further.
+        if prng.chance(500) {
+            self.spool.end();
+            self.drive.abandon();
+        } else {
+            self.drive.abandon();
+            self.spool.end();
+        }
         self.drive.end(end, prng);
     }
 

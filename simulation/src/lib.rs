@@ -25,6 +25,7 @@ mod host;
 mod network;
 mod planted;
 mod prng;
+mod spool;
 #[cfg(test)]
 mod tests;
 mod trace;

@@ -40,6 +40,18 @@ pub(crate) struct WishNumber(pub(crate) u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ObservationNumber(pub(crate) u64);
 
+impl ObservationNumber {
+    /// The number that an attack carries.
+    pub(crate) fn of_attack(attack: &AttackObserved) -> Option<Self> {
+        attack.user_agent.visible().parse().ok().map(Self)
+    }
+
+    /// The number that a report of strikes carries.
+    pub(crate) fn of_strikes(counted: &StrikesCounted) -> Option<Self> {
+        counted.deltas.first().map(|delta| Self(u64::from(delta.unproven)))
+    }
+}
+
 /// A person's wish until its outcome is known.
 #[derive(Debug, Clone)]
 pub(crate) struct Wish {

@@ -1,6 +1,7 @@
 //! The world: a queue of events in virtual time, and what each of them does.
 
 mod phases;
+mod spools;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -137,6 +138,10 @@ enum Event {
     WriterFinishes(HostId, Life),
     /// A writer has had nothing to do for a while.
     WriterIdles(HostId, Life),
+    /// A spool's thread takes up what waits.
+    SpoolTakes(HostId, Life),
+    /// Its work is done.
+    SpoolFinishes(HostId, Life),
     /// Something goes wrong.
     Fault,
     /// A host starts again.
@@ -181,7 +186,8 @@ impl World {
         let members = faults.hosts();
         let workload = Workload::new(prng.fork(), planted, (members, faults.deltas));
         let (max_uncommitted, max_tail) = (faults.max_uncommitted, faults.max_tail);
-        let setup = Setup { planted, hosts: members, max_uncommitted, max_tail };
+        let spool_bytes = faults.spool_bytes;
+        let setup = Setup { planted, hosts: members, max_uncommitted, max_tail, spool_bytes };
         let hosts = members.iter().zip(faults.skews).map(|(id, skew)| (*id, Host::new(*id, setup, skew)));
         Self {
             now: Duration::ZERO,
@@ -226,8 +232,17 @@ impl World {
             Event::WriterIdles(host, life) if self.runs(host, life, Event::WriterIdles) => {
                 self.writer_idles(host)
             }
+            Event::SpoolTakes(host, life) if self.runs(host, life, Event::SpoolTakes) => {
+                self.spool_takes(host);
+                Ok(())
+            }
+            Event::SpoolFinishes(host, life) if self.runs(host, life, Event::SpoolFinishes) => {
+                self.spool_finishes(host)
+            }
             Event::Turn(..)
             | Event::Tick(..)
+            | Event::SpoolTakes(..)
+            | Event::SpoolFinishes(..)
             | Event::WriterTakes(..)
             | Event::WriterFinishes(..)
             | Event::WriterIdles(..) => Ok(()),
@@ -510,7 +525,7 @@ fn provisional(observation: &Observation) -> Option<IpAddr> {
 
 fn checker_of(error: &BootError) -> Checker {
     match error {
-        BootError::Log(_) | BootError::Core(_) => Checker::Running,
+        BootError::Log(_) | BootError::Spool(_) | BootError::Core(_) => Checker::Running,
         BootError::Forgot { .. } => Checker::Durability,
     }
 }

@@ -252,11 +252,19 @@ impl Observations {
         }
     }
 
-    /// What can be sent now; it counts as sent.
+    /// What can be sent now; it counts as sent. The leader takes the first of a start whatever came before it, so a start
+    /// waits until the log has everything of the starts before.
     pub(super) fn take_unsent(&mut self, sent: Sent, unsent: &mut Vec<(Ticket, Command)>) {
         let durable = self.durable;
+        let start = self.window.front().map(|(_, waiting)| start_of(waiting.command.origin.sequence));
+        #[cfg(bug = "later_start_overtakes")]
+        let start = match log_format::planted::is_on("later_start_overtakes") {
+            true => None,
+            false => start,
+        };
         for (ticket, waiting) in self.window.iter_mut().take(WINDOW) {
-            if durable < waiting.command.origin.sequence {
+            let sequence = waiting.command.origin.sequence;
+            if durable < sequence || start.is_some_and(|start| start != start_of(sequence)) {
                 return;
             }
             if waiting.sent == Sent::No && waiting.committed.is_none() {
@@ -328,6 +336,11 @@ impl Observations {
         }
         judged
     }
+}
+
+/// The start of the process in which a number was given.
+fn start_of(sequence: OriginSequence) -> u64 {
+    sequence.get() >> SEQUENCE_BITS
 }
 
 fn after(sequence: OriginSequence) -> OriginSequence {

@@ -219,6 +219,20 @@ impl MemoryDisk {
         state.inodes.get(inode).map(|inode| inode.seen.clone())
     }
 
+    /// Shows every byte that lies on the disk: each file's under each name that it has, as a reader sees it, and as a power
+    /// cut would leave it where that differs. A name that is only seen, or only durable, counts too.
+    pub fn look_at_images(&self, mut look: impl FnMut(&Path, &[u8])) {
+        let state = self.state();
+        let names: BTreeSet<(&PathBuf, &u64)> = state.names.iter().chain(&state.durable_names).collect();
+        for (path, inode) in names {
+            let Some(inode) = state.inodes.get(inode) else { continue };
+            look(path, &inode.seen);
+            if inode.seen != inode.durable {
+                look(path, &inode.durable);
+            }
+        }
+    }
+
     /// How many data syncs succeeded so far.
     pub fn syncs(&self) -> u64 {
         self.state().syncs

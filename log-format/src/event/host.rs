@@ -104,6 +104,6 @@ pub struct SpoolDropped {
     pub from: OriginSequence,
     /// The last number that is missing.
     pub to: OriginSequence,
-    /// How many observations that were.
+    /// How many observations that were; zero if nobody knows.
     pub count: u64,
 }

@@ -297,7 +297,8 @@ pub(super) fn drop_spool(
 ) -> Result<Vec<Event>, Rejection> {
     let SpoolDropped { host, from, to, count } = dropped;
     is_member_itself(model, origin, host)?;
-    let (field, least) = ("count", 1);
+    // None of them: nobody knows how many. A range that ends before it begins allows no count.
+    let (field, least) = ("count", u64::from(to < from));
     let most = to.get().saturating_sub(from.get()).saturating_add(u64::from(from <= to));
     if !(least..=most).contains(&count) {
         return Err(Rejection::OutOfRange { field, value: count, least, most });

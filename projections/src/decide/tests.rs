@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use log_format::event::{
     Actor, AttackEvent, AttackKind, AttackObserved, DenylistEvent, Event, Evidence, HostRole, Rule, Sanction,
-    StrikeDelta, StrikesCounted, Text,
+    SpoolDropped, StrikeDelta, StrikesCounted, Text,
 };
 use log_format::ids::{CommandId, HostId, Incarnation, JoinTokenId, Origin, OriginSequence, Salt};
 use log_format::time::Timestamp;
@@ -170,4 +170,18 @@ fn tokens_are_bounded_and_forgotten_an_hour_after_their_time() {
     let envelope = command.envelope(events, model.next_accepted_at(later), &mut Salt::default);
     model.evolve(model.applied().next(), &envelope);
     assert_eq!(model.join_tokens().count(), 1);
+}
+
+#[test]
+fn a_loss_of_unknown_size_is_written_down() {
+    let mut model = Model::default();
+    let (host, name) = (HostId::new(1), Text::new(b"sensor"));
+    let enrolled = CommandBody::EnrolHost { host, name, addresses: vec![source(250)], peer: None };
+    take(&mut model, 1, enrolled).unwrap();
+    let lost = |from, to| {
+        let (from, to) = (OriginSequence::new(from), OriginSequence::new(to));
+        CommandBody::DropSpool(SpoolDropped { host, from, to, count: 0 })
+    };
+    assert_eq!(take(&mut model, 2, lost(3, 7)).unwrap().len(), 1);
+    assert!(take(&mut model, 3, lost(9, 8)).is_err(), "a range that ends before it begins");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use log_format::envelope::Envelope;
 use log_format::event::{
-    Actor, AttackEvent, BlockReason, DenyReason, DenylistEvent, Event, ReleaseCause, SettingsEvent,
+    Actor, AttackEvent, BlockReason, DenyReason, DenylistEvent, Event, HostEvent, ReleaseCause, SettingsEvent,
 };
 use log_format::ids::{CommandId, HostId, LogIndex, Term};
 use log_format::time::Timestamp;
@@ -99,7 +99,11 @@ impl Ledger {
         }
         for recorded in &envelope.events {
             if let Some(number) = observation_of(&recorded.event) {
-                observations.recorded(envelope.origin.host, number, index)?;
+                let origin = (envelope.origin.host, envelope.origin.sequence);
+                observations.recorded(origin, number, index)?;
+            }
+            if let Event::Host(HostEvent::SpoolDropped(dropped)) = &recorded.event {
+                observations.lost(dropped);
             }
         }
         self.model.evolve(index, envelope);
@@ -169,12 +173,8 @@ fn wish_of(event: &Event) -> Option<WishNumber> {
 /// The observation that an event carries: see [`crate::workload`].
 fn observation_of(event: &Event) -> Option<ObservationNumber> {
     match event {
-        Event::Attack(AttackEvent::Observed(attack)) => {
-            attack.user_agent.visible().parse().ok().map(ObservationNumber)
-        }
-        Event::Attack(AttackEvent::StrikesCounted(counted)) => {
-            counted.deltas.first().map(|delta| ObservationNumber(u64::from(delta.unproven)))
-        }
+        Event::Attack(AttackEvent::Observed(attack)) => ObservationNumber::of_attack(attack),
+        Event::Attack(AttackEvent::StrikesCounted(counted)) => ObservationNumber::of_strikes(counted),
         Event::Denylist(_) | Event::Settings(_) | Event::Host(_) => None,
         Event::Membership(_) | Event::Chapter(_) | Event::Erased(_) => None,
     }

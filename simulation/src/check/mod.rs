@@ -12,7 +12,7 @@
 //! | [`Checker::Kernel`] | brought up to date change by change, a kernel holds what the whole plan says; nothing stays provisional |
 //! | [`Checker::Linear`] | changes and reads of the settings happen one after the other, in an order that their callers could have seen |
 //! | [`Checker::Answers`] | what was answered as committed is in the log, there |
-//! | [`Checker::Observations`] | what a host saw is in the log, in order, unless the host went down |
+//! | [`Checker::Observations`] | what a host saw is in the log, in order, unless the host went down before it was spooled; the spool drops strikes at most, and says so |
 //! | [`Checker::Running`] | no host halts or fails to start |
 //! | [`Checker::Liveness`] | once everything works, everything comes to an end |
 
@@ -30,6 +30,7 @@ use std::time::Duration;
 use consensus::core::{Promise, Status};
 use log_format::envelope::Envelope;
 use log_format::ids::{HostId, LogIndex};
+use log_format::spool::SpoolRecord;
 use log_format::wal::{EntryKind, LogEntry};
 use palisade::node::{Node, Outcome};
 use thiserror::Error;
@@ -39,6 +40,7 @@ use self::leadership::Leadership;
 use self::ledger::Ledger;
 use self::linear::Changes;
 use self::observations::Observations;
+pub(crate) use self::observations::Room;
 use self::protection::Protection;
 use crate::disk::Held;
 use crate::host::{Host, Life};
@@ -123,6 +125,16 @@ impl Checks {
         self.observations.made(host, life, number);
     }
 
+    /// A host's spool has a record on the disk, or has no room for it.
+    pub(crate) fn spooled(
+        &mut self,
+        host: HostId,
+        record: &SpoolRecord,
+        room: Room,
+    ) -> Result<(), Violation> {
+        self.observations.spooled(host, record, room)
+    }
+
     /// A host says something to another.
     pub(crate) fn said(
         &mut self,
@@ -190,6 +202,11 @@ impl Checks {
     /// Whether everything that living hosts were told to report is in the log.
     pub(crate) fn all_observed(&self, hosts: &BTreeMap<HostId, Host>) -> bool {
         self.observations.missing(hosts).is_empty()
+    }
+
+    /// What is missing of that, the first of it in words.
+    pub(crate) fn missing(&self, hosts: &BTreeMap<HostId, Host>) -> String {
+        self.observations.describe(&self.observations.missing(hosts))
     }
 
     /// Entries of the log.

@@ -2,11 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use log_format::ids::{HostId, LogIndex};
+use log_format::event::SpoolDropped;
+use log_format::ids::{HostId, LogIndex, OriginSequence};
+use log_format::spool::{Priority, SpoolRecord};
+use palisade::node::wire;
+use projections::decide::CommandBody;
 
 use super::{Checker, Violation, ensure};
-use crate::host::{Host, Life};
+use crate::host::{Health, Host, Life};
 use crate::workload::ObservationNumber;
+
+/// Bits of a number that count within one start of a process, as the product has it.
+const SEQUENCE_BITS: u32 = 40;
+/// Missing observations that are told in words.
+const TOLD: usize = 4;
 
 #[derive(Default)]
 pub(super) struct Observations {
@@ -14,6 +23,46 @@ pub(super) struct Observations {
     recorded: BTreeMap<ObservationNumber, LogIndex>,
     /// The last one recorded of each host.
     last: BTreeMap<HostId, ObservationNumber>,
+    /// What was said to be on a host's disk: it is owed whatever becomes of the process.
+    spooled: BTreeMap<ObservationNumber, Spooled>,
+    /// What a full spool did not take: the process has it in memory, if there is room.
+    refused: BTreeMap<ObservationNumber, Spooled>,
+    /// What hosts said that they lost.
+    lost: Vec<(HostId, OriginSequence, OriginSequence)>,
+    /// The last number of each start of a host that the log has.
+    newest: BTreeMap<(HostId, u64), OriginSequence>,
+}
+
+#[derive(Debug)]
+struct Spooled {
+    host: HostId,
+    sequence: OriginSequence,
+    priority: Priority,
+}
+
+/// Whether the spool took a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// It is on the disk.
+    There,
+    /// The spool was full.
+    None,
+}
+
+fn start_of(sequence: OriginSequence) -> u64 {
+    sequence.get() >> SEQUENCE_BITS
+}
+
+/// The number that a record of the spool carries.
+fn number_of(record: &SpoolRecord) -> Option<ObservationNumber> {
+    let body = wire::decode_command(&record.bytes).ok()?.body;
+    if let CommandBody::ReportAttack(attack) = &body {
+        return ObservationNumber::of_attack(attack);
+    }
+    if let CommandBody::CountStrikes(strikes) = &body {
+        return ObservationNumber::of_strikes(strikes);
+    }
+    None
 }
 
 impl Observations {
@@ -23,10 +72,12 @@ impl Observations {
 
     pub(super) fn recorded(
         &mut self,
-        host: HostId,
+        (host, sequence): (HostId, OriginSequence),
         number: ObservationNumber,
         index: LogIndex,
     ) -> Result<(), Violation> {
+        let newest = self.newest.entry((host, start_of(sequence))).or_default();
+        *newest = sequence.max(*newest);
         let by = self.made.get(&number).map(|(host, _)| *host);
         ensure(by == Some(host), Checker::Observations, || {
             format!("entry {index} has observation {} of host {by:?} as host {host}'s", number.0)
@@ -41,11 +92,71 @@ impl Observations {
         })
     }
 
-    /// What processes saw that still live, and what the log does not have.
+    /// A record is on a host's disk, says its spool; or there was no room for it.
+    pub(super) fn spooled(
+        &mut self,
+        host: HostId,
+        record: &SpoolRecord,
+        room: Room,
+    ) -> Result<(), Violation> {
+        let SpoolRecord { sequence, priority, .. } = *record;
+        let Some(number) = number_of(record) else {
+            let detail = format!("host {host} spools as {sequence} what nobody saw");
+            return Err(Violation::new(Checker::Observations, detail));
+        };
+        let of = match room {
+            Room::There => &mut self.spooled,
+            Room::None => &mut self.refused,
+        };
+        of.insert(number, Spooled { host, sequence, priority });
+        Ok(())
+    }
+
+    /// The log says that a host lost these.
+    pub(super) fn lost(&mut self, dropped: &SpoolDropped) {
+        self.lost.push((dropped.host, dropped.from, dropped.to));
+    }
+
+    /// What processes saw that still live, or what is on a disk that can be read, and the log does not have. A full spool
+    /// may have dropped strikes, or have taken nothing, if the host says so.
     pub(super) fn missing(&self, hosts: &BTreeMap<HostId, Host>) -> Vec<ObservationNumber> {
-        let owed = self.made.iter().filter(|(number, (host, life))| {
-            !self.recorded.contains_key(number) && hosts.get(host).is_some_and(|host| host.is_life(*life))
+        let is_missing = |number: &ObservationNumber| !self.recorded.contains_key(number);
+        let is_said = |number: &ObservationNumber| {
+            self.refused.get(number).is_some_and(|refused| self.is_lost(refused))
+        };
+        let seen = self.made.iter().filter(|(number, (host, life))| {
+            is_missing(number)
+                && !is_said(number)
+                && !self.spooled.contains_key(number)
+                && hosts.get(host).is_some_and(|host| host.is_life(*life))
         });
-        owed.map(|(number, _)| *number).collect()
+        let is_readable = |host: &Host| host.health != Health::Lost;
+        let spooled = self.spooled.iter().filter(|(number, spooled)| {
+            is_missing(number)
+                && hosts.get(&spooled.host).is_some_and(is_readable)
+                && !(spooled.priority == Priority::Observation
+                    && (self.is_lost(spooled) || self.is_behind_all(spooled)))
+        });
+        let seen = seen.map(|(number, _)| *number);
+        seen.chain(spooled.map(|(number, _)| *number)).collect()
+    }
+
+    /// Whether the log has nothing that the same start saw later: a spool that drops its newest strikes and then ends
+    /// forgets that they were there.
+    fn is_behind_all(&self, spooled: &Spooled) -> bool {
+        let newest = self.newest.get(&(spooled.host, start_of(spooled.sequence)));
+        newest.is_none_or(|newest| *newest < spooled.sequence)
+    }
+
+    pub(super) fn describe(&self, missing: &[ObservationNumber]) -> String {
+        let told = missing.iter().take(TOLD);
+        let told: Vec<_> =
+            told.map(|number| (number.0, self.made.get(number), self.spooled.get(number))).collect();
+        format!("{} missing: {told:?}", missing.len())
+    }
+
+    fn is_lost(&self, spooled: &Spooled) -> bool {
+        let Spooled { host, sequence, .. } = spooled;
+        self.lost.iter().any(|(of, from, to)| of == host && (from..=to).contains(&sequence))
     }
 }

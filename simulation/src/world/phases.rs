@@ -155,7 +155,7 @@ impl World {
             format!("{} active {active:?}", crate::check::picture(&status, node.applied()))
         });
         let hosts: Vec<String> = hosts.collect();
-        let (open, observed) = (self.workload.open_wishes(), self.checks.all_observed(&self.hosts));
-        format!("{open} open wishes, all observed: {observed}, hosts: {}", hosts.join("; "))
+        let (open, missing) = (self.workload.open_wishes(), self.checks.missing(&self.hosts));
+        format!("{open} open wishes, observations {missing}, hosts: {}", hosts.join("; "))
     }
 }

@@ -5,6 +5,7 @@ use consensus::rt::writer::WriterError;
 use log_format::ids::HostId;
 use log_format::wal::AppendError;
 use palisade::node::{Outcome, Output, PeerMessage};
+use palisade::spooling::SpoolOrder;
 
 use super::{Event, WRITER_IDLE, WRITER_WITHIN, World};
 use crate::check::{Checker, Violation, ensure, picture};
@@ -46,23 +47,9 @@ impl World {
     fn carry_out(&mut self, id: HostId, output: Output) -> Result<(), Violation> {
         match output {
             Output::Send { to, message } => self.send(id, to, message)?,
-            Output::Spool(record) => {
-                if let Some(host) = self.hosts.get_mut(&id) {
-                    host.spool(record);
-                }
-                self.plan_turn(id);
-            }
-            Output::SpoolTaken { upto } => {
-                if let Some(host) = self.hosts.get_mut(&id) {
-                    host.forget_spooled(upto);
-                }
-            }
-            Output::ReadSpool { from, most } => {
-                if let Some(host) = self.hosts.get_mut(&id) {
-                    host.read_spool(from, most);
-                }
-                self.plan_turn(id);
-            }
+            Output::Spool(record) => self.order_spool(id, SpoolOrder::Append(record)),
+            Output::SpoolTaken { upto } => self.order_spool(id, SpoolOrder::Taken(upto)),
+            Output::ReadSpool { from, most } => self.order_spool(id, SpoolOrder::Read { from, most }),
             Output::Persist(job) => {
                 if let Some(host) = self.hosts.get_mut(&id) {
                     host.drive.submit(job);
@@ -189,6 +176,7 @@ impl World {
                 let (doomed, down) = (host.drive.doomed(), host.down_after_write);
                 // Without a spare file the log goes on until it needs one.
                 let _ = host.drive.prepare_spares();
+                host.spool.prepare_spare();
                 match (host.drive.idle(), doomed) {
                     (Err(_), Some(doom)) => {
                         self.crash(id, doom.end(), down);
