@@ -18,7 +18,8 @@ use log_format::ids::{HostId, LogIndex};
 use log_format::repair::{self, Need};
 use log_format::time::Timestamp;
 use log_format::wal::{
-    ConfState, FileStamp, HardState, LogEntry, LogPosition, Wal, WalIdentity, WalOptions, WalReader, WalSetup,
+    ConfState, FileStamp, HardState, LogEntry, LogPosition, SpareProgress, Wal, WalIdentity, WalOptions,
+    WalReader, WalSetup,
 };
 use palisade::node::PeerMessage;
 
@@ -147,6 +148,19 @@ impl Rot {
     }
 }
 
+/// Lets go of what the host wishes to be gone, as the writer's thread does after each write.
+fn retire(
+    wal: &mut Wal<MemoryDisk>,
+    (below, erased): (LogIndex, LogIndex),
+    retired_below: LogIndex,
+) -> Result<LogIndex, WriterError> {
+    wal.leave_behind(erased).map_err(|source| WriterError::Retire { below: erased, source })?;
+    if retired_below < below {
+        wal.retire(below).map_err(|source| WriterError::Retire { below, source })?;
+    }
+    Ok(below.max(retired_below))
+}
+
 /// Turns a bit of a sector that was written.
 fn flip(disk: &MemoryDisk, path: &Path, bytes: &[u8], block: usize, prng: &mut Prng) -> bool {
     let sectors = bytes.get(block..).unwrap_or_default().chunks(log_format::disk::SECTOR).take(8).enumerate();
@@ -180,6 +194,10 @@ pub(crate) struct Drive {
     hard_state: HardState,
     durable: u64,
     held: Held,
+    /// What the host wishes of the writer: entries below may go, and entries up to there must not stay in the current
+    /// file.
+    retire: (LogIndex, LogIndex),
+    retired_below: LogIndex,
     doom: Option<Doom>,
     /// The disk has been told to fail, and may do so at any later call.
     is_doom_under_way: bool,
@@ -199,6 +217,8 @@ impl Drive {
             hard_state: HardState::default(),
             durable: 0,
             held: Held::default(),
+            retire: (LogIndex::default(), LogIndex::default()),
+            retired_below: LogIndex::default(),
             doom: None,
             is_doom_under_way: false,
         }
@@ -224,6 +244,7 @@ impl Drive {
         self.hard_state = wal.durable_hard_state();
         self.wal = Some(wal);
         self.durable = 0;
+        (self.retire, self.retired_below) = ((LogIndex::default(), LogIndex::default()), LogIndex::default());
         let before = self.held;
         self.note_held();
         if !before.is_kept_by(&self.held) {
@@ -284,6 +305,7 @@ impl Drive {
         }
         self.is_doom_under_way = self.doom.is_some();
         gathered.write(wal, self.hard_state)?;
+        self.retired_below = retire(wal, self.retire, self.retired_below)?;
         let (number, then) = gathered.into_released();
         self.durable = self.durable.max(number);
         self.note_held();
@@ -346,9 +368,20 @@ impl Drive {
         Ok(())
     }
 
-    /// Works on the spare files; an error there is none of the log.
-    pub(crate) fn prepare_spares(&mut self) -> Result<(), DiskError> {
-        self.wal.as_mut().map_or(Ok(()), |wal| wal.prepare_spare().map(drop))
+    /// Works on the spare files; an error there is none of the log. Says whether there is more to do.
+    pub(crate) fn prepare_spares(&mut self) -> Result<SpareProgress, DiskError> {
+        self.wal.as_mut().map_or(Ok(SpareProgress::Ready), Wal::prepare_spare)
+    }
+
+    /// Entries below the first may go with the next write; entries up to the second must leave the current file.
+    pub(crate) fn retire(&mut self, below: LogIndex, erased: LogIndex) {
+        let (known_below, known_erased) = self.retire;
+        self.retire = (below.max(known_below), erased.max(known_erased));
+    }
+
+    /// The position before the log's first entry.
+    pub(crate) fn base(&self) -> LogPosition {
+        self.wal.as_ref().map_or(LogPosition::default(), |wal| wal.reader().base())
     }
 
     fn note_held(&mut self) {

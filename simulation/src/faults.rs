@@ -25,6 +25,8 @@ const SHORT_TAIL: usize = 2 << 10;
 const USUAL_SPOOL: u64 = 16 << 20;
 /// Two files of some records each: without a leader it is full within seconds.
 const SMALL_SPOOL: u64 = 128 << 10;
+/// Entries of a chapter, as the product has it: no run has so many.
+const USUAL_CHAPTER: u64 = 16_384;
 /// How far wall clocks may be off.
 const MOST_SKEW: Duration = Duration::from_secs(600);
 /// The longest time that a process stands still.
@@ -55,6 +57,8 @@ pub enum Class {
     LargeReports,
     ShortTail,
     SmallSpool,
+    SmallChapters,
+    Erasure,
     Crash,
     CrashInTurn,
     CrashInWrite,
@@ -70,7 +74,7 @@ pub enum Class {
 
 impl Class {
     /// Those that hold for a whole run.
-    const STANDING: [Self; 13] = [
+    const STANDING: [Self; 15] = [
         Self::FiveHosts,
         Self::Drop,
         Self::Duplicate,
@@ -84,6 +88,8 @@ impl Class {
         Self::LargeReports,
         Self::ShortTail,
         Self::SmallSpool,
+        Self::SmallChapters,
+        Self::Erasure,
     ];
     /// Those that happen at some moments.
     const SUDDEN: [Self; 11] = [
@@ -147,6 +153,8 @@ pub(crate) struct Faults {
     pub(crate) max_tail: usize,
     /// What a spool holds, in bytes.
     pub(crate) spool_bytes: u64,
+    /// Entries of a chapter.
+    pub(crate) chapter_entries: u64,
     /// Deltas of a report of strikes, at most.
     pub(crate) deltas: u64,
 }
@@ -181,6 +189,7 @@ impl Faults {
             },
             max_tail: if is_on(Class::ShortTail) { SHORT_TAIL } else { USUAL_TAIL },
             spool_bytes: swarm(Class::SmallSpool, SMALL_SPOOL, USUAL_SPOOL),
+            chapter_entries: swarm(Class::SmallChapters, 24 + prng.below(104), USUAL_CHAPTER),
             deltas: swarm(Class::LargeReports, StrikesCounted::MAX_DELTAS as u64, 4),
             has_ended: false,
             prng,
@@ -196,6 +205,11 @@ impl Faults {
 
     fn is_on(&self, class: Class) -> bool {
         self.drawn.contains(&class) && !self.without.contains(&class)
+    }
+
+    /// Whether old attacks are erased at the end.
+    pub(crate) fn erases(&self) -> bool {
+        self.is_on(Class::Erasure) && self.is_on(Class::SmallChapters)
     }
 
     /// The cluster.
@@ -271,7 +285,9 @@ fn fault(class: Class, (host, other): (HostId, HostId), hosts: &[HostId], prng: 
         | Class::TightUncommitted
         | Class::LargeReports
         | Class::ShortTail
-        | Class::SmallSpool => Fault::Crash { host, end, down },
+        | Class::SmallSpool
+        | Class::SmallChapters
+        | Class::Erasure => Fault::Crash { host, end, down },
     }
 }
 

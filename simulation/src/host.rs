@@ -3,14 +3,19 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use consensus::core::{Core, CoreConfig, CoreError};
+use log_format::chapter::ChapterError;
+use log_format::history::History;
 use log_format::ids::{ClusterId, HostId, Incarnation, LogIndex, OriginSequence};
 use log_format::recover::RecoverError;
 use log_format::spool::SpoolError;
 use log_format::wal::{ConfState, WalIdentity};
-use palisade::node::{Identity, Input, KnownHost, Node, Now, Output};
+use palisade::node::chapters::snapshot_of;
+use palisade::node::{ChapterSettings, Identity, Input, KnownHost, Node, Now, Output};
+use palisade::witness::WitnessKey;
 use projections::plan::firewall::{self, FirewallChange, FirewallPlan};
 use thiserror::Error;
 
@@ -19,6 +24,7 @@ use crate::disk::{Drive, End, Held, Honesty};
 use crate::planted::Planted;
 use crate::prng::Prng;
 use crate::spool::SpoolThread;
+use crate::workshop::Workshop;
 
 /// The cluster.
 const CLUSTER: ClusterId = ClusterId::new(*b"simulated hosts!");
@@ -47,6 +53,12 @@ pub(crate) enum BootError {
     /// Its log did not open.
     #[error("open the log")]
     Log(#[from] RecoverError),
+    /// Its chapters cannot be read.
+    #[error("read the chapters")]
+    Chapters(#[from] ChapterError),
+    /// It has no key to vouch for seals with.
+    #[error("make a key")]
+    Key,
     /// Its spool did not open.
     #[error("open the spool")]
     Spool(#[from] SpoolError),
@@ -75,6 +87,7 @@ pub(crate) struct Setup {
     pub(crate) max_uncommitted: usize,
     /// What a spool holds, in bytes.
     pub(crate) spool_bytes: u64,
+    pub(crate) chapters: ChapterSettings,
 }
 
 pub(crate) struct Host {
@@ -87,6 +100,7 @@ pub(crate) struct Host {
     /// The process stands still until then.
     pub(crate) resumes_at: Duration,
     pub(crate) spool: SpoolThread,
+    pub(crate) workshop: Workshop,
     /// How long it is down once its next write has failed.
     pub(crate) down_after_write: Duration,
     pub(crate) health: Health,
@@ -141,6 +155,7 @@ impl Host {
             process: None,
             resumes_at: Duration::ZERO,
             spool: SpoolThread::default(),
+            workshop: Workshop::default(),
             down_after_write: Duration::ZERO,
             health: Health::Sound,
         }
@@ -165,7 +180,7 @@ impl Host {
 
     /// Starts the process, which folds what was committed before.
     pub(crate) fn boot(&mut self, at: Duration, prng: &mut Prng) -> Result<Vec<Output>, BootError> {
-        let (restored, reader) = self.drive.boot(prng.fork())?;
+        let (mut restored, reader) = self.drive.boot(prng.fork())?;
         let sizes = (self.drive.identity(), self.setup.spool_bytes);
         let spooled = self.spool.open(self.drive.place(), sizes, prng.fork())?;
         self.life = Life(self.life.0 + 1);
@@ -175,8 +190,22 @@ impl Host {
             max_tail_bytes: self.setup.max_tail,
             ..CoreConfig::new(self.id)
         };
-        let core = Core::new(&config, restored, Box::new(reader), prng.next())?;
-        let mut node = Node::new(self.identity(spooled), core, prng.bytes(), self.now(at));
+        let (disk, data) = self.drive.place();
+        let history = || History::new(Arc::new(disk.clone()), data, reader.clone());
+        self.workshop.open((disk.clone(), data.to_owned()), CLUSTER, history());
+        let history = history();
+        let seals = history.seals()?;
+        let committed = seals.partition_point(|seal| seal.last.index <= restored.hard_state.commit);
+        restored.snapshot = snapshot_of(seals.get(..committed).unwrap_or_default());
+        let base = restored.base;
+        let core = Core::new(&config, restored, Box::new(history), prng.next())?;
+        let key = witness_key(self.id).ok_or(BootError::Key)?;
+        let mut node = Node::new(self.identity(spooled), core, prng.bytes(), self.now(at)).with_chapters(
+            self.setup.chapters,
+            seals,
+            base,
+            key,
+        );
         let mut outputs = Vec::new();
         node.start(&mut outputs);
         // The first convergence is with the whole plan; what the fold of the past says of changes is contained in it.
@@ -221,13 +250,14 @@ impl Host {
         self.process = None;
         self.resumes_at = Duration::ZERO;
         self.drive.begin_end(prng);
-        // Either of the two may have got further.
-        if prng.chance(500) {
-            self.spool.end();
-            self.drive.abandon();
-        } else {
-            self.drive.abandon();
-            self.spool.end();
+        // Any of the three may have got further than the others.
+        let first = prng.below(3);
+        for turn in 0..3 {
+            match (first + turn) % 3 {
+                0 => self.spool.end(),
+                1 => self.drive.abandon(),
+                _ => self.workshop.end(),
+            }
         }
         self.drive.end(end, prng);
     }
@@ -336,6 +366,11 @@ impl Host {
     pub(crate) fn applied(&self) -> LogIndex {
         self.node().map_or(LogIndex::new(0), Node::applied)
     }
+}
+
+/// The key with which a host vouches for seals.
+fn witness_key(host: HostId) -> Option<WitnessKey> {
+    WitnessKey::from_seed(&[u8::try_from(host.get()).unwrap_or(u8::MAX); 32])
 }
 
 /// A host's own address, which is never blocked.

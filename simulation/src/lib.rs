@@ -1,5 +1,5 @@
 //! A deterministic cluster: three or five hosts of the production code (node, consensus core, the writer's gathering,
-//! write-ahead log, repair) in a world whose clocks, network, disks and faults come from one seed.
+//! write-ahead log, repair, spool, chapters, erasure) in a world whose clocks, network, disks and faults come from one seed.
 //!
 //! ```text
 //!  seed ──> Prng ──> faults, workload, delays
@@ -12,8 +12,8 @@
 //!
 //! It deliberately knows no thread, no socket and no real time. Each run has two phases: *safety*, with faults, in which
 //! nothing may be wrong; then *liveness*, with every fault healed, in which everything must come to an end. The entry
-//! type is [`run`]; the same seed gives the same trace. The stand-ins of the shell (writer thread, transport, driver)
-//! follow `consensus::rt` and `palisade::runtime` in order and effect. Tests: `src/tests.rs`; seeds that once failed:
+//! type is [`run`]; the same seed gives the same trace. The stand-ins of the shell (threads of writer, spool and
+//! chapters, transport, driver) follow `consensus::rt` and `palisade::runtime` in order and effect. Tests: `src/tests.rs`; seeds that once failed:
 //! `seeds/regression.txt`; defects that a build can be given, to see that they are found: `bugs.txt`, `make bugs`.
 
 pub mod bugs;
@@ -30,6 +30,7 @@ mod spool;
 mod tests;
 mod trace;
 mod workload;
+mod workshop;
 mod world;
 
 pub use check::{Checker, Violation};

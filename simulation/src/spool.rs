@@ -20,6 +20,9 @@ const FILE_BYTES: u64 = 64 << 10;
 /// Orders of one group, as the thread has it.
 const GROUP: usize = 4_096;
 
+/// Steps until two spare files of this size are ready and what is too much is removed.
+const SPARE_STEPS: u32 = 3;
+
 /// What a group of orders came to.
 pub(crate) struct Finished {
     /// For the node.
@@ -94,10 +97,12 @@ impl SpoolThread {
         Finished { told, durable, refused, result }
     }
 
-    /// Makes the next file ready. An error there is none of the spool.
+    /// Makes the next files ready. An error there is none of the spool.
     pub(crate) fn prepare_spare(&mut self) {
         if let Some(keeper) = self.keeper.as_mut().filter(|_| self.in_flight.is_none()) {
-            let _ = keeper.prepare_spare();
+            for _ in 0..SPARE_STEPS {
+                let _ = keeper.prepare_spare();
+            }
         }
     }
 

@@ -38,6 +38,7 @@ fn clusters_hold_through_faults_and_come_to_rest() {
     assert!(100 < sum(|figures| figures.rejected), "{reports:?}");
     assert!(30 < sum(|figures| figures.asked_again), "{reports:?}");
     assert!(3_000 < sum(|figures| figures.entries), "{reports:?}");
+    assert!(300 < sum(|figures| figures.erased), "{reports:?}");
 }
 
 #[test]
@@ -70,5 +71,7 @@ fn a_retry_under_a_new_command_id_is_found() {
 
 #[test]
 fn numbers_of_observations_that_begin_anew_are_found() {
-    assert!(matches!(found(Planted::ReuseObservationNumbers), Checker::Observations | Checker::Liveness));
+    // The spool refuses numbers that do not rise; without anything spooled, the log has them already.
+    let found = found(Planted::ReuseObservationNumbers);
+    assert!(matches!(found, Checker::Running | Checker::Observations | Checker::Liveness));
 }

@@ -29,6 +29,8 @@ const ATTACKERS: u8 = 12;
 const MOST_BLOCK_SECONDS: u64 = 60;
 /// Changes of settings in a run at most: each must fit into the history that is searched for an order.
 pub(crate) const MOST_CHANGES: usize = 48;
+/// What the text of an attack begins with; eight digits follow. It stands on disks until the attack is erased.
+pub(crate) const CANARY: &str = "canary-";
 /// The wait before somebody asks again, at most.
 const ASK_AGAIN: Duration = Duration::from_millis(600);
 
@@ -43,7 +45,12 @@ pub(crate) struct ObservationNumber(pub(crate) u64);
 impl ObservationNumber {
     /// The number that an attack carries.
     pub(crate) fn of_attack(attack: &AttackObserved) -> Option<Self> {
-        attack.user_agent.visible().parse().ok().map(Self)
+        Self::of_text(&attack.user_agent.visible())
+    }
+
+    /// The number that such a text names.
+    pub(crate) fn of_text(text: &str) -> Option<Self> {
+        u64::from_str_radix(text.strip_prefix(CANARY)?, 16).ok().map(Self)
     }
 
     /// The number that a report of strikes carries.
@@ -213,7 +220,7 @@ impl Workload {
             rule: Rule::BadRegistrations,
             evidence: self.prng.pick(&evidence).copied().unwrap_or(Evidence::Proven),
             sanction: self.prng.pick(&sanctions).copied().unwrap_or(Sanction::Block),
-            user_agent: Text::new(number.0.to_string().as_bytes()),
+            user_agent: Text::new(format!("{CANARY}{:08x}", number.0).as_bytes()),
             known_user_agent: false,
             count: 10,
         })

@@ -1,5 +1,6 @@
 //! The world: a queue of events in virtual time, and what each of them does.
 
+mod chapters;
 mod phases;
 mod spools;
 mod turns;
@@ -12,7 +13,10 @@ use consensus::core::Ticket;
 use log_format::event::Sanction;
 use log_format::ids::{HostId, LogIndex};
 use log_format::recover::RecoverError;
+use palisade::node::ChapterSettings;
 use palisade::node::{Fact, Input, Node, Observation, PeerMessage};
+
+use projections::decide::chapters::ChapterLimits;
 
 use crate::check::{Checker, Checks, Violation};
 use crate::disk::{End, Rot};
@@ -32,6 +36,13 @@ const TURN_WITHIN: Duration = Duration::from_micros(500);
 const WRITER_WITHIN: Duration = Duration::from_micros(200);
 /// A writer without work does its small work after this time.
 const WRITER_IDLE: Duration = Duration::from_millis(50);
+
+/// It makes a spare file in steps, with so much time between them.
+const IDLE_STEP: Duration = Duration::from_millis(10);
+
+/// How long attacks are kept: longer than any clock jumps, so that nothing is erased before the end of a run, when every
+/// host is there. The log keeps all else beside the chapters: a host that lags needs no snapshot.
+const RETENTION: Duration = Duration::from_secs(1_300);
 
 /// What to run.
 #[derive(Debug, Clone, Default)]
@@ -76,6 +87,8 @@ pub struct Figures {
     pub rejected: u64,
     /// Answers after which people asked again.
     pub asked_again: u64,
+    /// Attacks that were erased.
+    pub erased: u64,
     /// Virtual time.
     pub time: Duration,
 }
@@ -93,6 +106,7 @@ impl Figures {
             committed,
             rejected,
             asked_again,
+            erased,
             time,
         } = other;
         self.events += events;
@@ -104,6 +118,7 @@ impl Figures {
         self.committed += committed;
         self.rejected += rejected;
         self.asked_again += asked_again;
+        self.erased += erased;
         self.time += *time;
     }
 }
@@ -142,6 +157,8 @@ enum Event {
     SpoolTakes(HostId, Life),
     /// Its work is done.
     SpoolFinishes(HostId, Life),
+    /// Work on a host's chapters is done.
+    WorkshopFinishes(HostId, Life),
     /// Something goes wrong.
     Fault,
     /// A host starts again.
@@ -187,7 +204,8 @@ impl World {
         let workload = Workload::new(prng.fork(), planted, (members, faults.deltas));
         let (max_uncommitted, max_tail) = (faults.max_uncommitted, faults.max_tail);
         let spool_bytes = faults.spool_bytes;
-        let setup = Setup { planted, hosts: members, max_uncommitted, max_tail, spool_bytes };
+        let chapters = chapter_settings(&faults);
+        let setup = Setup { planted, hosts: members, max_uncommitted, max_tail, spool_bytes, chapters };
         let hosts = members.iter().zip(faults.skews).map(|(id, skew)| (*id, Host::new(*id, setup, skew)));
         Self {
             now: Duration::ZERO,
@@ -239,8 +257,13 @@ impl World {
             Event::SpoolFinishes(host, life) if self.runs(host, life, Event::SpoolFinishes) => {
                 self.spool_finishes(host)
             }
+            Event::WorkshopFinishes(host, life) if self.runs(host, life, Event::WorkshopFinishes) => {
+                self.workshop_finishes(host);
+                Ok(())
+            }
             Event::Turn(..)
             | Event::Tick(..)
+            | Event::WorkshopFinishes(..)
             | Event::SpoolTakes(..)
             | Event::SpoolFinishes(..)
             | Event::WriterTakes(..)
@@ -515,6 +538,17 @@ impl World {
     }
 }
 
+/// When this run's chapters are cut, and what stays.
+fn chapter_settings(faults: &Faults) -> ChapterSettings {
+    let usual = ChapterSettings::default();
+    ChapterSettings {
+        limits: ChapterLimits { entries: faults.chapter_entries, ..usual.limits },
+        retention: RETENTION,
+        retention_every: Duration::from_secs(1),
+        ..usual
+    }
+}
+
 /// What a sensor has dropped at once (`palisade::runtime::sensor`).
 fn provisional(observation: &Observation) -> Option<IpAddr> {
     match &observation.fact {
@@ -525,7 +559,11 @@ fn provisional(observation: &Observation) -> Option<IpAddr> {
 
 fn checker_of(error: &BootError) -> Checker {
     match error {
-        BootError::Log(_) | BootError::Spool(_) | BootError::Core(_) => Checker::Running,
+        BootError::Log(_)
+        | BootError::Spool(_)
+        | BootError::Chapters(_)
+        | BootError::Key
+        | BootError::Core(_) => Checker::Running,
         BootError::Forgot { .. } => Checker::Durability,
     }
 }

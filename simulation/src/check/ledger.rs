@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use log_format::envelope::Envelope;
+use log_format::envelope::{Envelope, Recorded};
 use log_format::event::{
-    Actor, AttackEvent, BlockReason, DenyReason, DenylistEvent, Event, HostEvent, ReleaseCause, SettingsEvent,
+    Actor, AttackEvent, BlockReason, Class, DenyReason, DenylistEvent, Event, HostEvent, ReleaseCause,
+    SettingsEvent,
 };
-use log_format::ids::{CommandId, HostId, LogIndex, Term};
+use log_format::ids::{ChapterNumber, CommandId, HostId, LogIndex, Term};
 use log_format::time::Timestamp;
 use log_format::wal::{LogEntry, LogPosition};
 use projections::decide::Model;
@@ -68,7 +69,7 @@ impl Ledger {
     ) -> Result<Option<Envelope>, Violation> {
         let envelope = envelope(&entry)?;
         if let Some(held) = place(entry.index).and_then(|place| self.entries.get(place)) {
-            ensure(*held == entry, Checker::Log, || {
+            ensure(*held == entry || self.is_erased_form(held, &entry)?, Checker::Log, || {
                 format!("host {host} applied another entry {} than others", entry.index)
             })?;
             return Ok(envelope);
@@ -81,6 +82,35 @@ impl Ledger {
         }
         self.entries.push(entry);
         Ok(envelope)
+    }
+
+    /// Whether this is what is left of an entry whose attacks are erased.
+    fn is_erased_form(&self, held: &LogEntry, entry: &LogEntry) -> Result<bool, Violation> {
+        let is_due = self.erased_upto().is_some_and(|(_, last)| held.index <= last);
+        let (Some(whole), Some(left)) = (envelope(held)?, envelope(entry)?) else { return Ok(false) };
+        let is_left = |(whole, left): (&Recorded, &Recorded)| {
+            if let Event::Erased(kind) = left.event {
+                return whole.event.kind() == kind && kind.class() == Class::Attack;
+            }
+            whole == left
+        };
+        let of = |envelope: &Envelope| (envelope.command, envelope.origin, envelope.accepted_at);
+        Ok(is_due
+            && (held.index, held.term) == (entry.index, entry.term)
+            && of(&whole) == of(&left)
+            && whole.events.len() == left.events.len()
+            && whole.events.iter().zip(&left.events).all(is_left))
+    }
+
+    /// The newest chapter whose attacks are erased, and its last entry.
+    pub(super) fn erased_upto(&self) -> Option<(ChapterNumber, LogIndex)> {
+        self.model.chapters().erased_upto()
+    }
+
+    /// The envelopes up to an entry, as they were before anything was erased.
+    pub(super) fn envelopes_upto(&self, last: LogIndex) -> impl Iterator<Item = Envelope> {
+        let entries = self.entries.iter().take_while(move |entry| entry.index <= last);
+        entries.filter_map(|entry| envelope(entry).ok().flatten())
     }
 
     fn fold(

@@ -13,10 +13,13 @@
 //! | [`Checker::Linear`] | changes and reads of the settings happen one after the other, in an order that their callers could have seen |
 //! | [`Checker::Answers`] | what was answered as committed is in the log, there |
 //! | [`Checker::Observations`] | what a host saw is in the log, in order, unless the host went down before it was spooled; the spool drops strikes at most, and says so |
+//! | [`Checker::Chapters`] | every disk verifies; all hosts sealed the same chapters |
+//! | [`Checker::Erasure`] | what the log says is erased is on no disk |
 //! | [`Checker::Running`] | no host halts or fails to start |
 //! | [`Checker::Liveness`] | once everything works, everything comes to an end |
 
 mod answers;
+mod disks;
 mod leadership;
 mod ledger;
 mod linear;
@@ -61,6 +64,8 @@ pub enum Checker {
     Linear,
     Answers,
     Observations,
+    Chapters,
+    Erasure,
     Running,
     Liveness,
 }
@@ -215,7 +220,8 @@ impl Checks {
     }
 
     /// Looks at everything once more, when all hosts have come to rest.
-    pub(crate) fn at_end(&mut self, hosts: &BTreeMap<HostId, Host>) -> Result<(), Violation> {
+    /// Gives how many attacks were erased.
+    pub(crate) fn at_end(&mut self, hosts: &BTreeMap<HostId, Host>) -> Result<u64, Violation> {
         self.answers.look(&self.ledger)?;
         self.changes.look()?;
         let missing = self.observations.missing(hosts);
@@ -234,14 +240,17 @@ impl Checks {
                 self.ledger.take(*id, entry, &mut self.observations)?;
             }
         }
-        Ok(())
+        let up: Vec<(HostId, &Host)> =
+            hosts.iter().filter(|(_, host)| host.is_up()).map(|(id, host)| (*id, host)).collect();
+        disks::look(&up)?;
+        disks::look_for_erased(&self.ledger, &up)
     }
 }
 
 /// A host's entries up to one, from its disk.
 fn durable(id: HostId, host: &Host, from: LogIndex, upto: LogIndex) -> Result<Vec<LogEntry>, Violation> {
-    let Some(reader) = host.drive.reader() else { return Ok(Vec::new()) };
-    let entries = reader.entries(from, upto.next(), u64::MAX);
+    let Some(history) = host.workshop.history() else { return Ok(Vec::new()) };
+    let entries: Result<Vec<LogEntry>, _> = history.iter(from, upto.next()).collect();
     entries.map_err(|error| {
         Violation::new(Checker::Log, format!("host {id} applied {upto}, but its disk says: {error}"))
     })

@@ -9,8 +9,9 @@ use consensus::core::Role;
 use log_format::ids::HostId;
 use palisade::node::Node;
 
-use super::{Event, Failure, Options, Report, World};
+use super::{Event, Failure, Options, RETENTION, Report, World};
 use crate::check::{Checker, Violation, ensure};
+use crate::clock::Skew;
 use crate::faults::Class;
 use crate::host::{Health, Host};
 use crate::planted::Planted;
@@ -25,6 +26,14 @@ const LEADER_WITHIN: Duration = Duration::from_secs(10);
 const REST_WITHIN: Duration = Duration::from_secs(60);
 /// The leader writes down that a block has ended within this time.
 const EXPIRED_WITHIN: Duration = Duration::from_secs(1);
+/// So much time passes before old attacks are to be erased: more than any clock was ahead, and as long as attacks are kept.
+const LATER: Duration = Duration::from_secs(3_000);
+/// What was cut before then is old.
+const OLD: Duration = RETENTION.saturating_add(Duration::from_secs(60));
+/// Old attacks are erased, and the log begins behind them, within this time: two more chapters are cut meanwhile.
+const ERASED_WITHIN: Duration = Duration::from_secs(240);
+/// Files that were given up are zeroed within this time.
+const CLEANED_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -83,7 +92,40 @@ impl World {
         self.heal();
         self.await_level(LEADER_WITHIN, "no host leads", Self::is_led)?;
         self.await_level(REST_WITHIN, "no rest", Self::is_at_rest)?;
-        self.checks.at_end(&self.hosts)
+        if self.faults.erases() {
+            self.grow_old()?;
+        }
+        self.figures.erased = self.checks.at_end(&self.hosts)?;
+        Ok(())
+    }
+
+    /// Time passes, so that what was seen is to be erased; life goes on meanwhile, and then comes to rest again.
+    fn grow_old(&mut self) -> Result<(), Violation> {
+        self.trace.line(self.now, format_args!("time passes"));
+        for host in self.hosts.values_mut() {
+            host.clock.set_offset(Skew::NO_OFFSET + LATER);
+        }
+        self.schedule(Duration::ZERO, Event::Wish);
+        for &id in self.members {
+            self.schedule(Duration::ZERO, Event::Sense(id));
+        }
+        self.await_level(ERASED_WITHIN, "nothing is erased", Self::is_erased)?;
+        self.queue.retain(|_, event| !matches!(event, Event::Wish | Event::Sense(_)));
+        self.run_until(self.now + CLEANED_WITHIN)?;
+        self.await_level(REST_WITHIN, "no rest", Self::is_at_rest)
+    }
+
+    /// Every host that lives has erased what is old, and its log begins behind it.
+    fn is_erased(&self) -> bool {
+        self.hosts.values().filter(|host| host.health != Health::Lost).all(|host| {
+            let Some(node) = host.node() else { return false };
+            let (chapters, old) = (node.model().chapters(), host.now(self.now).wall.before(OLD));
+            let erased = chapters.erased_upto();
+            let is_due = chapters
+                .iter()
+                .any(|(chapter, held)| held.cut_at < old && erased.is_none_or(|(upto, _)| upto < chapter));
+            !is_due && erased.is_none_or(|(_, last)| last <= host.drive.base().index)
+        })
     }
 
     fn begin(&mut self) {
@@ -131,6 +173,7 @@ impl World {
         let living: Vec<&Host> = self.hosts.values().filter(|host| host.health != Health::Lost).collect();
         self.workload.open_wishes() == 0
             && self.checks.all_observed(&self.hosts)
+            && self.is_workless()
             && living.iter().all(|host| host.node().is_some_and(|node| self.is_settled(host, node)))
     }
 

@@ -4,8 +4,9 @@ use log_format::ids::HostId;
 use palisade::node::Input;
 use palisade::spooling::SpoolOrder;
 
-use super::{Event, WRITER_WITHIN, World};
+use super::{Event, WRITER_IDLE, WRITER_WITHIN, World};
 use crate::check::{Checker, Room, Violation};
+use crate::host::Host;
 
 impl World {
     /// Gives a host's spool an order.
@@ -57,6 +58,9 @@ impl World {
             self.offer(id, Input::Spooled(told));
         }
         self.wake_spool(id);
+        if let Some(life) = self.hosts.get(&id).map(Host::life) {
+            self.schedule(WRITER_IDLE, Event::WriterIdles(id, life));
+        }
         Ok(())
     }
 }

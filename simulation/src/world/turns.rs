@@ -3,15 +3,16 @@
 use consensus::core::Promise;
 use consensus::rt::writer::WriterError;
 use log_format::ids::HostId;
-use log_format::wal::AppendError;
+use log_format::wal::{AppendError, SpareProgress};
 use palisade::node::{Outcome, Output, PeerMessage};
 use palisade::spooling::SpoolOrder;
 
-use super::{Event, WRITER_IDLE, WRITER_WITHIN, World};
+use super::{Event, IDLE_STEP, WRITER_IDLE, WRITER_WITHIN, World};
 use crate::check::{Checker, Violation, ensure, picture};
 use crate::disk::{Doom, End, Released};
 use crate::host::Host;
 use crate::network::Fate;
+use crate::workshop::ChapterOrder;
 
 impl World {
     pub(super) fn turn(&mut self, id: HostId) -> Result<(), Violation> {
@@ -43,13 +44,15 @@ impl World {
         Ok(())
     }
 
-    #[expect(clippy::too_many_lines, reason = "one flat match, an arm an output")]
     fn carry_out(&mut self, id: HostId, output: Output) -> Result<(), Violation> {
         match output {
             Output::Send { to, message } => self.send(id, to, message)?,
             Output::Spool(record) => self.order_spool(id, SpoolOrder::Append(record)),
             Output::SpoolTaken { upto } => self.order_spool(id, SpoolOrder::Taken(upto)),
             Output::ReadSpool { from, most } => self.order_spool(id, SpoolOrder::Read { from, most }),
+            Output::Seal(order) => self.order_chapters(id, ChapterOrder::Seal(Box::new(order))),
+            Output::Erase { upto } => self.order_erasure(id, upto),
+            Output::Retire { below, erased } => self.order_retirement(id, below, erased),
             Output::Persist(job) => {
                 if let Some(host) = self.hosts.get_mut(&id) {
                     host.drive.submit(job);
@@ -100,9 +103,6 @@ impl World {
             | Output::Plan { .. }
             | Output::Cluster(_)
             | Output::Members(_)
-            | Output::Seal(_)
-            | Output::Erase { .. }
-            | Output::Retire { .. }
             | Output::Fetch { .. }
             | Output::StateHash { .. }
             | Output::Standings { .. }
@@ -155,7 +155,14 @@ impl World {
         let doomed = host.drive.doomed();
         let released = match (host.drive.finish(), doomed) {
             // The product ends the process after any error of a write; and one that was cut short got no further.
-            (Err(WriterError::Append { source: AppendError::Disk { .. }, .. }), Some(doom))
+            (
+                Err(
+                    WriterError::Append { source: AppendError::Disk { .. }, .. }
+                    | WriterError::Reset { source: AppendError::Disk { .. }, .. }
+                    | WriterError::Retire { source: AppendError::Disk { .. }, .. },
+                ),
+                Some(doom),
+            )
             | (Ok(_), Some(doom @ Doom::Cut { .. })) => {
                 self.crash(id, doom.end(), down);
                 return Ok(());
@@ -175,8 +182,13 @@ impl World {
             Some(host) => {
                 let (doomed, down) = (host.drive.doomed(), host.down_after_write);
                 // Without a spare file the log goes on until it needs one.
-                let _ = host.drive.prepare_spares();
+                let is_more = matches!(host.drive.prepare_spares(), Ok(SpareProgress::Working));
                 host.spool.prepare_spare();
+                let life = host.life();
+                if is_more {
+                    self.schedule(IDLE_STEP, Event::WriterIdles(id, life));
+                }
+                let Some(host) = self.hosts.get_mut(&id) else { return Ok(()) };
                 match (host.drive.idle(), doomed) {
                     (Err(_), Some(doom)) => {
                         self.crash(id, doom.end(), down);
