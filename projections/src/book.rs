@@ -1,6 +1,7 @@
 //! The live blocks, by address. Decision model and denylist view fold the same events into the same book, so
 //! that what a person sees is what the rules know.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -161,6 +162,14 @@ impl<T> BlockBook<T> {
     /// Adds a block at log time `at`. It replaces the blocks that it covers and those that ended; nothing
     /// changes if one that lives covers it.
     pub(crate) fn insert(&mut self, address: IpAddr, block: Block<T>, at: Timestamp) {
+        if self.by_address.len() < self.limit
+            && let Entry::Vacant(place) = self.by_address.entry(address)
+        {
+            let ends = if block.is_firm() { &mut self.firm_ends } else { &mut self.soft_ends };
+            ends.insert((block.until, address));
+            place.insert(vec![block]);
+            return;
+        }
         let mut blocks = self.take(address);
         if blocks.iter().any(|other| other.is_live(at) && other.covers(&block)) {
             return self.put_back(address, blocks);
@@ -197,7 +206,7 @@ impl<T> BlockBook<T> {
     }
 
     fn take(&mut self, address: IpAddr) -> Vec<Block<T>> {
-        let blocks = self.by_address.remove(&address).unwrap_or_default();
+        let Some(blocks) = self.by_address.remove(&address) else { return Vec::new() };
         let (ends, end) = self.ends_mut(address, &blocks);
         ends.remove(&end);
         blocks

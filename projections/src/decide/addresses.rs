@@ -64,12 +64,14 @@ impl Histories {
     }
 
     fn push(&mut self, source: IpAddr, at: Timestamp) {
-        let mut blocks = self.take(source);
+        let blocks = self.blocks.entry(source).or_default();
+        if let Some(last) = blocks.back() {
+            self.ages.remove(&(*last, source));
+        }
         blocks.push_back(at);
         while MAX_BLOCKS_REMEMBERED < blocks.len() {
             blocks.pop_front();
         }
-        self.blocks.insert(source, blocks);
         self.ages.insert((at, source));
         while let Some((last, oldest)) = self.ages.first().copied() {
             if at < last.after(HISTORY) && self.blocks.len() <= MAX_HISTORIES {

@@ -1,6 +1,6 @@
 //! The rules about addresses: which facts follow from an attack, from strikes, and from a person's word.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ pub(super) fn count_strikes(
     std::iter::once(fact).chain(tipped).collect()
 }
 
-/// The strikes of a report that count towards the minute's sum, by source. A report that was under way for
+/// The strikes of a report that count towards the minute's sum, each source once and in order. A report that was under way for
 /// longer than the window, such as a spool merged after a network split, is history: an office's harmless
 /// strikes of hours, merged within a second, must not look like an attack.
 pub(super) fn countable(
@@ -111,21 +111,24 @@ pub(super) fn countable(
     host: HostId,
     observed_at: Timestamp,
     at: Timestamp,
-) -> BTreeMap<IpAddr, Tally> {
-    let mut sums = BTreeMap::new();
+) -> Vec<(IpAddr, Tally)> {
+    let mut sums: Vec<(IpAddr, Tally)> = Vec::new();
     if STRIKE_WINDOW < at.since(observed_at) {
         return sums;
     }
-    for StrikeDelta { source, rule, proven, unproven } in deltas {
-        match rule {
-            Rule::BadRegistrations => {
-                let sum = sums.entry(*source).or_insert(Tally::NOTHING);
-                *sum = sum.and(Tally::reported(*proven, *unproven, host));
-            }
-            // One packet tips this rule, so there is nothing to sum.
-            Rule::BlockedUserAgent => {}
+    sums.extend(deltas.iter().filter_map(|StrikeDelta { source, rule, proven, unproven }| match rule {
+        Rule::BadRegistrations => Some((*source, Tally::reported(*proven, *unproven, host))),
+        // One packet tips this rule, so there is nothing to sum.
+        Rule::BlockedUserAgent => None,
+    }));
+    sums.sort_by_key(|(source, _)| *source);
+    sums.dedup_by(|(source, added), (kept, sum)| {
+        let is_same = source == kept;
+        if is_same {
+            *sum = sum.and(*added);
         }
-    }
+        is_same
+    });
     sums
 }
 

@@ -89,7 +89,7 @@ impl Model {
                 Event::Attack(AttackEvent::Observed(_)) => {} // Its block, if one is due, is a fact of its own.
                 Event::Attack(AttackEvent::StrikesCounted(StrikesCounted { deltas })) => {
                     let sums = denylist::countable(deltas, envelope.origin.host, *observed_at, at);
-                    sums.into_iter().for_each(|(source, tally)| self.strikes.add(source, tally, at));
+                    self.strikes.add(sums, at);
                 }
                 Event::Denylist(event) => self.evolve_denylist(event, at),
                 Event::Settings(event) => self.settings.evolve(event),

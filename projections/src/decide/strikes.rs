@@ -144,11 +144,33 @@ impl Strikes {
         self.evicted
     }
 
-    pub(crate) fn add(&mut self, source: IpAddr, tally: Tally, at: Timestamp) {
+    /// Adds what one report says of each source.
+    pub(crate) fn add(&mut self, sums: Vec<(IpAddr, Tally)>, at: Timestamp) {
         let second = second_of(at);
-        self.forget_before(second);
-        let mut window = self.take(source).unwrap_or_default();
+        if !sums.is_empty() {
+            self.forget_before(second);
+        }
+        sums.into_iter().for_each(|(source, tally)| self.add_one(source, tally, second));
+    }
+
+    fn add_one(&mut self, source: IpAddr, tally: Tally, second: u64) {
+        let Some(window) = self.sources.get_mut(&source) else {
+            let mut window = Window::default();
+            window.add(second, tally);
+            return self.insert(source, window);
+        };
+        let before = (window.is_proven(), window.last());
         window.add(second, tally);
+        let after = (window.is_proven(), window.last());
+        // Within a busy second neither changes for most sources.
+        if before != after {
+            self.ages_of(before.0).remove(&(before.1, source));
+            self.ages_of(after.0).insert((after.1, source));
+        }
+    }
+
+    /// Takes in a source that is new, if it finds room.
+    fn insert(&mut self, source: IpAddr, window: Window) {
         if MAX_STRIKING_SOURCES <= self.sources.len() {
             self.evicted = self.evicted.saturating_add(1);
             if self.weak_ages.is_empty() && !window.is_proven() {
@@ -201,7 +223,11 @@ impl Strikes {
     }
 
     fn ages_mut(&mut self, window: &Window) -> &mut BTreeSet<(u64, IpAddr)> {
-        if window.is_proven() { &mut self.proven_ages } else { &mut self.weak_ages }
+        self.ages_of(window.is_proven())
+    }
+
+    fn ages_of(&mut self, is_proven: bool) -> &mut BTreeSet<(u64, IpAddr)> {
+        if is_proven { &mut self.proven_ages } else { &mut self.weak_ages }
     }
 }
 
@@ -274,7 +300,7 @@ mod tests {
     fn a_strike_counts_for_no_longer_than_a_minute() {
         let mut strikes = Strikes::default();
         for second in 0..120_u64 {
-            strikes.add(source(1), proven(1), Timestamp::from_seconds(1_000 + second));
+            strikes.add(vec![(source(1), proven(1))], Timestamp::from_seconds(1_000 + second));
         }
         let at = |second: u64| strikes.tally(source(1), Timestamp::from_seconds(second)).proven;
         assert_eq!((at(1_119), at(1_149), at(1_178), at(1_179)), (60, 30, 1, 0));
@@ -285,16 +311,16 @@ mod tests {
         let mut strikes = Strikes::default();
         let now = Timestamp::from_seconds(1_000);
         let limit = u32::try_from(MAX_STRIKING_SOURCES).unwrap();
-        strikes.add(source(0), proven(5), now);
-        (1..limit).for_each(|number| strikes.add(source(number), unproven(5), now));
-        strikes.add(source(limit), unproven(5), now);
-        strikes.add(source(limit + 1), proven(5), now);
+        strikes.add(vec![(source(0), proven(5))], now);
+        (1..limit).for_each(|number| strikes.add(vec![(source(number), unproven(5))], now));
+        strikes.add(vec![(source(limit), unproven(5))], now);
+        strikes.add(vec![(source(limit + 1), proven(5))], now);
         assert_eq!(strikes.sources.len(), MAX_STRIKING_SOURCES);
         assert_eq!(strikes.evicted(), 2);
         assert_eq!(strikes.tally(source(0), now).proven, 5);
         assert_eq!(strikes.tally(source(limit + 1), now).proven, 5);
         let later = Timestamp::from_seconds(1_060);
-        strikes.add(source(7), proven(1), later);
+        strikes.add(vec![(source(7), proven(1))], later);
         assert_eq!(strikes.sources.len(), 1, "what no longer counts is forgotten");
     }
 
@@ -303,8 +329,8 @@ mod tests {
         let mut strikes = Strikes::default();
         let now = Timestamp::from_seconds(1_000);
         let limit = u32::try_from(MAX_STRIKING_SOURCES).unwrap();
-        (0..limit).for_each(|number| strikes.add(source(number), proven(1), now));
-        strikes.add(source(limit), unproven(1), now);
+        (0..limit).for_each(|number| strikes.add(vec![(source(number), proven(1))], now));
+        strikes.add(vec![(source(limit), unproven(1))], now);
         assert_eq!(strikes.tally(source(limit), now), Tally::NOTHING);
         assert_eq!(strikes.evicted(), 1);
     }

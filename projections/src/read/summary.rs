@@ -70,7 +70,9 @@ impl SummaryView {
         let minute = minute_of(at);
         *self.minutes.entry(minute).or_default().entry(kind).or_default() += 1;
         let first = minute.saturating_sub(MINUTES_PER_DAY);
-        self.minutes = self.minutes.split_off(&first);
+        while self.minutes.first_key_value().is_some_and(|(oldest, _)| *oldest < first) {
+            self.minutes.pop_first();
+        }
     }
 
     /// Forgets the minutes up to there.
