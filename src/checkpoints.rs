@@ -16,6 +16,8 @@ use thiserror::Error;
 
 /// The directory below the host's data.
 const DIRECTORY: &str = "projections.sled";
+/// Where a new directory is filled that takes the other one's place.
+const MAKING: &str = "projections.making";
 /// Where a directory goes before it is removed, so that a half removed one is never opened.
 const DISCARDED: &str = "projections.discarded";
 /// Stands while the directory is opened and read for the first time.
@@ -34,6 +36,15 @@ pub enum CheckpointsError {
     /// The state cannot be encoded.
     #[error("put a state aside")]
     State(#[from] CheckpointError),
+    /// A new directory could not take the old one's place.
+    #[error("replace the checkpoints by {}", path.display())]
+    Replace {
+        /// The new directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The directory could not be opened anew.
     #[error("checkpoints: {0} cannot be opened")]
     Closed(PathBuf),
@@ -41,13 +52,17 @@ pub enum CheckpointsError {
 
 /// Removes the checkpoints of a host that is stopped, whose log is about to say something else.
 pub fn remove(data: &Path) -> std::io::Result<()> {
-    for name in [DIRECTORY, DISCARDED] {
-        match fs::remove_dir_all(data.join(name)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+    for name in [DIRECTORY, MAKING, DISCARDED] {
+        remove_directory(&data.join(name))?;
     }
     fs::File::open(data)?.sync_all()
+}
+
+fn remove_directory(path: &Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// The directory of checkpoints.
@@ -62,7 +77,8 @@ impl Checkpoints {
     /// discarded, and the log is folded instead.
     pub fn open(data: &Path) -> (Self, Folded) {
         let mut checkpoints = Self { data: data.to_owned(), database: None };
-        checkpoints.remove_discarded();
+        checkpoints.remove_leftover(MAKING);
+        checkpoints.remove_leftover(DISCARDED);
         if checkpoints.path(MARK).exists() {
             tracing::warn!("the last start did not survive opening the checkpoints; they are folded anew");
             checkpoints.discard();
@@ -72,10 +88,10 @@ impl Checkpoints {
             tracing::warn!(%error, "checkpoints stay closed: no mark can be set beside them");
             return (checkpoints, Folded::default());
         }
-        checkpoints.database = checkpoints.open_database();
+        checkpoints.database = open_database(&checkpoints.path(DIRECTORY));
         if checkpoints.database.is_none() {
             checkpoints.discard();
-            checkpoints.database = checkpoints.open_database();
+            checkpoints.database = open_database(&checkpoints.path(DIRECTORY));
         }
         let folded = Folded { model: checkpoints.take_up(), views: checkpoints.take_up() };
         checkpoints.remove_mark();
@@ -86,15 +102,30 @@ impl Checkpoints {
     pub fn save(&self, folded: &Folded) -> Result<(), CheckpointsError> {
         let database =
             self.database.as_ref().ok_or_else(|| CheckpointsError::Closed(self.path(DIRECTORY)))?;
-        put(database, &Checkpoint::of(&folded.model)?)?;
-        put(database, &Checkpoint::of(&folded.views)?)
+        put_both(database, folded)
     }
 
-    /// Begins a new directory: sled keeps what was overwritten for a while, and erased data must not stay.
+    /// Writes both states into a new directory, which then takes the old one's place: sled keeps what was overwritten for a
+    /// while, and erased data must not stay. After an error the old one is still there.
+    pub fn replace(&mut self, folded: &Folded) -> Result<(), CheckpointsError> {
+        let making = self.path(MAKING);
+        let moved = |source| CheckpointsError::Replace { path: making.clone(), source };
+        remove_directory(&making).map_err(moved)?;
+        let database = open_database(&making).ok_or_else(|| CheckpointsError::Closed(making.clone()))?;
+        put_both(&database, folded)?;
+        drop(database);
+        self.database = None;
+        self.discard();
+        let renamed = fs::rename(&making, self.path(DIRECTORY)).map_err(moved);
+        self.database = open_database(&self.path(DIRECTORY));
+        renamed
+    }
+
+    /// Begins a new directory, empty.
     pub fn renew(&mut self) {
         self.database = None;
         self.discard();
-        self.database = self.open_database();
+        self.database = open_database(&self.path(DIRECTORY));
     }
 
     /// The same, empty.
@@ -131,21 +162,6 @@ impl Checkpoints {
         }
     }
 
-    fn open_database(&self) -> Option<sled::Db> {
-        let config = sled::Config::new().path(self.path(DIRECTORY)).cache_capacity(CACHE_BYTES);
-        match catch_unwind(AssertUnwindSafe(|| config.open())) {
-            Ok(Ok(database)) => Some(database),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the checkpoints cannot be opened");
-                None
-            }
-            Err(_) => {
-                tracing::warn!("the checkpoints cannot be opened: sled panicked");
-                None
-            }
-        }
-    }
-
     fn discard(&self) {
         let (from, to) = (self.path(DIRECTORY), self.path(DISCARDED));
         if from.exists()
@@ -153,11 +169,11 @@ impl Checkpoints {
         {
             tracing::warn!(path = %from.display(), %error, "checkpoints cannot be moved away; delete them");
         }
-        self.remove_discarded();
+        self.remove_leftover(DISCARDED);
     }
 
-    fn remove_discarded(&self) {
-        let path = self.path(DISCARDED);
+    fn remove_leftover(&self, name: &str) {
+        let path = self.path(name);
         if path.exists()
             && let Err(error) = fs::remove_dir_all(&path)
         {
@@ -179,6 +195,26 @@ impl Checkpoints {
 /// The tree of a projection's version: whoever goes back to the version before finds its checkpoint.
 fn tree_of(name: &str, version: u32) -> String {
     format!("{name}@{version}")
+}
+
+fn open_database(path: &Path) -> Option<sled::Db> {
+    let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES);
+    match catch_unwind(AssertUnwindSafe(|| config.open())) {
+        Ok(Ok(database)) => Some(database),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the checkpoints cannot be opened");
+            None
+        }
+        Err(_) => {
+            tracing::warn!("the checkpoints cannot be opened: sled panicked");
+            None
+        }
+    }
+}
+
+fn put_both(database: &sled::Db, folded: &Folded) -> Result<(), CheckpointsError> {
+    put(database, &Checkpoint::of(&folded.model)?)?;
+    put(database, &Checkpoint::of(&folded.views)?)
 }
 
 /// One tree a projection, one batch a checkpoint: the whole of it is there or nothing.

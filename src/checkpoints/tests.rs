@@ -80,10 +80,24 @@ fn a_new_directory_holds_nothing_of_the_old_one() {
     let data = Scratch::new("renewed");
     let (mut checkpoints, _) = Checkpoints::open(&data.0);
     checkpoints.save(&folded(2_000)).expect("it is written");
-    checkpoints.renew();
-    checkpoints.save(&folded(3)).expect("it is written");
+    assert!(holds(&data.0, 1_500));
+    // What an attempt left that did not end.
+    fs::create_dir(data.0.join(MAKING)).expect("a directory");
+    fs::write(data.0.join(MAKING).join("db"), b"half").expect("a file");
+    checkpoints.replace(&folded(3)).expect("it is written");
     assert!(same(&checkpoints.read(), &folded(3)));
-    assert!(!data.0.join(DISCARDED).exists());
+    assert!(!holds(&data.0, 1_500));
+    assert!(!data.0.join(DISCARDED).exists() && !data.0.join(MAKING).exists());
+    checkpoints.save(&folded(4)).expect("the new one is open");
+    drop(checkpoints);
+    assert!(same(&Checkpoints::open(&data.0).1, &folded(4)));
+}
+
+/// Whether the checkpoints' file names the address of this block.
+fn holds(data: &Path, block: u32) -> bool {
+    let address = (0x5000_0000 + block).to_be_bytes();
+    let bytes = fs::read(data.join(DIRECTORY).join("db")).expect("sled's file");
+    bytes.windows(address.len()).any(|found| found == address)
 }
 
 /// A directory of its own, gone with the test.

@@ -29,6 +29,8 @@ use crate::node::{Handover, Input};
 
 /// How often the thread looks whether a checkpoint is due.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// The same while something erased is to leave the checkpoints.
+const LOOK_SOON: Duration = Duration::from_secs(1);
 /// Entries after which a checkpoint is due: a tenth of a second of folding at a start.
 const ENTRIES: u64 = 50_000;
 /// Time after which a checkpoint is due if anything happened.
@@ -148,7 +150,7 @@ impl Writer {
     fn run(mut self, orders: &Receiver<Order>) {
         let (mut before, mut next) = (LogIndex::default(), Instant::now() + SECONDS);
         loop {
-            match orders.recv_timeout(LOOK_EVERY) {
+            match orders.recv_timeout(self.pause()) {
                 Ok(Order::Rebuild) => self.rebuild(orders),
                 Ok(Order::Answer(_)) => {} // It came too late, and the rebuild has failed.
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -156,9 +158,10 @@ impl Writer {
             }
             // What was applied at the last look: the log has written since that it is committed.
             let upto = std::mem::replace(&mut before, self.applied());
+            let must_erase = (self.saved.next()..=upto).contains(&*self.shared.erased.borrow());
             let many = ENTRIES <= upto.get().saturating_sub(self.saved.get());
             let started = Instant::now();
-            if upto <= self.saved || !(many || next <= started) {
+            if upto <= self.saved || !(many || must_erase || next <= started) {
                 continue;
             }
             self.write(upto);
@@ -171,18 +174,23 @@ impl Writer {
         *self.shared.applied.borrow()
     }
 
+    fn pause(&self) -> Duration {
+        if self.saved < *self.shared.erased.borrow() { LOOK_SOON } else { LOOK_EVERY }
+    }
+
     fn write(&mut self, upto: LogIndex) {
         let mut folded = self.checkpoints.read();
         if let Err(error) = self.fold(&mut folded, upto, |_| {}) {
             tracing::warn!(error = format!("{error:#}"), "no checkpoint: the log's tail cannot be folded");
             return;
         }
-        if self.must_renew {
-            self.checkpoints.renew();
-        }
-        match self.checkpoints.save(&folded) {
+        let written = match self.must_renew {
+            true => self.checkpoints.replace(&folded),
+            false => self.checkpoints.save(&folded),
+        };
+        match written {
             Ok(()) => {
-                tracing::debug!(%upto, "wrote a checkpoint");
+                tracing::debug!(%upto, anew = self.must_renew, "wrote a checkpoint");
                 self.must_renew = false;
                 frame(&self.shared).saved = [folded.model.applied(), folded.views.applied()];
             }

@@ -74,6 +74,8 @@ type Expected<T> = Mutex<BTreeMap<Ticket, oneshot::Sender<T>>>;
 pub(super) struct Shared {
     /// The last entry folded into the views.
     pub(super) applied: watch::Sender<LogIndex>,
+    /// An entry at or behind the newest retention cut: nothing folded before it may stay on the disk.
+    pub(super) erased: watch::Sender<LogIndex>,
     /// Who belongs to the cluster.
     pub(super) members: watch::Sender<Members>,
     /// The cluster as last seen; `None` before the first tick.
@@ -91,6 +93,7 @@ impl Shared {
     pub(super) fn new() -> Self {
         Self {
             applied: watch::Sender::new(LogIndex::new(0)),
+            erased: watch::Sender::new(LogIndex::new(0)),
             members: watch::Sender::default(),
             cluster: RwLock::new(None),
             frame: Mutex::default(),
@@ -255,6 +258,7 @@ impl Driver {
             }
             Output::Seal(order) => self.outlets.chapters.give(Order::Seal(Box::new(order))),
             Output::Erase { upto } => {
+                shared.erased.send_replace(*shared.applied.borrow());
                 self.outlets.spool.leave_behind();
                 self.outlets.chapters.give(Order::Erase(upto));
             }
