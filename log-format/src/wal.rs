@@ -34,14 +34,14 @@ pub(crate) mod window;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
 pub use batch::MAX_BATCH;
 pub use entries::{Entries, EntrySource};
 pub use error::{AppendError, ReadError};
 pub use reader::WalReader;
 pub use record::ContentError;
-pub use spares::SpareProgress;
+pub use spares::{SpareMaker, SpareProgress};
 pub use types::{
     Appended, Batch, ConfState, Durability, EntryKind, FileStamp, HardState, LogEntry, LogPosition,
     Recovered, Stamps, Stray, TailEnd, WalIdentity, WalOptions, WalSetup,
@@ -78,7 +78,7 @@ pub struct Wal<D: Disk> {
     hard_state: HardState,
     conf_state: ConfState,
     index: SharedIndex<D>,
-    spares: Spares<D>,
+    spares: Arc<Mutex<Spares<D>>>,
     buffer: Vec<u8>,
     health: Health,
     scrubbed: Vec<Stray>,
@@ -148,7 +148,7 @@ impl<D: Disk> Wal<D> {
             hard_state: HardState::default(),
             conf_state,
             index: Arc::new(RwLock::new(index)),
-            spares,
+            spares: Arc::new(Mutex::new(spares)),
             buffer: Vec::new(),
             health: Health::Sound,
             scrubbed: Vec::new(),
@@ -203,7 +203,7 @@ impl<D: Disk> Wal<D> {
             hard_state: walk.hard_state,
             conf_state: walk.conf_state,
             index: Arc::new(RwLock::new(walk.index)),
-            spares,
+            spares: Arc::new(Mutex::new(spares)),
             buffer: Vec::new(),
             health: Health::Sound,
             scrubbed,
@@ -232,10 +232,15 @@ impl<D: Disk> Wal<D> {
         }
     }
 
-    /// Does a few milliseconds of work on the spare files. For whoever writes, when there is nothing to write; a full
-    /// disk shows here first. An error does not poison the log.
+    /// Does a few milliseconds of work on the spare files. A full disk shows here first. An error does not poison the log.
     pub fn prepare_spare(&mut self) -> Result<SpareProgress, DiskError> {
-        self.spares.step()
+        spares::lock(&self.spares).step()
+    }
+
+    /// Makes the spare files on another thread, beside the writer: without one that is ready a new file is zeroed while
+    /// everybody waits. Must have ended when another process opens the log.
+    pub fn spare_maker(&self) -> SpareMaker<D> {
+        SpareMaker::new(Arc::clone(&self.spares))
     }
 
     /// Places that held stray bytes when the log was opened and are zero again: nothing was lost, but the disk rots.
@@ -340,7 +345,7 @@ impl<D: Disk> Wal<D> {
     fn roll(&mut self) -> Result<(), DiskError> {
         let base = self.index_mut().last();
         let header = self.next_header(base, self.conf_state.clone());
-        let file = begin_file(&*self.disk, &self.directory, &mut self.spares, &header)?;
+        let file = begin_file(&*self.disk, &self.directory, &mut spares::lock(&self.spares), &header)?;
         self.index_mut().add_file(&header, Arc::clone(&file));
         self.current = Current::at_start(file, &header);
         Ok(())

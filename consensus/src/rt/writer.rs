@@ -4,6 +4,7 @@
 //! Any error ends the process: after a failed sync nobody knows what the disk holds, and trying again proves nothing.
 
 mod gather;
+mod spares;
 #[cfg(test)]
 mod tests;
 
@@ -16,15 +17,16 @@ use std::time::Duration;
 
 use log_format::disk::Disk;
 use log_format::ids::{HostId, LogIndex};
-use log_format::wal::{HardState, SpareProgress, Wal};
+use log_format::wal::{HardState, Wal};
 use raft::eraftpb::Message;
 
 pub use self::gather::{Gathered, WriterError, write_hard_state};
+use self::spares::Spares;
 use crate::core::PersistJob;
 
 /// Jobs that wait. A turn of the driver makes a few at most; when the disk is this far behind, the driver waits too.
 const MAX_JOBS: usize = 1_024;
-/// One step of idleness. Work on spare files begins after one, so it does not stand in the way of a busy log.
+/// One step of idleness.
 const IDLE_STEP: Duration = Duration::from_millis(10);
 /// Steps after which a commit index that rides with no batch gets one of its own. It shortens what recovery cannot tell from
 /// rot: the last batch.
@@ -57,7 +59,8 @@ impl Writer {
     ) -> io::Result<Self> {
         let (jobs, waiting) = sync_channel(MAX_JOBS);
         let durable = Arc::new(Durable::default());
-        let writing = Writing::new(wal, waiting, Arc::clone(&durable), output, wake);
+        let spares = Spares::start(wal.spare_maker())?;
+        let writing = Writing::new(wal, (waiting, spares), Arc::clone(&durable), output, wake);
         let thread = std::thread::Builder::new()
             .name("wal-writer".to_owned())
             .spawn(move || writing.run_or_abort())?;
@@ -116,6 +119,8 @@ impl Drop for Writer {
 }
 
 struct Writing<D: Disk, O, W> {
+    // Before the log, whose lock must outlive it.
+    spares: Spares,
     wal: Wal<D>,
     jobs: Receiver<PersistJob>,
     durable: Arc<Durable>,
@@ -123,18 +128,10 @@ struct Writing<D: Disk, O, W> {
     wake: W,
     /// The newest hard state, durable or not.
     hard_state: HardState,
-    spares: Spares,
     /// Taken from the queue, but to be written on its own.
     held: Option<PersistJob>,
     /// Entries below this were given up.
     retired_below: u64,
-}
-
-/// Whether spare files want work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Spares {
-    Wanted,
-    Ready,
 }
 
 impl<D, O, W> Writing<D, O, W>
@@ -143,20 +140,16 @@ where
     O: FnMut(HostId, Box<Message>),
     W: FnMut(),
 {
-    fn new(wal: Wal<D>, jobs: Receiver<PersistJob>, durable: Arc<Durable>, output: O, wake: W) -> Self {
+    fn new(
+        wal: Wal<D>,
+        (jobs, spares): (Receiver<PersistJob>, Spares),
+        durable: Arc<Durable>,
+        output: O,
+        wake: W,
+    ) -> Self {
         let hard_state = wal.durable_hard_state();
         durable.commit.store(hard_state.commit.get(), Ordering::Release);
-        Self {
-            wal,
-            jobs,
-            durable,
-            output,
-            wake,
-            hard_state,
-            spares: Spares::Wanted,
-            held: None,
-            retired_below: 0,
-        }
+        Self { spares, wal, jobs, durable, output, wake, hard_state, held: None, retired_below: 0 }
     }
 
     fn run_or_abort(self) {
@@ -183,7 +176,7 @@ where
         }
         let mut idle_steps = 0_u32;
         loop {
-            if self.spares == Spares::Ready && !self.commit_waits() {
+            if !self.commit_waits() {
                 return Ok(self.jobs.recv().ok());
             }
             match self.jobs.recv_timeout(IDLE_STEP) {
@@ -194,7 +187,6 @@ where
             if IDLE_STEPS_TO_COMMIT <= idle_steps && self.commit_waits() {
                 self.write_commit()?;
             }
-            self.prepare_spares();
         }
     }
 
@@ -241,7 +233,7 @@ where
         let files = self.wal.retire(below).map_err(|source| WriterError::Retire { below, source })?;
         if files != 0 {
             tracing::info!(%below, files, "log files retired");
-            self.spares = Spares::Wanted;
+            self.spares.want();
         }
         Ok(())
     }
@@ -250,7 +242,7 @@ where
         let commit = self.wal.durable_hard_state().commit;
         self.durable.commit.store(commit.get(), Ordering::Release);
         if has_entries {
-            self.spares = Spares::Wanted;
+            self.spares.want();
         }
     }
 
@@ -265,20 +257,5 @@ where
         write_hard_state(&mut self.wal, self.hard_state)?;
         self.note_written(false);
         Ok(())
-    }
-
-    fn prepare_spares(&mut self) {
-        if self.spares == Spares::Ready {
-            return;
-        }
-        match self.wal.prepare_spare() {
-            Ok(SpareProgress::Ready) => self.spares = Spares::Ready,
-            Ok(SpareProgress::Working) => {}
-            Err(error) => {
-                // Not fatal: a batch that finds no room will be. Tried again once something was written.
-                tracing::warn!(%error, "no spare log file could be prepared");
-                self.spares = Spares::Ready;
-            }
-        }
     }
 }

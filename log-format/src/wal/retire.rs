@@ -13,7 +13,8 @@ use std::sync::Arc;
 use super::batch;
 use super::index::RetireLimits;
 use super::{
-    AppendError, Batch, ConfState, Current, Durability, HardState, Health, LogPosition, Wal, name_file, names,
+    AppendError, Batch, ConfState, Current, Durability, HardState, Health, LogPosition, Wal, name_file,
+    names, spares,
 };
 use crate::disk::{Disk, DiskError, DiskFile};
 use crate::ids::{BatchNumber, LogIndex};
@@ -94,7 +95,7 @@ impl<D: Disk> Wal<D> {
                 return Ok(files);
             };
             drop(index);
-            self.spares.recycle(&names::log_file(&self.directory, oldest), file)?;
+            spares::lock(&self.spares).recycle(&names::log_file(&self.directory, oldest), file)?;
             self.disk.sync_dir(&self.directory)?;
             self.index_mut().retire();
             files += 1;
@@ -135,7 +136,7 @@ impl<D: Disk> Wal<D> {
         let only = Batch { hard_state, entries: &[], conf_state: None, durability: Durability::Sync };
         let mut batch = batch::encode(&mut self.buffer, &only);
         batch::seal(&mut self.buffer, &mut batch, header.nonce, number);
-        let blank = self.spares.take()?;
+        let blank = spares::lock(&self.spares).take()?;
         blank.file.write_at(0, &header.encode())?;
         blank.file.sync_data()?;
         blank.file.write_at(super::BLOCK_BYTES, &self.buffer)?;

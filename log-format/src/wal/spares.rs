@@ -1,11 +1,11 @@
 //! Zeroed files kept ready, so that a new log file costs no more than a header, a sync and a rename.
 //!
 //! A file is zeroed a piece at a time: whoever has nothing better to do calls [`Spares::step`] until it says that
-//! enough are ready.
+//! enough are ready. That may be another thread than the writer's: a writer that needs a file waits for one piece at most.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::bytes::all_zero;
 use super::names::{self, Spare};
@@ -38,6 +38,27 @@ pub(crate) struct Spares<D: Disk> {
     /// Log files that were given up and are to be zeroed, with the numbers that they have as spares.
     retired: VecDeque<(u64, Arc<D::File>)>,
     next: u64,
+}
+
+/// Works on the spare files of a log that somebody else writes.
+pub struct SpareMaker<D: Disk> {
+    spares: Arc<Mutex<Spares<D>>>,
+}
+
+impl<D: Disk> SpareMaker<D> {
+    pub(crate) fn new(spares: Arc<Mutex<Spares<D>>>) -> Self {
+        Self { spares }
+    }
+
+    /// Does a few milliseconds of work. An error is none of the log: it shows when a file is needed and there is none.
+    pub fn step(&self) -> Result<SpareProgress, DiskError> {
+        lock(&self.spares).step()
+    }
+}
+
+/// A panic elsewhere leaves the files as a crash would: what is half made is not among the ready ones.
+pub(super) fn lock<D: Disk>(spares: &Mutex<Spares<D>>) -> MutexGuard<'_, Spares<D>> {
+    spares.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Making<F> {

@@ -142,7 +142,7 @@ fn the_number_rises_before_the_messages_leave() {
     let durable = Arc::new(Durable::default());
     let seen = Arc::clone(&durable);
     let output = move |_, _| assert_eq!(seen.number.load(Ordering::Acquire), 7);
-    let writing = Writing::new(create(&disk), waiting, durable, output, || {});
+    let writing = Writing::new(create(&disk), (waiting, Spares::none()), durable, output, || {});
     jobs.send(job(7, &[(1, 1)])).unwrap();
     drop(jobs);
     writing.run().unwrap();
@@ -203,7 +203,7 @@ impl Run {
         let (wal, _) = self.open();
         let output = move |_, message: Box<Message>| sent.send(message.index).unwrap();
         let durable = Arc::new(Durable::default());
-        Writing::new(wal, sync_channel(1).1, durable, Box::new(output), || {})
+        Writing::new(wal, (sync_channel(1).1, Spares::none()), durable, Box::new(output), || {})
     }
 
     fn recovered(&self) -> log_format::wal::Recovered {
