@@ -58,7 +58,7 @@ use chapters::Keeper;
 pub use chapters::{ChapterSettings, SealOrder};
 pub use frame::Handover;
 use membership::Membership;
-pub use membership::{LET_GO, Members};
+pub use membership::{LET_GO, Members, Trust};
 pub use observations::Spooled;
 use outbox::Outbox;
 pub use outbox::{Fact, Observation};
@@ -282,6 +282,8 @@ pub enum Output {
     },
     /// The hosts that belong to the cluster changed: speak with these, and with nobody else any more.
     Members(Members),
+    /// The authorities that the log names changed: trust these.
+    Trust(Trust),
     /// Seal this chapter in the background ([`crate::chapters::seal`]), then say [`Input::Sealed`]. Asked for one at a time,
     /// and again after a start.
     Seal(SealOrder),

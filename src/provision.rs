@@ -16,6 +16,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SignatureAlgorithm,
 };
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::config::{ClusterConfig, is_name};
@@ -27,6 +28,7 @@ const VALID_YEARS: i32 = 10;
 /// Days that a certificate is good for which a running cluster gives.
 const VALID_DAYS: u32 = 90;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// A certificate is good a little before it was made, for hosts whose clocks are behind.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(60 * 60);
 
@@ -231,6 +233,21 @@ pub struct Authority {
     key_pem: String,
 }
 
+/// What follows an authority.
+pub struct Successor {
+    /// Its certificate, DER, signed by the authority before it: whoever trusts only that one believes it.
+    pub certificate: Vec<u8>,
+    /// Its key.
+    pub key_pem: String,
+}
+
+/// SHA-256 of the public half of an authority's key (its SubjectPublicKeyInfo, DER).
+pub fn key_hash(key_pem: &str) -> Result<[u8; 32], ProvisionError> {
+    let failed = |source| ProvisionError::Certificate { subject: "an authority".to_owned(), source };
+    let key = KeyPair::from_pem(key_pem).map_err(failed)?;
+    Ok(Sha256::digest(key.subject_public_key_info()).into())
+}
+
 /// The public key of a host that wants a certificate: P-256, uncompressed. Whose it is has been checked.
 struct PublicKey<'a>(&'a [u8]);
 
@@ -283,6 +300,18 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(authority_params(cluster), key), certificate_pem, key_pem })
     }
 
+    /// Makes the authority that follows this one, good for [`VALID_YEARS`] from now.
+    pub fn succeed(&self, cluster: ClusterId, now: Timestamp) -> Result<Successor, ProvisionError> {
+        let failed = |source| ProvisionError::Certificate { subject: authority_name(cluster), source };
+        let key = KeyPair::generate().map_err(failed)?;
+        let mut params = authority_params(cluster);
+        let (epoch, since_1970) = (rcgen::date_time_ymd(1970, 1, 1), Duration::from_nanos(now.nanos()));
+        params.not_before = epoch + since_1970.saturating_sub(CLOCKS_DIFFER);
+        params.not_after = epoch + since_1970 + VALID_YEARS.unsigned_abs() * YEAR;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
+        Ok(Successor { certificate: certificate.der().to_vec(), key_pem: key.serialize_pem() })
+    }
+
     /// Signs a host's public key, for [`VALID_DAYS`] from now.
     pub fn sign(
         &self,
@@ -297,6 +326,13 @@ impl Authority {
         params.not_before = epoch + since_1970.saturating_sub(CLOCKS_DIFFER);
         params.not_after = epoch + since_1970 + VALID_DAYS * DAY;
         Ok(params.signed_by(&PublicKey(public_key), &self.issuer).map_err(failed)?.pem())
+    }
+
+    /// Certificate and key of a cluster's first authority.
+    #[cfg(test)]
+    pub(crate) fn first(cluster: ClusterId) -> Result<(String, String), ProvisionError> {
+        let made = Self::new(&NewCluster { id: cluster, year: 2026, hosts: Vec::new() })?;
+        Ok((made.certificate_pem, made.key_pem))
     }
 
     fn new(cluster: &NewCluster) -> Result<Self, ProvisionError> {

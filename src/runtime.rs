@@ -18,6 +18,7 @@
 )]
 
 mod actuator;
+mod authority;
 mod bulk;
 mod chapters;
 mod checkpoints;
@@ -122,12 +123,10 @@ impl Host {
         fold_tail(&mut node)?;
 
         let (inbox, messages) = Inbox::new();
-        let shared = Arc::new(Shared::new());
-        shared.applied.send_replace(node.applied());
+        let shared = Arc::new(Shared::of(&node));
         let views = node.views();
         let (orders, firewall_shared, firewall) =
             actuator::start(&config.firewall, layout, inbox.clone(), clocks.clone())?;
-        shared.members.send_replace(node.members());
         let addresses = Addresses::new(config);
         let tellers = (inbox.clone(), Arc::clone(&shared));
         let desk =
@@ -158,14 +157,17 @@ impl Host {
             log,
             clocks: clocks.clone(),
             hosts: configured_hosts(config),
+            desk: Arc::clone(&desk),
+            files: Files::new(&config.cluster),
         });
         let (stop, stopped) = watch::channel(false);
         let server = start_server(config, tokio, (doors, &data), stopped)?;
-        start_renewal(config, tokio, (desk, transport.sender()), (&server, clocks.clone()));
-        let one_time_password = server.issue_one_time_password()?;
+        start_renewal(config, tokio, (desk, transport.sender()), (&server, clocks.clone()))?;
 
-        let sensors = start_sensors(config, tokio, (&inbox, &orders, clocks), (views, firewall_shared))?;
+        let told = (&inbox, &orders, clocks);
+        let sensors = start_sensors(config, tokio, (told, &shared), (views, firewall_shared))?;
         Ok(Self {
+            one_time_password: server.issue_one_time_password()?,
             driver,
             firewall,
             inbox,
@@ -176,7 +178,6 @@ impl Host {
             server,
             stop,
             data,
-            one_time_password,
         })
     }
 
@@ -394,12 +395,15 @@ fn start_transport(
         data,
         ca_key: ca_key.clone(),
         shared: Arc::clone(&shared),
+        desk: Arc::clone(&desk),
+        tokio: tokio.handle().clone(),
     };
     let services = Services { bulk: Some(Arc::new(source)), desk: Some(desk) };
     let files = Files::new(&config.cluster);
     files.finish_replacement().context("finish a renewal of the certificate")?;
     let (identity, tls, addresses) = (identity(config), files.tls()?, addresses.clone());
-    tokio.spawn(bulk::KeyKeeper { identity, tls: tls.clone(), ca_key, addresses, shared }.run());
+    let ca_key = authority::KeyFile(ca_key);
+    tokio.spawn(bulk::KeyKeeper { identity, files, ca_key, addresses, shared }.run());
     let transport =
         TransportConfig { identity, peers, tls, build: env!("CARGO_PKG_VERSION").to_owned(), services };
     let listener = bind(config.cluster.listen).context("listen for peers (cluster.listen)")?;
@@ -411,7 +415,7 @@ fn start_renewal(
     tokio: &Runtime,
     (desk, peers): (Arc<Desk>, PeerSender),
     (server, clocks): (&Server, Clocks),
-) {
+) -> anyhow::Result<()> {
     let renewal = Renewal {
         identity: identity(config),
         files: Files::new(&config.cluster),
@@ -421,8 +425,12 @@ fn start_renewal(
         peers,
         console: Renewal::console(&config.console.security, server.certificate_setter()),
         clocks,
+        ca_key: authority::KeyFile(config.cluster.ca_key.clone()),
     };
+    // Before anything is shown or asked: the log may name others than the files do.
+    renewal.follow_the_log().context("trust the authorities that the log names")?;
     tokio.spawn(renewal.run());
+    Ok(())
 }
 
 fn start_chapters(
@@ -499,7 +507,7 @@ fn start_server(
 fn start_sensors(
     config: &Config,
     tokio: &Runtime,
-    (inbox, orders, clocks): (&Inbox, &actuator::Orders, Clocks),
+    ((inbox, orders, clocks), shown): ((&Inbox, &actuator::Orders, Clocks), &Arc<Shared>),
     (views, firewall): (Arc<RwLock<ReadModels>>, Arc<actuator::Shared>),
 ) -> anyhow::Result<Arc<sensor::Shared>> {
     let own: Vec<_> = config.cluster.hosts.values().flat_map(HostConfig::addresses).collect();
@@ -519,6 +527,7 @@ fn start_sensors(
         firewall,
         source: sensor::source(&config.sensor),
         kernel: kernel_release(),
+        shown: Arc::clone(shown),
         space: space::watch(&config.data).context("start the thread that watches the disk")?,
         views,
         own,
@@ -551,6 +560,7 @@ struct Telling {
     firewall: Arc<actuator::Shared>,
     source: String,
     kernel: String,
+    shown: Arc<Shared>,
     space: space::Space,
     views: Arc<RwLock<ReadModels>>,
     own: Vec<std::net::IpAddr>,
@@ -576,6 +586,7 @@ async fn keep_told(telling: Telling) {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: telling.kernel.clone(),
             disk: telling.space.state(),
+            authority: telling.shown.certificates.borrow().own,
         };
         let _ = telling.inbox.offer(Input::Local(state)); // The next one says the same and more.
         let policy = policy(&telling.views.read().unwrap_or_else(PoisonError::into_inner), &telling.own);

@@ -94,6 +94,7 @@ fn cluster(views: &ReadModels) -> ClusterView {
         sensor: None,
         version: String::new(),
         kernel: String::new(),
+        authority: None,
         clock_offset_ms: None,
     };
     ClusterView {
@@ -105,6 +106,7 @@ fn cluster(views: &ReadModels) -> ClusterView {
         commit: LogIndex::default(),
         applied: views.applied(),
         staleness: std::time::Duration::ZERO,
+        authorities: Vec::new(),
         provisional_blocks: 0,
         hosts: views.hosts.rows().map(host).collect(),
     }

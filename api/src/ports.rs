@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use log_format::envelope::Envelope;
+use log_format::event::Actor;
 use log_format::ids::{ClusterId, CommandId, HostId, LogIndex, Term};
 use log_format::time::Timestamp;
 use projections::decide::{CommandBody, Refusal};
@@ -20,6 +21,10 @@ use tokio::sync::watch;
 
 /// Takes a person's wish to the leader.
 pub trait Submit: Send + Sync + 'static {
+    /// Lets the leader make a new authority, signed by the one there is; gives the hash of its key. The key never leaves the hosts
+    /// that sign.
+    fn rotate_authority(&self, by: Actor) -> BoxFuture<'_, Result<[u8; 32], SubmitError>>;
+
     /// Submits one command and waits until this host has applied what came of it. The same id never takes effect twice:
     /// a repetition answers with the index of the first. Bounded in time by the implementation.
     fn submit(&self, command: CommandId, body: CommandBody) -> BoxFuture<'_, Result<Accepted, SubmitError>>;
@@ -175,6 +180,8 @@ pub struct ClusterView {
     pub staleness: Duration,
     /// Whether the host that answers was removed from the cluster: then it knows no leader, and never will.
     pub is_removed: bool,
+    /// Hashes of the keys of the authorities that this host trusts, the oldest first; empty before it has looked.
+    pub authorities: Vec<[u8; 32]>,
     /// Provisional blocks in force on this host alone: its sensor acted, the cluster has not decided yet.
     pub provisional_blocks: u32,
     /// Every enrolled host, in order of its id.
@@ -210,6 +217,8 @@ pub struct HostView {
     pub version: String,
     /// Its kernel's release; empty if it has not reported.
     pub kernel: String,
+    /// Hash of the key of the authority that signed its certificate.
+    pub authority: Option<[u8; 32]>,
     /// Its wall clock minus this host's, in milliseconds.
     pub clock_offset_ms: Option<i64>,
 }

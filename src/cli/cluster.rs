@@ -9,6 +9,7 @@
     reason = "indexing a JSON value gives null where nothing is, and never panics"
 )]
 
+mod authority;
 mod membership;
 
 use std::net::SocketAddr;
@@ -37,6 +38,9 @@ pub(super) enum Command {
     Join(membership::Join),
     /// Hand leadership to another host
     Transfer(membership::Transfer),
+    /// Replace the authority that signs the hosts' certificates: list, rotate, retire
+    #[command(subcommand)]
+    Authority(authority::Authority),
     /// Let a host go that does not answer any more
     Remove(membership::Remove),
 }
@@ -73,6 +77,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Token(command) => membership::token(&command),
         Command::Join(arguments) => membership::join(&arguments),
         Command::Transfer(arguments) => membership::transfer(&arguments),
+        Command::Authority(command) => authority::run(&command),
         Command::Remove(arguments) => membership::remove(&arguments),
     }
 }

@@ -6,14 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::PoisonError;
 
 use consensus::core::Input as CoreInput;
 use consensus::core::membership::{CatchUp, Desired, Eligibility, Picture, Step, next_step};
 use log_format::event::HostRole;
 use log_format::ids::HostId;
-use projections::decide::HostState;
+use projections::decide::{CommandBody, HostState};
 
-use super::{Node, Now, Output};
+use super::submit::refuse;
+use super::{Node, Now, Outcome, Output};
 
 /// What whoever runs a host that was let go has to know.
 pub const LET_GO: &str = "this host was removed from the cluster: no host speaks with it any more, and it protects itself alone, with what it \
@@ -22,11 +24,22 @@ pub const LET_GO: &str = "this host was removed from the cluster: no host speaks
 /// The hosts to speak with, and where each is reached; `None`: as the start-up configuration says.
 pub type Members = BTreeMap<HostId, Option<SocketAddr>>;
 
+/// The authorities that the log names, beside the one that the cluster was made with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trust {
+    /// Certificates of those that are trusted, DER, in the order in which they were added: the last one signs.
+    pub added: Vec<Vec<u8>>,
+    /// Hashes of the keys of those that are no longer trusted.
+    pub retired: BTreeSet<[u8; 32]>,
+}
+
 /// What a host remembers about members beside the log.
 #[derive(Default)]
 pub(super) struct Membership {
     catch_up: CatchUp,
     told: Members,
+    /// [`projections::decide::Model::authority_changes`] when the authorities were told last.
+    told_authorities: usize,
     /// A peer that says that this host was let go, while no leader speaks to it.
     let_go_by: Option<HostId>,
     /// Whether this host's log has said so.
@@ -87,6 +100,45 @@ impl Node {
             self.membership.told.clone_from(&members);
             outputs.push(Output::Members(members));
         }
+        let changes = self.model.authority_changes();
+        if changes != self.membership.told_authorities {
+            self.membership.told_authorities = changes;
+            outputs.push(Output::Trust(self.trust()));
+        }
+    }
+
+    /// The authorities that the log names, as far as this host has folded it.
+    pub fn trust(&self) -> Trust {
+        Trust {
+            added: self.model.authorities().map(|authority| authority.certificate.to_vec()).collect(),
+            retired: self.model.retired_authorities().collect(),
+        }
+    }
+
+    /// Why an authority cannot be retired yet: hosts that show a certificate of it, or have not said which they show. Soft
+    /// state, so it is the leader's to look at.
+    pub(super) fn authority_in_use(&self, body: &CommandBody) -> Option<Outcome> {
+        let CommandBody::RetireAuthority { key_hash, by: _ } = body else { return None };
+        let shown = self.picture_of_authorities();
+        let is_free =
+            |host: &HostId| shown.get(host).copied().flatten().is_some_and(|shown| shown != *key_hash);
+        let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
+        let named = |host: HostId| match views.hosts.get(host) {
+            Some(row) => format!("{host} ({})", row.name.visible()),
+            None => host.to_string(),
+        };
+        let users: Vec<String> = self
+            .model
+            .members()
+            .filter(|member| !is_free(&member.host))
+            .map(|member| named(member.host))
+            .collect();
+        let detail = format!(
+            "these hosts still have a certificate of it, or have not said which one they have: {}; wait until they have renewed it, \
+             or remove them",
+            users.join(", ")
+        );
+        (!users.is_empty()).then(|| refuse("authority_in_use", detail))
     }
 
     /// One tick went by: a leader takes the next step towards the members that the log names.

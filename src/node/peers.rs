@@ -51,6 +51,8 @@ pub struct LocalState {
     pub kernel: String,
     /// Whether its disk has room.
     pub disk: DiskState,
+    /// SHA-256 of the key of the authority that signed the certificate which it shows.
+    pub authority: Option<[u8; 32]>,
 }
 
 /// Whether a host's disk has room for the log.
@@ -270,6 +272,13 @@ impl Node {
             let message = PeerMessage::Ping { sent_at: now.wall, status: status.clone() };
             outputs.push(Output::Send { to, message });
         }
+    }
+
+    /// The authority of the certificate that each host shows, as it said last.
+    pub(super) fn picture_of_authorities(&self) -> BTreeMap<HostId, Option<[u8; 32]>> {
+        let own = (self.identity.host, self.peers.local.authority);
+        let others = self.peers.peers.iter().map(|(host, peer)| (*host, peer.status.state.authority));
+        others.chain([own]).collect()
     }
 
     /// The cluster as this host sees it now.

@@ -148,6 +148,9 @@ impl Node {
                 return Err(refuse("disk_low", detail));
             }
         }
+        if let Some(refused) = self.authority_in_use(&command.body) {
+            return Err(refused);
+        }
         let model = self.speculation.as_ref().map(|speculation| &speculation.model);
         if model.is_some_and(|model| Self::is_false_witness(model, &command.body)) {
             let detail = "the signature is not by the key that the host announced".to_owned();

@@ -499,6 +499,7 @@ impl Host {
             | Output::Plan { .. }
             | Output::Cluster(_)
             | Output::Members(_)
+            | Output::Trust(_)
             | Output::Seal(_)
             | Output::Erase { .. }
             | Output::Retire { .. }

@@ -359,6 +359,7 @@ pub fn encode_status(state: &LocalState, status: &Status, applied: LogIndex, now
     });
     message.set_firewall_detail(state.firewall_detail.clone());
     message.set_is_disk_low(state.disk == DiskState::Low);
+    message.set_authority(state.authority.map(|authority| authority.to_vec()).unwrap_or_default());
     message.set_provisional(state.provisional);
     message.set_sensor_source(state.sensor_source.clone());
     message.set_packets(state.packets);
@@ -383,6 +384,7 @@ pub fn decode_status(bytes: &[u8]) -> Option<HostStatus> {
         enforced: LogIndex::new(message.get_enforced()),
         firewall,
         firewall_detail: message.take_firewall_detail(),
+        authority: message.get_authority().try_into().ok(),
         disk: if message.get_is_disk_low() { DiskState::Low } else { DiskState::Ample },
         provisional: message.get_provisional(),
         sensor_source: message.take_sensor_source(),
@@ -422,14 +424,14 @@ fn network(bytes: &[u8], prefix_length: u32) -> Result<IpNet, WireError> {
     IpNet::new(address(bytes)?, length).map_err(|_| WireError::Field("prefix length"))
 }
 
-fn actor_bytes(by: &Actor) -> Vec<u8> {
+pub(crate) fn actor_bytes(by: &Actor) -> Vec<u8> {
     match by {
         Actor::System => Vec::new(),
         Actor::Administrator(name) => name.as_bytes().to_vec(),
     }
 }
 
-fn actor(bytes: &[u8]) -> Actor {
+pub(crate) fn actor(bytes: &[u8]) -> Actor {
     if bytes.is_empty() { Actor::System } else { Actor::Administrator(Text::new(bytes)) }
 }
 

@@ -12,24 +12,29 @@ use anyhow::Context;
 use bytes::Bytes;
 use consensus::core::Role;
 use consensus::rt::bulk::{BulkClient, BulkSource, FilePart};
-use consensus::rt::tls::PeerTls;
 use log_format::disk::StdDisk;
+use log_format::event::Actor;
 use log_format::history::History;
 use log_format::ids::{ChapterNumber, HostId, LogIndex};
 use log_format::repair::RecordsNeed;
 use log_format::wal::{ConfState, LogEntry, WalIdentity};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
+use super::authority::{KeyFile, newest};
 use super::chapters;
 use super::chapters::fetch::{Connected, Donor};
+use super::desk::Desk;
 use super::driver::{Addresses, Shared};
 use super::log::{Donors, Fetched};
 use super::renewal::Files;
 use crate::config::Config;
-use crate::node::ClusterPicture;
+use crate::node::{ClusterPicture, Trust, wire};
 
 /// What a host with a vote asks the leader for, if it has no key to sign with.
 const WANTS_CA_KEY: &[u8] = b"ca-key";
+/// What a host asks the leader for when a person there wants a new authority; the person's name follows. Answered by the
+/// hash of its key.
+const WANTS_AUTHORITY: &[u8] = b"new-authority:";
 /// How often a host looks whether it should have the authority's key. It is in no hurry: the leader has one.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -39,6 +44,8 @@ pub(super) struct Source {
     pub(super) data: PathBuf,
     pub(super) ca_key: PathBuf,
     pub(super) shared: Arc<Shared>,
+    pub(super) desk: Arc<Desk>,
+    pub(super) tokio: Handle,
 }
 
 impl BulkSource for Source {
@@ -58,6 +65,10 @@ impl BulkSource for Source {
     }
 
     fn owner(&self, from: HostId, request: Bytes) -> Result<Bytes, String> {
+        if let Some(by) = request.strip_prefix(WANTS_AUTHORITY) {
+            let made = self.tokio.block_on(self.desk.rotate(wire::actor(by)));
+            return made.map(|key_hash| Bytes::copy_from_slice(&key_hash));
+        }
         if request != WANTS_CA_KEY {
             return Err("this version does not know the request".to_owned());
         }
@@ -143,11 +154,23 @@ impl chapters::repair::Donors for PeerDonors<'_> {
     }
 }
 
-/// Gets the authority's key once this host has a vote, so that it can sign when it leads.
+/// Asks the leader, another host, for a new authority.
+pub(super) async fn ask_for_authority(
+    (files, identity): (&Files, WalIdentity),
+    (leader, address): (HostId, SocketAddr),
+    by: &Actor,
+) -> anyhow::Result<[u8; 32]> {
+    let mut client = BulkClient::connect(&files.tls()?, identity, leader, address).await?;
+    let request = [WANTS_AUTHORITY, wire::actor_bytes(by).as_slice()].concat();
+    let answer = client.owner(request.into()).await?;
+    answer.as_ref().try_into().context("the leader's answer does not make sense")
+}
+
+/// Gets the authority's key once this host has a vote, so that it can sign when it leads; also the next authority's.
 pub(super) struct KeyKeeper {
     pub(super) identity: WalIdentity,
-    pub(super) tls: PeerTls,
-    pub(super) ca_key: PathBuf,
+    pub(super) files: Files,
+    pub(super) ca_key: KeyFile,
     pub(super) addresses: Addresses,
     pub(super) shared: Arc<Shared>,
 }
@@ -155,25 +178,36 @@ pub(super) struct KeyKeeper {
 impl KeyKeeper {
     pub(super) async fn run(self) {
         let mut every = tokio::time::interval(LOOK_EVERY);
-        while !self.ca_key.exists() {
+        loop {
             every.tick().await;
+            let trust = self.shared.trust.borrow().clone();
+            if self.ca_key.is_current(&trust) {
+                continue;
+            }
             let picture = self.shared.cluster.read().unwrap_or_else(PoisonError::into_inner).clone();
             if let Some(leader) = picture.and_then(|picture| leader_to_ask(&picture))
-                && let Err(error) = self.fetch(leader).await
+                && let Err(error) = self.fetch(leader, &trust).await
             {
                 tracing::debug!(%leader, %error, "the authority's key is not here yet");
             }
         }
     }
 
-    async fn fetch(&self, leader: HostId) -> anyhow::Result<()> {
+    async fn fetch(&self, leader: HostId, trust: &Trust) -> anyhow::Result<()> {
         let said = self.shared.members.borrow().get(&leader).copied().flatten();
         let address = self.addresses.of(leader, said);
         let address = address.ok_or_else(|| anyhow::anyhow!("the leader's address is not known"))?;
-        let mut client = BulkClient::connect(&self.tls, self.identity, leader, address).await?;
+        let mut client = BulkClient::connect(&self.files.tls()?, self.identity, leader, address).await?;
         let key = client.owner(Bytes::from_static(WANTS_CA_KEY)).await?;
-        crate::provision::write_new(&self.ca_key, std::str::from_utf8(&key)?)?;
-        tracing::info!(path = %self.ca_key.display(), "the authority's key is here");
+        let key = std::str::from_utf8(&key)?;
+        if newest(trust).is_none() {
+            crate::provision::write_new(&self.ca_key.0, key)?;
+        } else {
+            self.ca_key.prepare(key)?;
+            self.ca_key.adopt(trust)?;
+            anyhow::ensure!(self.ca_key.is_current(trust), "the leader has the key of another authority");
+        }
+        tracing::info!(path = %self.ca_key.0.display(), "the authority's key is here");
         Ok(())
     }
 }

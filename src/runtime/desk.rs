@@ -10,27 +10,28 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use consensus::rt::join::{Answer, Certified, JoinDesk, JoinRequest};
-use log_format::event::Text;
+use log_format::event::{Actor, Text};
 use log_format::ids::{ClusterId, CommandId, HostId, JoinTokenId};
 use log_format::wal::ConfState;
 use projections::decide::{CommandBody, HostState};
 use projections::read::{HostRow, ReadModels};
 use sha2::{Digest, Sha256};
 
+use super::authority::{self, KeyFile};
 use super::clocks::Clocks;
 use super::driver::{Addresses, Shared};
 use super::inbox::Inbox;
 use crate::config::{Config, is_name};
 use crate::node::wire::{JoinAnswer, JoinDetails};
-use crate::node::{Input, Outcome};
-use crate::provision::{Authority, Subject};
+use crate::node::{Input, Outcome, Trust};
+use crate::provision::{self, Authority, Subject};
 
 /// See the module.
 pub(super) struct Desk {
     pub(super) cluster: ClusterId,
     pub(super) host: HostId,
     pub(super) ca: PathBuf,
-    pub(super) ca_key: PathBuf,
+    pub(super) ca_key: KeyFile,
     pub(super) first_members: ConfState,
     /// Names of the hosts that the log does not know yet.
     pub(super) names: BTreeMap<HostId, String>,
@@ -70,7 +71,7 @@ impl Desk {
             cluster: config.cluster.id,
             host: config.host,
             ca: config.cluster.ca.clone(),
-            ca_key: config.cluster.ca_key.clone(),
+            ca_key: KeyFile(config.cluster.ca_key.clone()),
             first_members: config.cluster.first_members(),
             names: hosts.iter().map(|(id, host)| (*id, host.name.clone())).collect(),
             addresses,
@@ -118,18 +119,62 @@ impl Desk {
         self.issue(&authority, &row, public_key)
     }
 
+    /// Makes the authority that follows the one there is. Only the leader does; gives the new key's hash.
+    pub(super) async fn rotate(&self, by: Actor) -> Result<[u8; 32], String> {
+        self.succeed(by).await.map_err(|declined| match declined {
+            Certified::Refused { reason } => reason,
+            Certified::Elsewhere { .. } | Certified::Issued { .. } => {
+                "another host leads by now; try again".to_owned()
+            }
+        })
+    }
+
+    async fn succeed(&self, by: Actor) -> Result<[u8; 32], Declined> {
+        self.lead()?;
+        let trust = self.shared.trust.borrow().clone();
+        let trusted = self.trusted(&trust)?;
+        let trusted = authority::hashes(&trusted).map_err(|error| failed("read its authorities", &*error))?;
+        if 1 < trusted.len() {
+            let advice = "the last rotation is not finished: retire the old authority first (`palisade cluster authority retire`)";
+            return Err(refused(advice));
+        }
+        let next = self.authority()?.succeed(self.cluster, self.clocks.now().wall);
+        let next = next.map_err(|error| failed("make an authority", &error))?;
+        let key_hash =
+            provision::key_hash(&next.key_pem).map_err(|error| failed("make an authority", &error))?;
+        self.ca_key.prepare(&next.key_pem).map_err(|error| failed("keep the new key", &*error))?;
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(|_| refused("the leader has no random numbers now; try again"))?;
+        let add = CommandBody::AddAuthority { certificate: next.certificate, by };
+        self.submit(CommandId::new(id), add).await?;
+        let trust = self.shared.trust.borrow().clone();
+        self.ca_key.adopt(&trust).map_err(|error| failed("use the new key", &*error))?;
+        tracing::info!("a new authority signs certificates");
+        Ok(key_hash)
+    }
+
+    /// The authorities that this host trusts, in PEM.
+    fn trusted(&self, trust: &Trust) -> Result<Vec<u8>, Declined> {
+        let merged = authority::merged(read(&self.ca)?.as_bytes(), trust);
+        merged.map_err(|error| failed("read its authorities", &*error))
+    }
+
     fn issue(&self, authority: &Authority, row: &HostRow, public_key: &[u8]) -> Result<Certified, Declined> {
         let address = self.addresses.of(row.host, row.peer).map(|address| address.ip());
         let addresses: Vec<IpAddr> = row.addresses.iter().copied().chain(address).collect();
         let (cluster, host, name) = (self.cluster, row.host, row.name.visible());
         let subject = Subject { cluster, host, name, addresses };
         let certificate = authority.sign(&subject, public_key, self.clocks.now().wall);
-        let certificate = certificate.map_err(|error| failed("sign the certificate", &error))?;
+        let mut certificate = certificate.map_err(|error| failed("sign the certificate", &error))?;
+        let trust = self.shared.trust.borrow().clone();
+        if let Some(link) = self.ca_key.hash().and_then(|signer| authority::link(&trust, signer)) {
+            certificate.push_str(&link);
+        }
         let answer =
             JoinAnswer { cluster, host, members: self.members(), first_members: self.first_members.clone() };
         Ok(Certified::Issued {
             certificate_pem: certificate.into_bytes(),
-            ca_pem: read(&self.ca)?.into_bytes(),
+            ca_pem: self.trusted(&trust)?,
             details: answer.encode().into(),
         })
     }
@@ -166,7 +211,7 @@ impl Desk {
     }
 
     fn authority(&self) -> Result<Authority, Declined> {
-        let load = Authority::load(self.cluster, read(&self.ca)?, read(&self.ca_key)?);
+        let load = Authority::load(self.cluster, read(&self.ca)?, read(&self.ca_key.0)?);
         load.map_err(|error| failed("use the authority's key", &error))
     }
 

@@ -21,7 +21,9 @@ use super::clocks::Clocks;
 use super::inbox::{Message, Receiver};
 use super::spool::SpoolOrders;
 use crate::config::Config;
-use crate::node::{ClusterPicture, HaltReason, Input, Members, Node, Now, Outcome, Output, PeerMessage};
+use crate::node::{
+    ClusterPicture, HaltReason, Input, Members, Node, Now, Outcome, Output, PeerMessage, Trust,
+};
 
 /// Inputs taken in one turn: bounds how long a turn holds the log.
 const TURN: usize = 4_096;
@@ -70,6 +72,15 @@ impl Addresses {
 /// Who waits for what.
 type Expected<T> = Mutex<BTreeMap<Ticket, oneshot::Sender<T>>>;
 
+/// What this host shows and trusts: hashes of authorities' keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Certificates {
+    /// Who signed this host's certificate.
+    pub(super) own: Option<[u8; 32]>,
+    /// Whom this host trusts, the oldest first.
+    pub(super) trusted: Vec<[u8; 32]>,
+}
+
 /// What other threads read of the driver's.
 pub(super) struct Shared {
     /// The last entry folded into the views.
@@ -78,6 +89,10 @@ pub(super) struct Shared {
     pub(super) erased: watch::Sender<LogIndex>,
     /// Who belongs to the cluster.
     pub(super) members: watch::Sender<Members>,
+    /// The authorities that the log names.
+    pub(super) trust: watch::Sender<Trust>,
+    /// What this host shows and trusts.
+    pub(super) certificates: watch::Sender<Certificates>,
     /// The cluster as last seen; `None` before the first tick.
     pub(super) cluster: RwLock<Option<ClusterPicture>>,
     /// What the checkpoints' thread says of itself.
@@ -90,11 +105,14 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new() -> Self {
+    /// What the node knows before its thread runs.
+    pub(super) fn of(node: &Node) -> Self {
         Self {
-            applied: watch::Sender::new(LogIndex::new(0)),
+            applied: watch::Sender::new(node.applied()),
             erased: watch::Sender::new(LogIndex::new(0)),
-            members: watch::Sender::default(),
+            members: watch::Sender::new(node.members()),
+            trust: watch::Sender::new(node.trust()),
+            certificates: watch::Sender::default(),
             cluster: RwLock::new(None),
             frame: Mutex::default(),
             replies: Mutex::default(),
@@ -256,6 +274,7 @@ impl Driver {
                 self.outlets.peers.set_peers(self.outlets.addresses.resolve(&members));
                 shared.members.send_replace(members);
             }
+            Output::Trust(trust) => drop(shared.trust.send_replace(trust)),
             Output::Seal(order) => self.outlets.chapters.give(Order::Seal(Box::new(order))),
             Output::Erase { upto } => {
                 shared.erased.send_replace(*shared.applied.borrow());

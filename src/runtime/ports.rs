@@ -14,18 +14,22 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use log_format::disk::StdDisk;
 use log_format::envelope::Envelope;
+use log_format::event::Actor;
 use log_format::ids::{ClusterId, CommandId, HostId, LogIndex, Term};
 use log_format::time::Timestamp;
-use log_format::wal::{EntryKind, WalReader};
-use projections::decide::CommandBody;
+use log_format::wal::{EntryKind, WalIdentity, WalReader};
+use projections::decide::{CommandBody, Refusal};
 use projections::frame::Standing;
 use projections::read::ReadModels;
 use tokio::sync::watch;
 
+use super::bulk;
 use super::checkpoints::{self, Ended, FrameStatus};
 use super::clocks::Clocks;
+use super::desk::Desk;
 use super::driver::Shared;
 use super::inbox::Inbox;
+use super::renewal::Files;
 use crate::node::{ClusterPicture, FirewallState, HostPicture, Input, LocalState, Outcome, Presence};
 
 /// A stream that is further behind than this loads its lists anew.
@@ -47,6 +51,8 @@ pub(super) struct Doors {
     pub(super) clocks: Clocks,
     /// Name and address of each configured host.
     pub(super) hosts: BTreeMap<HostId, (String, SocketAddr)>,
+    pub(super) desk: Arc<Desk>,
+    pub(super) files: Files,
 }
 
 impl Submit for Doors {
@@ -71,6 +77,24 @@ impl Submit for Doors {
     fn rebuild(&self) -> u64 {
         self.checkpoints.rebuild(&self.shared)
     }
+
+    fn rotate_authority(&self, by: Actor) -> BoxFuture<'_, Result<[u8; 32], SubmitError>> {
+        async move {
+            let leader = self.leader().ok_or(SubmitError::NoLeader { hint: None })?;
+            let refused = |detail| {
+                let code = "authority_not_rotated".to_owned();
+                SubmitError::Rejected(Refusal { code, field: None, detail })
+            };
+            if leader == self.host {
+                return self.desk.rotate(by).await.map_err(refused);
+            }
+            let (_, address) = self.name_and_address(leader);
+            let address = address.ok_or(SubmitError::Busy)?;
+            let asked = bulk::ask_for_authority((&self.files, self.identity()), (leader, address), &by).await;
+            asked.map_err(|error| refused(format!("{error:#}")))
+        }
+        .boxed()
+    }
 }
 
 impl Reads for Doors {
@@ -91,6 +115,7 @@ impl Reads for Doors {
                 applied: LogIndex::new(0),
                 staleness: Duration::ZERO,
                 is_removed: false,
+                authorities: Vec::new(),
                 provisional_blocks: 0,
                 hosts: Vec::new(),
             },
@@ -175,6 +200,10 @@ impl Reads for Doors {
 }
 
 impl Doors {
+    fn identity(&self) -> WalIdentity {
+        WalIdentity { cluster: self.cluster, host: self.host, incarnation: super::FIRST_INCARNATION }
+    }
+
     fn leader(&self) -> Option<HostId> {
         self.shared
             .cluster
@@ -196,6 +225,7 @@ impl Doors {
             applied: picture.applied,
             staleness: picture.staleness,
             is_removed: picture.is_let_go,
+            authorities: self.shared.certificates.borrow().trusted.clone(),
             provisional_blocks: u32::try_from(provisional).unwrap_or(u32::MAX),
             hosts: picture.hosts.iter().map(|host| self.host_view(host)).collect(),
         }
@@ -239,6 +269,7 @@ impl Doors {
             }),
             version: picture.state.version.clone(),
             kernel: picture.state.kernel.clone(),
+            authority: picture.state.authority,
             clock_offset_ms: has_reported.then_some(picture.clock_offset_ms),
         }
     }

@@ -1,5 +1,6 @@
-//! Keeps this host's certificate fresh: from the thirtieth day of ninety on it asks the leader for the next one, with a new
-//! key, and shows it to peers and browsers from the next connection on.
+//! Keeps this host's certificate fresh: from the thirtieth day of ninety on, or once another authority signs, it asks the
+//! leader for the next one, with a new key, and shows it to peers and browsers from the next connection on. Keeps the file of
+//! trusted authorities as the log says.
 //!
 //! ```text
 //!  key.new, cert.new written ──> key.new renamed ──> cert.new renamed
@@ -17,25 +18,28 @@ use anyhow::{Context, bail};
 use api::CertificateSetter;
 use chrono::NaiveDateTime;
 use consensus::rt::join::{self, Certified, HostKey, JoinDesk};
-use consensus::rt::tls::PeerTls;
+use consensus::rt::tls::{PeerTls, authority_of};
 use consensus::rt::transport::PeerSender;
 use log_format::ids::HostId;
 use log_format::time::Timestamp;
 use log_format::wal::WalIdentity;
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, UnixTime};
 
+use super::authority::{self, KeyFile};
 use super::clocks::Clocks;
 use super::desk::Desk;
-use super::driver::{Addresses, Shared};
+use super::driver::{Addresses, Certificates, Shared};
 use crate::config::{ClusterConfig, ConsoleSecurity};
 
 /// A certificate older than this is replaced: a third of its life, so that two thirds are left for what may be in the way.
 const RENEW_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How often a host looks.
 const LOOK_EVERY: Duration = Duration::from_secs(60 * 60);
-/// After a start, so that there is a leader to ask, and after a failure.
-const LOOK_SOON: Duration = Duration::from_secs(60);
+/// After a failure.
+const LOOK_SOON: Duration = Duration::from_secs(10);
+/// After a start, and while a new authority is to sign: there must be a leader, and it goes first.
+const LOOK_AT_ONCE: Duration = Duration::from_secs(2);
 /// Hosts asked, one after the other, until one signs.
 const MAX_ASKED: usize = 8;
 
@@ -50,6 +54,7 @@ pub(super) struct Renewal {
     /// None if the console has a certificate of its own.
     pub(super) console: Option<CertificateSetter>,
     pub(super) clocks: Clocks,
+    pub(super) ca_key: KeyFile,
 }
 
 /// Where certificate and key are kept.
@@ -71,6 +76,12 @@ impl Files {
         Ok(PeerTls { ca_pem: read(&self.ca)?, cert_pem: read(&self.certificate)?, key_pem: read(&self.key)? })
     }
 
+    /// Replaces the trusted authorities alone.
+    fn replace_authorities(&self, ca_pem: &[u8]) -> anyhow::Result<()> {
+        write_fresh(&self.ca, ca_pem)?;
+        rename(&fresh(&self.ca), &self.ca)
+    }
+
     /// Ends a replacement that a crash interrupted.
     pub(super) fn finish_replacement(&self) -> anyhow::Result<()> {
         let (new_key, new_certificate) = (fresh(&self.key), fresh(&self.certificate));
@@ -89,13 +100,7 @@ impl Files {
         let PeerTls { ca_pem, cert_pem, key_pem } = tls;
         let files = [(&self.ca, ca_pem), (&self.certificate, cert_pem), (&self.key, key_pem)];
         for (path, pem) in files {
-            // What an attempt that failed left behind.
-            if let Err(error) = std::fs::remove_file(fresh(path))
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                return Err(error).with_context(|| format!("remove {}", fresh(path).display()));
-            }
-            crate::provision::write_new(&fresh(path), std::str::from_utf8(pem)?)?;
+            write_fresh(path, pem)?;
         }
         for path in [&self.ca, &self.key, &self.certificate] {
             rename(&fresh(path), path)?;
@@ -104,13 +109,24 @@ impl Files {
     }
 }
 
-fn fresh(path: &Path) -> PathBuf {
+fn write_fresh(path: &Path, pem: &[u8]) -> anyhow::Result<()> {
+    // What an attempt that failed left behind.
+    if let Err(error) = std::fs::remove_file(fresh(path))
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error).with_context(|| format!("remove {}", fresh(path).display()));
+    }
+    Ok(crate::provision::write_new(&fresh(path), std::str::from_utf8(pem)?)?)
+}
+
+/// Where the next version of a file is written.
+pub(super) fn fresh(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     PathBuf::from(name)
 }
 
-fn rename(from: &Path, to: &Path) -> anyhow::Result<()> {
+pub(super) fn rename(from: &Path, to: &Path) -> anyhow::Result<()> {
     std::fs::rename(from, to).with_context(|| format!("replace {}", to.display()))?;
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Ok(std::fs::File::open(folder)?.sync_all()?)
@@ -128,28 +144,81 @@ impl Renewal {
         }
     }
 
-    /// Looks now and then, for as long as the process runs.
+    /// Looks now and then, and whenever the log names other authorities, for as long as the process runs.
     pub(super) async fn run(self) {
-        let mut pause = LOOK_SOON;
+        let mut trust = self.shared.trust.subscribe();
+        let mut pause = LOOK_AT_ONCE;
         loop {
-            tokio::time::sleep(pause).await;
-            pause = LOOK_EVERY;
-            if let Err(error) = self.look().await {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                changed = trust.changed() => if changed.is_err() { return },
+            }
+            pause = self.look_and_say().await;
+        }
+    }
+
+    /// Looks, and says after which pause to look again.
+    async fn look_and_say(&self) -> Duration {
+        let looked = match self.follow_the_log() {
+            Ok(()) => self.look().await,
+            Err(error) => Err(error),
+        };
+        match looked {
+            Ok(pause) => pause,
+            Err(error) => {
                 let error = format!("{error:#}");
                 tracing::warn!(error, "the certificate could not be renewed; tried again soon");
-                pause = LOOK_SOON;
+                LOOK_SOON
             }
         }
     }
 
-    async fn look(&self) -> anyhow::Result<()> {
+    /// Trusts whom the log says, and signs with the key of the newest authority if it was prepared here.
+    pub(super) fn follow_the_log(&self) -> anyhow::Result<()> {
+        let trust = self.shared.trust.borrow().clone();
+        self.ca_key.adopt(&trust).context("use the key of the new authority")?;
+        let mut tls = self.files.tls()?;
+        let trusted = authority::merged(&tls.ca_pem, &trust)?;
+        if trusted != tls.ca_pem {
+            let before = authority::hashes(&tls.ca_pem)?;
+            tls.ca_pem = trusted;
+            self.peers.set_tls(&tls).context("trust other authorities")?;
+            self.files.replace_authorities(&tls.ca_pem)?;
+            let now = authority::hashes(&tls.ca_pem)?;
+            tracing::info!(authorities = now.len(), "the trusted authorities changed");
+            if before.iter().any(|hash| !now.contains(hash)) {
+                self.peers.reconnect();
+            }
+        }
+        self.show(&tls)
+    }
+
+    /// Says what this host shows and trusts.
+    fn show(&self, tls: &PeerTls) -> anyhow::Result<()> {
+        let at = valid_from(&tls.cert_pem).context("read the certificate's age")?;
+        let at = UnixTime::since_unix_epoch(Duration::from_nanos(at.nanos()));
+        let own = authority_of(&tls.cert_pem, &tls.ca_pem, at)?;
+        let certificates = Certificates { own, trusted: authority::hashes(&tls.ca_pem)? };
+        self.shared.certificates.send_replace(certificates);
+        Ok(())
+    }
+
+    async fn look(&self) -> anyhow::Result<Duration> {
         let tls = self.files.tls()?;
         let made = valid_from(&tls.cert_pem).context("read the certificate's age")?;
-        if self.clocks.now().wall.since(made) < RENEW_AFTER {
-            return Ok(());
+        let is_old = RENEW_AFTER <= self.clocks.now().wall.since(made);
+        let newest = authority::newest(&self.shared.trust.borrow());
+        let is_of_another = newest.is_some() && self.shared.certificates.borrow().own != newest;
+        if !is_old && is_of_another && !self.does_the_leader_sign_with(newest) {
+            return Ok(LOOK_AT_ONCE);
+        }
+        if !is_old && !is_of_another {
+            return Ok(LOOK_EVERY);
         }
         let key = HostKey::generate()?;
         let (cert_pem, ca_pem) = self.next_certificate(&tls, &key).await?;
+        // The leader's authorities are the log's; so are this host's, once it has folded as much.
+        let ca_pem = authority::merged(&[tls.ca_pem, ca_pem].concat(), &self.shared.trust.borrow())?;
         let next = PeerTls { ca_pem, cert_pem, key_pem: key.pem().into_bytes() };
         // Refuses what does not fit together or names another host.
         self.peers.set_tls(&next).context("use the new certificate")?;
@@ -157,8 +226,20 @@ impl Renewal {
         if let Some(console) = &self.console {
             console.set(&next.cert_pem, &next.key_pem).context("show the new certificate to browsers")?;
         }
+        self.show(&next)?;
         tracing::info!("the certificate is renewed");
-        Ok(())
+        Ok(if is_of_another { LOOK_AT_ONCE } else { LOOK_EVERY })
+    }
+
+    /// Whether the leader has a certificate of that authority, so that it signs with its key; the leader itself goes first.
+    fn does_the_leader_sign_with(&self, newest: Option<[u8; 32]>) -> bool {
+        let picture = self.shared.cluster.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(picture) = picture else { return false };
+        if picture.leader == Some(picture.host) {
+            return self.ca_key.hash() == newest;
+        }
+        let leader = picture.hosts.iter().find(|host| picture.leader == Some(host.host));
+        leader.is_some_and(|leader| leader.state.authority == newest)
     }
 
     /// Asks the leader, which may be this host; if none is known, any host.

@@ -5,6 +5,7 @@
 #![cfg(test)]
 #![expect(clippy::disallowed_methods, reason = "tests are shells: they start programs and read their files")]
 
+mod authority;
 mod door;
 mod membership;
 mod operation;
@@ -234,6 +235,13 @@ impl Drop for Cluster {
 
 fn applied(state: &Option<State>) -> Option<u64> {
     state.as_ref().map(|state| state.applied)
+}
+
+/// What a host says of another, both numbered from 0.
+fn row_of(cluster: &Cluster, asked: usize, host: usize) -> Value {
+    let hosts = cluster.status(asked).map_or(Value::Null, |status| status["hosts"].clone());
+    let id = (host + 1).to_string();
+    hosts.as_array().and_then(|rows| rows.iter().find(|row| row["id"] == *id)).cloned().unwrap_or_default()
 }
 
 /// A block of an address that ends in this number.

@@ -26,6 +26,8 @@ pub(crate) struct Host {
     pub(crate) version: String,
     pub(crate) kernel: String,
     pub(crate) clock_offset_ms: Option<i64>,
+    /// Hash of the key of its certificate's authority.
+    pub(crate) authority: Option<String>,
     /// Whether it is the host that answers.
     pub(crate) this: bool,
 }
@@ -54,6 +56,8 @@ pub(crate) struct Cluster {
     pub(crate) leader: Option<String>,
     /// Whether the host that answers was removed from the cluster.
     pub(crate) removed: bool,
+    /// Hashes of the keys of the trusted authorities, the oldest first.
+    pub(crate) authorities: Vec<String>,
     pub(crate) term: u64,
     pub(crate) commit: u64,
     pub(crate) applied: u64,
@@ -74,8 +78,13 @@ pub(crate) struct StateHash {
 
 impl From<crate::ports::StateHash> for StateHash {
     fn from(crate::ports::StateHash { index, hash }: crate::ports::StateHash) -> Self {
-        Self { index: index.get(), hash: hash.iter().map(|byte| format!("{byte:02x}")).collect() }
+        Self { index: index.get(), hash: hex(&hash) }
     }
+}
+
+/// A hash as people write it.
+pub(crate) fn hex(hash: &[u8; 32]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl From<FirewallView> for Firewall {
@@ -101,6 +110,7 @@ pub(crate) fn hosts(view: ClusterView) -> Vec<Host> {
         applied: _,
         staleness: _,
         is_removed: _,
+        authorities: _,
         provisional_blocks: _,
         hosts,
     } = view;
@@ -122,6 +132,7 @@ fn convert(host: HostView, this: HostId, committed: LogIndex) -> Host {
         sensor,
         version,
         kernel,
+        authority,
         clock_offset_ms,
     } = host;
     Host {
@@ -140,6 +151,7 @@ fn convert(host: HostView, this: HostId, committed: LogIndex) -> Host {
         version,
         kernel,
         clock_offset_ms,
+        authority: authority.as_ref().map(hex),
         this: id == this,
     }
 }

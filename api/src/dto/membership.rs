@@ -34,6 +34,13 @@ pub(crate) struct PostTransfer {
     pub(crate) to: String,
 }
 
+/// A new authority.
+#[derive(Debug, Serialize)]
+pub(crate) struct Rotated {
+    /// Hash of its key.
+    pub(crate) authority: String,
+}
+
 /// Leadership is handed over.
 #[derive(Debug, Serialize)]
 pub(crate) struct Transferred {

@@ -30,6 +30,7 @@ pub(super) async fn cluster(app: &App) -> Result<Response, ApiError> {
         cluster_id: view.cluster.to_string(),
         leader: view.leader.map(|leader| leader.to_string()),
         removed: view.is_removed,
+        authorities: view.authorities.iter().map(host::hex).collect(),
         term: view.term.get(),
         commit: view.commit.get(),
         applied: view.applied.get(),

@@ -10,11 +10,13 @@ use super::{json, view};
 use crate::app::App;
 use crate::auth::Principal;
 use crate::dto::Written;
+use crate::dto::host::hex;
 use crate::dto::list::List;
-use crate::dto::membership::{JoinToken, PostJoinToken, PostTransfer, Transferred};
-use crate::error::ApiError;
+use crate::dto::membership::{JoinToken, PostJoinToken, PostTransfer, Rotated, Transferred};
+use crate::error::{ApiError, Code};
+use crate::ports::SubmitError;
 use crate::request::Request;
-use crate::write::{Asked, Wish, actor};
+use crate::write::{Asked, RETRY_AFTER, Wish, actor};
 
 /// `GET /join-tokens`.
 pub(super) fn list(app: &App) -> Result<Response, ApiError> {
@@ -68,6 +70,36 @@ pub(super) async fn remove(
     let host = parse_host("host", host)?;
     let wanted = CommandBody::RemoveHost { host, by: actor(caller) };
     submit(app, caller, request, wanted).await
+}
+
+/// `POST /authorities`: the leader makes the next one.
+pub(super) async fn rotate(app: &App, caller: &Principal) -> Result<Response, ApiError> {
+    let made = app.ports.submit.rotate_authority(actor(caller)).await;
+    let made = made.map_err(|error| match error {
+        SubmitError::Rejected(refusal) => ApiError::rejected(&refusal),
+        SubmitError::NoLeader { .. } => {
+            ApiError::new(Code::NoLeader, "nobody can make one now").retry_after(RETRY_AFTER)
+        }
+        SubmitError::Unknown | SubmitError::Busy => {
+            let advice = "look at GET /api/v1/cluster whether there is a new authority; if not, try again";
+            ApiError::new(Code::Busy, advice).retry_after(RETRY_AFTER)
+        }
+    })?;
+    json(StatusCode::CREATED, &Rotated { authority: hex(&made) })
+}
+
+/// `DELETE /authorities/{authority}`.
+pub(super) async fn retire(
+    app: &App,
+    caller: &Principal,
+    authority: &str,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let trusted = app.ports.reads.cluster().authorities;
+    let advice = "no authority with that key is trusted; GET /api/v1/cluster lists them";
+    let key_hash = trusted.into_iter().find(|trusted| hex(trusted) == authority);
+    let key_hash = key_hash.ok_or_else(|| ApiError::invalid_field("authority", advice))?;
+    submit(app, caller, request, CommandBody::RetireAuthority { key_hash, by: actor(caller) }).await
 }
 
 /// `POST /cluster/transfer`. Answers once the other host leads, or nobody can make it.

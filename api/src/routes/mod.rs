@@ -109,6 +109,8 @@ pub(crate) enum Endpoint {
     Transfer,
     ListProjections,
     RebuildProjections,
+    RotateAuthority,
+    RetireAuthority,
     ShowSettings,
     ChangeSettings,
     Events,
@@ -139,6 +141,8 @@ impl Endpoint {
             | Self::RemoveHost
             | Self::Transfer
             | Self::RebuildProjections
+            | Self::RotateAuthority
+            | Self::RetireAuthority
             | Self::ChangeSettings
             | Self::Events
             | Self::OpenApi => false,
@@ -162,7 +166,7 @@ const fn route(verb: Verb, path: &'static str, access: Access, audit: Audit, end
 }
 
 /// Every route of the API.
-pub(crate) const ROUTES: [Route; 23] = [
+pub(crate) const ROUTES: [Route; 25] = [
     route(Verb::Post, "/session", Access::Anybody, Audit::HostLog, Endpoint::SignIn),
     route(Verb::Get, "/session", Access::Administrator, Audit::Nothing, Endpoint::ShowSession),
     route(Verb::Delete, "/session", Access::Administrator, Audit::HostLog, Endpoint::SignOut),
@@ -176,6 +180,14 @@ pub(crate) const ROUTES: [Route; 23] = [
     route(Verb::Get, "/hosts", Access::Administrator, Audit::Nothing, Endpoint::ListHosts),
     route(Verb::Get, "/cluster", Access::Administrator, Audit::Nothing, Endpoint::ShowCluster),
     route(Verb::Post, "/cluster/transfer", Access::Administrator, Audit::HostLog, Endpoint::Transfer),
+    route(Verb::Post, "/authorities", Access::Administrator, Audit::Event, Endpoint::RotateAuthority),
+    route(
+        Verb::Delete,
+        "/authorities/{authority}",
+        Access::Administrator,
+        Audit::Event,
+        Endpoint::RetireAuthority,
+    ),
     route(Verb::Delete, "/hosts/{host}", Access::Administrator, Audit::Event, Endpoint::RemoveHost),
     route(Verb::Get, "/join-tokens", Access::Administrator, Audit::Nothing, Endpoint::ListJoinTokens),
     route(Verb::Post, "/join-tokens", Access::Administrator, Audit::Event, Endpoint::IssueJoinToken),
@@ -296,6 +308,8 @@ async fn handle(
         Endpoint::IssueJoinToken => membership::issue(&app, &caller, request).await,
         Endpoint::RevokeJoinToken => membership::revoke(&app, &caller, &parameter, request).await,
         Endpoint::RemoveHost => membership::remove(&app, &caller, &parameter, request).await,
+        Endpoint::RotateAuthority => membership::rotate(&app, &caller).await,
+        Endpoint::RetireAuthority => membership::retire(&app, &caller, &parameter, request).await,
         Endpoint::Transfer => membership::transfer(&app, &caller, request).await,
         Endpoint::ListProjections => projections::list(&app).await,
         Endpoint::RebuildProjections => projections::rebuild(&app),

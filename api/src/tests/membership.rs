@@ -43,6 +43,21 @@ async fn what_makes_no_sense_is_refused_by_its_field() {
 }
 
 #[tokio::test]
+async fn authorities_are_made_listed_and_retired() {
+    let host = Host::start();
+    let client = host.signed_in().await;
+    let made = client.post("/api/v1/authorities", &json!({})).await;
+    assert_eq!((made.status, &made.json()["authority"]), (StatusCode::CREATED, &json!("02".repeat(32))));
+    let shown = client.get("/api/v1/cluster").await.json();
+    assert_eq!(shown["authorities"], json!(["01".repeat(32), "02".repeat(32)]));
+    assert_eq!(shown["hosts"][0]["authority"], "01".repeat(32));
+    let unknown = client.delete(&format!("/api/v1/authorities/{}", "03".repeat(32))).await;
+    assert_eq!(unknown.json()["field"], "authority");
+    let last = client.delete(&format!("/api/v1/authorities/{}", "01".repeat(32))).await;
+    assert_eq!((last.status, &last.json()["code"]), (StatusCode::CONFLICT, &json!("last_authority")));
+}
+
+#[tokio::test]
 async fn leadership_is_handed_over_to_a_host_of_the_cluster() {
     let host = Host::start();
     let client = host.signed_in().await;

@@ -164,7 +164,7 @@ async fn hosts_and_cluster_show_the_soft_state() {
             "last_heard_ms": 120, "applied": 2, "commit": 2, "lag": 0, "enforced": 0,
             "firewall": { "mode": "enforcing", "reason": "" },
             "sensor": { "source": "eth0", "packets": 12, "sip_messages": 11, "malformed": 1, "dropped": 0 },
-            "version": "0.1.0", "kernel": "6.1.0", "clock_offset_ms": -2, "this": true,
+            "version": "0.1.0", "kernel": "6.1.0", "clock_offset_ms": -2, "authority": "01".repeat(32), "this": true,
         })
     );
     let cluster = client.get("/api/v1/cluster").await.json();

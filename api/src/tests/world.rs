@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use log_format::envelope::Envelope;
-use log_format::event::{AttackKind, AttackObserved, Evidence, Rule, Sanction, Text};
+use log_format::event::{Actor, AttackKind, AttackObserved, Evidence, Rule, Sanction, Text};
 use log_format::ids::{
     ClusterId, CommandId, HostId, Incarnation, LogIndex, Origin, OriginSequence, Salt, Term,
 };
@@ -168,6 +168,10 @@ impl World {
 }
 
 impl Submit for World {
+    fn rotate_authority(&self, _: Actor) -> BoxFuture<'_, Result<[u8; 32], SubmitError>> {
+        std::future::ready(Ok([2; 32])).boxed()
+    }
+
     fn submit(&self, command: CommandId, body: CommandBody) -> BoxFuture<'_, Result<Accepted, SubmitError>> {
         let outage = self.state().outage.clone();
         let decided = match outage {
@@ -200,6 +204,7 @@ impl Reads for World {
             applied,
             staleness: Duration::from_millis(40),
             is_removed: self.state().is_removed,
+            authorities: vec![[1; 32], [2; 32]],
             provisional_blocks: 4,
             hosts: vec![
                 host((1, "pbx-a"), Role::Leader, FirewallMode::Enforcing, (applied, enforced[0])),
@@ -284,6 +289,7 @@ fn host(
         }),
         version: "0.1.0".to_owned(),
         kernel: "6.1.0".to_owned(),
+        authority: Some([1; 32]),
         clock_offset_ms: Some(-2),
     }
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use log_format::ids::{ClusterId, HostId};
 use ring::rand::SystemRandom;
@@ -146,16 +146,7 @@ impl HostKey {
 
     /// The key in PEM, to be kept readable by this host alone.
     pub fn pem(&self) -> String {
-        let text = STANDARD.encode(&self.pkcs8);
-        let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
-        for (place, letter) in text.chars().enumerate() {
-            if place != 0 && place % 64 == 0 {
-                pem.push('\n');
-            }
-            pem.push(letter);
-        }
-        pem.push_str("\n-----END PRIVATE KEY-----\n");
-        pem
+        tls::pem("PRIVATE KEY", &self.pkcs8)
     }
 
     /// Its public half: P-256, uncompressed.

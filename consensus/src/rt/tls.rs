@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use log_format::ids::{ClusterId, HostId};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -218,6 +220,49 @@ pub fn key_hash(certificate: &CertificateDer<'_>) -> Result<[u8; 32], IdentityEr
     let info = parsed.subject_public_key_info();
     let digest = ::ring::digest::digest(&::ring::digest::SHA256, info.as_ref());
     digest.as_ref().try_into().map_err(|_| IdentityError::Unreadable)
+}
+
+/// The hashes of all authorities in PEM, in their order; see [`key_hash`].
+pub fn authority_hashes(ca_pem: &[u8]) -> Result<Vec<[u8; 32]>, TlsSetupError> {
+    let authorities = certificates(ca_pem, "authority")?;
+    let hashes = authorities.iter().map(key_hash).collect::<Result<_, _>>();
+    hashes.map_err(|source| TlsSetupError::OwnCertificate { source })
+}
+
+/// The authority in PEM that signed the first of these certificates by itself, if one did; see [`key_hash`]. `at` is a moment at
+/// which the certificate is good.
+pub fn authority_of(cert_pem: &[u8], ca_pem: &[u8], at: UnixTime) -> Result<Option<[u8; 32]>, TlsSetupError> {
+    let algorithms = ring::default_provider().signature_verification_algorithms;
+    let shown = certificates(cert_pem, "certificate")?;
+    let shown = shown.first().ok_or(TlsSetupError::Missing { what: "certificate" })?;
+    let shown = EndEntityCert::try_from(shown).map_err(|source| TlsSetupError::Authority { source })?;
+    for authority in certificates(ca_pem, "authority")? {
+        let anchor =
+            anchor_from_trusted_cert(&authority).map_err(|source| TlsSetupError::Authority { source })?;
+        let (usage, anchors) = (KeyUsage::server_auth(), [anchor]);
+        if shown.verify_for_usage(algorithms.all, &anchors, &[], at, usage, None, None).is_ok() {
+            let hash = key_hash(&authority).map_err(|source| TlsSetupError::OwnCertificate { source })?;
+            return Ok(Some(hash));
+        }
+    }
+    Ok(None)
+}
+
+/// A certificate in PEM.
+pub fn certificate_pem(der: &[u8]) -> String {
+    pem("CERTIFICATE", der)
+}
+
+pub(super) fn pem(label: &str, der: &[u8]) -> String {
+    let mut pem = format!("-----BEGIN {label}-----\n");
+    for (place, letter) in STANDARD.encode(der).chars().enumerate() {
+        if place != 0 && place % 64 == 0 {
+            pem.push('\n');
+        }
+        pem.push(letter);
+    }
+    pem.push_str(&format!("\n-----END {label}-----\n"));
+    pem
 }
 
 /// The hash of the first authority in PEM; see [`key_hash`].

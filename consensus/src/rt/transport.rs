@@ -266,6 +266,13 @@ impl PeerSender {
         Ok(())
     }
 
+    /// Ends all connections; they are made anew at once, with the certificates of today. For when somebody is no longer trusted:
+    /// whoever is connected was checked when it was.
+    pub fn reconnect(&self) {
+        let links: Vec<_> = self.shared.lock_links().values().cloned().collect();
+        links.iter().for_each(|link| link.close());
+    }
+
     /// See [`Transport::set_peers`].
     pub fn set_peers(&self, peers: BTreeMap<HostId, SocketAddr>) {
         self.peers.send_replace(peers);

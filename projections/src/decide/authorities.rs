@@ -2,7 +2,7 @@
 //!
 //! That first one is in each host's files and in no event; it can be retired like the others once another is trusted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use log_format::event::{AuthorityAdded, AuthorityRetired, Event, MembershipEvent};
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,8 @@ pub struct Authority<'a> {
 /// All authorities that the log names.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Authorities {
-    trusted: BTreeMap<[u8; 32], Vec<u8>>,
+    /// Key hash and certificate, in the order in which they were added.
+    trusted: Vec<([u8; 32], Vec<u8>)>,
     retired: BTreeSet<[u8; 32]>,
 }
 
@@ -46,18 +47,32 @@ impl Authorities {
         self.trusted.iter().map(|(key_hash, certificate)| Authority { key_hash: *key_hash, certificate })
     }
 
+    pub(crate) fn retired(&self) -> impl Iterator<Item = [u8; 32]> {
+        self.retired.iter().copied()
+    }
+
+    /// Rises with every change.
+    pub(crate) fn changes(&self) -> usize {
+        self.trusted.len() + 2 * self.retired.len()
+    }
+
+    fn certificate(&self, key_hash: &[u8; 32]) -> Option<&Vec<u8>> {
+        self.trusted.iter().find(|(held, _)| held == key_hash).map(|(_, certificate)| certificate)
+    }
+
     pub(crate) fn is_retired(&self, key_hash: &[u8; 32]) -> bool {
         self.retired.contains(key_hash)
     }
 
     pub(crate) fn add(&mut self, AuthorityAdded { certificate, by: _ }: &AuthorityAdded) {
         if let Some(key_hash) = key_hash(certificate) {
-            self.trusted.insert(key_hash, certificate.clone());
+            self.trusted.retain(|(held, _)| *held != key_hash);
+            self.trusted.push((key_hash, certificate.clone()));
         }
     }
 
     pub(crate) fn retire(&mut self, AuthorityRetired { key_hash, by: _ }: &AuthorityRetired) {
-        self.trusted.remove(key_hash);
+        self.trusted.retain(|(held, _)| held != key_hash);
         self.retired.insert(*key_hash);
     }
 }
@@ -73,7 +88,7 @@ pub(super) fn add(model: &Model, added: AuthorityAdded) -> Result<Vec<Event>, Re
     if retired.contains(&key_hash) {
         return Err(Rejection::AuthorityRetired);
     }
-    if trusted.get(&key_hash) == Some(&added.certificate) {
+    if model.authorities.certificate(&key_hash) == Some(&added.certificate) {
         return Ok(Vec::new());
     }
     if MAX_AUTHORITIES <= trusted.len() {
@@ -85,13 +100,13 @@ pub(super) fn add(model: &Model, added: AuthorityAdded) -> Result<Vec<Event>, Re
     Ok(vec![Event::Membership(MembershipEvent::AuthorityAdded(added))])
 }
 
-/// Judges that an authority is no longer trusted. Another one that the log names must remain.
+/// Judges that an authority is no longer trusted. The newest that the log names must remain: it signs.
 pub(super) fn retire(model: &Model, retired: AuthorityRetired) -> Result<Vec<Event>, Rejection> {
     let authorities = &model.authorities;
     if authorities.is_retired(&retired.key_hash) {
         return Ok(Vec::new());
     }
-    if authorities.trusted.keys().all(|held| *held == retired.key_hash) {
+    if authorities.trusted.last().is_none_or(|(newest, _)| *newest == retired.key_hash) {
         return Err(Rejection::LastAuthority);
     }
     if MAX_AUTHORITIES_EVER <= authorities.retired.len() {

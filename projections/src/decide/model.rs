@@ -237,10 +237,20 @@ impl Model {
         self.tokens.iter()
     }
 
-    /// The authorities that the log names and that are trusted, in order of their keys. The one that the cluster was
+    /// The authorities that the log names and that are trusted, in the order in which they came. The one that the cluster was
     /// made with is not among them.
     pub fn authorities(&self) -> impl Iterator<Item = Authority<'_>> {
         self.authorities.trusted()
+    }
+
+    /// The keys' hashes of all authorities that are no longer trusted.
+    pub fn retired_authorities(&self) -> impl Iterator<Item = [u8; 32]> {
+        self.authorities.retired()
+    }
+
+    /// Rises with every change of the authorities.
+    pub fn authority_changes(&self) -> usize {
+        self.authorities.changes()
     }
 
     /// Whether an authority is no longer trusted; also the one that the cluster was made with can be retired.

@@ -245,8 +245,10 @@ pub enum Rejection {
     /// The authority was retired.
     #[error("certificate: its authority was retired; make a new one with a new key")]
     AuthorityRetired,
-    /// Without this authority no certificate would be trusted.
-    #[error("key_hash: no other authority is trusted that the log names; add another one first")]
+    /// It is the authority that signs.
+    #[error(
+        "key_hash: it is the newest authority, or the only one, and signs certificates; add another one first"
+    )]
     LastAuthority,
     /// The host has announced no key.
     #[error("host: {host} has announced no key to sign with; let it announce one first")]

@@ -103,6 +103,7 @@ impl World {
             | Output::Plan { .. }
             | Output::Cluster(_)
             | Output::Members(_)
+            | Output::Trust(_)
             | Output::Fetch { .. }
             | Output::StateHash { .. }
             | Output::Standings { .. }

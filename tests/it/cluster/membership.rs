@@ -115,7 +115,7 @@ fn tokens_are_listed_and_revoked_and_a_folder_in_use_is_refused() {
 
 impl Cluster {
     /// Brings a new host in through another; the next restart starts it.
-    fn join(&mut self, token: &str, via: usize, name: &str) -> Output {
+    pub(super) fn join(&mut self, token: &str, via: usize, name: &str) -> Output {
         let folder = self._folder.path().join(name);
         let output = self.join_in(token, via, (name, folder.clone()));
         if output.status.success() {
@@ -136,12 +136,12 @@ impl Cluster {
         join.arg(folder).output().unwrap()
     }
 
-    fn folder(&self, host: usize) -> std::path::PathBuf {
+    pub(super) fn folder(&self, host: usize) -> std::path::PathBuf {
         self.hosts[host].configuration.parent().unwrap().to_owned()
     }
 }
 
-fn issue(cluster: &Cluster, host: usize) -> String {
+pub(super) fn issue(cluster: &Cluster, host: usize) -> String {
     let issued = cluster.palisade(host, &["cluster", "token", "issue"]);
     assert!(issued.status.success(), "{issued:?}");
     String::from_utf8(issued.stdout).unwrap().trim().to_owned()
