@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test console build demo test check advisories golden-check seeds bugs kills syscalls chaos powercuts diskfull erasure bench-log latency clean
+.PHONY: help setup setup-test console build demo test check advisories golden-check seeds bugs kills syscalls chaos powercuts diskfull million erasure bench-log latency clean
 
 help:
 	@echo 'make demo     three hosts on this machine, real attack traffic, console (as root: real blocks)'
@@ -10,7 +10,7 @@ help:
 	@echo 'make build    the binary, optimised: target/release/palisade'
 	@echo 'make check    formatting, clippy, advisories: the quick part of the tests'
 	@echo 'make seeds    2,000 simulated clusters;  make bugs    planted defects, each found;  make kills    60 kills of real hosts;  make latency    50 timed blocks'
-	@echo 'make chaos    70 pauses, partitions and losses;  make powercuts    20 machines without power, in QEMU;  make diskfull    3 full disks'
+	@echo 'make chaos    70 pauses, partitions and losses;  make powercuts    20 machines without power, in QEMU;  make diskfull    3 full disks;  make million    hosts come and go under a million events'
 	@echo 'make syscalls 300 writes and syncs that fail;  make bench-log    the log alone, and three hosts beside etcd'
 
 setup:
@@ -70,6 +70,11 @@ powercuts:
 diskfull:
 	cargo build --locked --release -p palisade
 	tests/faults/diskfull.py --palisade target/release/palisade
+
+# A million events, then hosts come and go by command.
+million:
+	cargo build --locked --release -p palisade
+	tests/faults/million.py --palisade target/release/palisade
 
 # Beside etcd, which `apt-get install etcd-server` brings; and the log's writer alone.
 # An attack's data is in no file of any host once it is erased; five minutes, most of them waiting.
