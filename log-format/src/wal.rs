@@ -243,6 +243,11 @@ impl<D: Disk> Wal<D> {
         SpareMaker::new(Arc::clone(&self.spares))
     }
 
+    /// The number of the file that is being written: when it rises, a spare file was used.
+    pub fn current_file(&self) -> WalSequence {
+        self.current.sequence
+    }
+
     /// Places that held stray bytes when the log was opened and are zero again: nothing was lost, but the disk rots.
     pub fn scrubbed(&self) -> &[Stray] {
         &self.scrubbed

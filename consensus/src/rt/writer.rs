@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use log_format::disk::Disk;
-use log_format::ids::{HostId, LogIndex};
+use log_format::ids::{HostId, LogIndex, WalSequence};
 use log_format::wal::{HardState, Wal};
 use raft::eraftpb::Message;
 
@@ -132,6 +132,8 @@ struct Writing<D: Disk, O, W> {
     held: Option<PersistJob>,
     /// Entries below this were given up.
     retired_below: u64,
+    /// The file that was written last.
+    file: WalSequence,
 }
 
 impl<D, O, W> Writing<D, O, W>
@@ -149,7 +151,8 @@ where
     ) -> Self {
         let hard_state = wal.durable_hard_state();
         durable.commit.store(hard_state.commit.get(), Ordering::Release);
-        Self { spares, wal, jobs, durable, output, wake, hard_state, held: None, retired_below: 0 }
+        let file = wal.current_file();
+        Self { spares, wal, jobs, durable, output, wake, hard_state, held: None, retired_below: 0, file }
     }
 
     fn run_or_abort(self) {
@@ -209,11 +212,10 @@ where
     fn write(&mut self, gathered: Gathered) -> Result<(), WriterError> {
         self.hard_state = gathered.hard_state().unwrap_or(self.hard_state);
         gathered.write(&mut self.wal, self.hard_state)?;
-        let has_entries = gathered.has_entries() || gathered.resets();
         let (number, then) = gathered.into_released();
         // The number first: whoever answers one of the messages must find it risen.
         self.durable.number.fetch_max(number, Ordering::Release);
-        self.note_written(has_entries);
+        self.note_written();
         for (to, message) in then {
             (self.output)(to, message);
         }
@@ -238,10 +240,11 @@ where
         Ok(())
     }
 
-    fn note_written(&mut self, has_entries: bool) {
+    fn note_written(&mut self) {
         let commit = self.wal.durable_hard_state().commit;
         self.durable.commit.store(commit.get(), Ordering::Release);
-        if has_entries {
+        let file = self.wal.current_file();
+        if std::mem::replace(&mut self.file, file) != file {
             self.spares.want();
         }
     }
@@ -255,7 +258,7 @@ where
             return Ok(());
         }
         write_hard_state(&mut self.wal, self.hard_state)?;
-        self.note_written(false);
+        self.note_written();
         Ok(())
     }
 }

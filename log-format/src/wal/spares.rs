@@ -54,6 +54,11 @@ impl<D: Disk> SpareMaker<D> {
     pub fn step(&self) -> Result<SpareProgress, DiskError> {
         lock(&self.spares).step()
     }
+
+    /// Whether the next file is ready. If not, a writer that needs one waits for it.
+    pub fn has_ready(&self) -> bool {
+        !lock(&self.spares).ready.is_empty()
+    }
 }
 
 /// A panic elsewhere leaves the files as a crash would: what is half made is not among the ready ones.

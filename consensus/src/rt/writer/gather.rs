@@ -93,16 +93,6 @@ impl Gathered {
         GATHER_BYTES <= self.bytes
     }
 
-    /// Whether there are entries to write.
-    pub fn has_entries(&self) -> bool {
-        !self.entries.is_empty()
-    }
-
-    /// Whether the log begins anew.
-    pub fn resets(&self) -> bool {
-        self.reset.is_some()
-    }
-
     /// The newest hard state among the jobs.
     pub fn hard_state(&self) -> Option<HardState> {
         self.hard_state
@@ -116,7 +106,7 @@ impl Gathered {
             wal.reset(position, members, hard_state)
                 .map_err(|source| WriterError::Reset { position, source })?;
         }
-        let changed = self.hard_state.is_some() || self.conf_state.is_some() || self.has_entries();
+        let changed = self.hard_state.is_some() || self.conf_state.is_some() || !self.entries.is_empty();
         let durability = if self.must_sync { Durability::Sync } else { Durability::Later };
         let most = (wal.max_batch() / 2).min(GATHER_BYTES);
         let (head, last) = last_batch(&self.entries, most);
