@@ -8,7 +8,20 @@ const WATCHING = { firewall: { mode: 'watch-only', reason: 'no CAP_NET_ADMIN' } 
 function cluster(hosts: Cluster['hosts']): Cluster {
   const state_hash = { index: 20, hash: '00' };
   const now = '2026-01-02T03:00:00.000000Z';
-  return { cluster_id: '00', leader: '1', term: 1, commit: 20, applied: 20, state_hash, as_of: 20, now, hosts };
+  return {
+    cluster_id: '00',
+    leader: '1',
+    removed: false,
+    authorities: [],
+    term: 1,
+    commit: 20,
+    applied: 20,
+    state_hash,
+    diverged: [],
+    as_of: 20,
+    now,
+    hosts,
+  };
 }
 
 test('a block holds where a firewall enforces and has come far enough', () => {

@@ -68,6 +68,7 @@ export function sampleHost(change: Partial<Host> = {}): Host {
     version: '0.1.0',
     kernel: '6.1.0',
     clock_offset_ms: 0,
+    authority: null,
     this: false,
     ...change,
   };

@@ -16,6 +16,7 @@ class Hosts {
   /** Why nothing can be changed now; null if it can. */
   get writesRefused(): string | null {
     if (live.status === 'lost') return words.cluster.lostShort;
+    if (this.cluster?.removed) return words.cluster.removedShort;
     if (this.cluster !== null && this.cluster.leader === null) return words.cluster.noLeaderShort;
     return null;
   }
