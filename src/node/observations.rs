@@ -122,7 +122,6 @@ impl Observations {
     /// The log has everything up to there, says the fold of an earlier run: the spool is read from behind it.
     pub(super) fn resume(&mut self, acknowledged: OriginSequence) {
         self.last = acknowledged;
-        self.taken = acknowledged;
     }
 
     /// Numbers an observation and has it written down.
@@ -244,8 +243,12 @@ impl Observations {
         self.window.push_back((ticket, Waiting::new(command)));
     }
 
-    /// Asks for more from the spool, if there is room for it.
+    /// Asks for more from the spool, if there is room for it. After a start the spool does not know what the log has: it
+    /// is told, or a quiet host would keep it for as long as it sees nothing.
     pub(super) fn refill(&mut self, outputs: &mut Vec<Output>) {
+        if self.window.is_empty() {
+            self.say_taken(self.last, outputs);
+        }
         if self.behind == Behind::Unread && self.window.len() + READ_AT_ONCE <= MAX_IN_MEMORY {
             self.behind = Behind::Reading;
             outputs.push(Output::ReadSpool { from: after(self.last), most: READ_AT_ONCE });
@@ -330,11 +333,17 @@ impl Observations {
             Some((_, waiting)) => OriginSequence::new(waiting.command.origin.sequence.get() - 1),
             None => self.last,
         };
-        if self.window.len() < waited && self.taken < upto {
+        if self.window.len() < waited {
+            self.say_taken(upto, outputs);
+        }
+        judged
+    }
+
+    fn say_taken(&mut self, upto: OriginSequence, outputs: &mut Vec<Output>) {
+        if self.taken < upto {
             self.taken = upto;
             outputs.push(Output::SpoolTaken { upto });
         }
-        judged
     }
 }
 

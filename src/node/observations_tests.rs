@@ -210,6 +210,26 @@ fn the_spool_may_forget_what_is_folded_and_nothing_else() {
 }
 
 #[test]
+fn after_a_start_a_quiet_host_tells_the_spool_what_the_log_has() {
+    let mut before = World::start(1, Vec::new());
+    before.observe(5);
+    let mut world = World::start(2, before.spool);
+    let last = world.spool[4].sequence;
+    world.observations.resume(last);
+    let mut outputs = Vec::new();
+    world.observations.refill(&mut outputs);
+    let taken = outputs.iter().find_map(|output| match output {
+        Output::SpoolTaken { upto } => Some(*upto),
+        _ => None,
+    });
+    assert_eq!(taken, Some(last));
+    world.tell(Spooled::Read { items: Vec::new(), is_end: true });
+    outputs.clear();
+    world.observations.refill(&mut outputs);
+    assert!(outputs.is_empty(), "it is said once");
+}
+
+#[test]
 fn a_refused_observation_leaves_no_gap_before_the_next() {
     let mut world = World::start(1, Vec::new());
     world.observe(2);
