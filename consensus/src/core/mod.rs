@@ -218,6 +218,10 @@ impl Core {
         for host in self.outstanding.tick() {
             self.node.report_snapshot(host.get(), SnapshotStatus::Failure);
         }
+        if self.votes_alone() && self.node.raft.state == StateRole::Follower {
+            // Nobody else could lead, and nobody is to be waited for.
+            self.campaign();
+        }
         // A host whose own log is not yet durable could not answer for its candidacy: while its disk is behind, time stands
         // still for its election timeout.
         if self.leads() || self.progress.entries_durable() {
@@ -225,6 +229,12 @@ impl Core {
             self.election.pin_after_tick(&mut self.node.raft);
         }
         self.settle_role(effects);
+    }
+
+    /// Whether this host is the only one with a vote.
+    fn votes_alone(&self) -> bool {
+        let members = self.node.raft.prs().conf().to_conf_state();
+        members.voters == [self.host.get()] && members.voters_outgoing.is_empty()
     }
 
     fn step(&mut self, from: HostId, message: Message, effects: &mut Vec<Effect>) {

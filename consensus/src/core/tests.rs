@@ -47,6 +47,18 @@ fn a_single_host_agrees_with_itself() {
 }
 
 #[test]
+fn the_only_voter_waits_for_no_election_timeout() {
+    let mut cluster = Cluster::new(1, 3);
+    cluster.ticks(1);
+    cluster.propose(host(1), &[b"at once"]);
+    cluster.settle();
+    assert_eq!(cluster.data(host(1)), [b"at once"]);
+    let mut three = Cluster::new(3, 3);
+    three.ticks(1);
+    assert!([1, 2, 3].map(host).into_iter().all(|id| three.status(id).role == Role::Follower));
+}
+
+#[test]
 fn proposals_of_one_turn_go_out_in_one_message_for_each_follower() {
     let mut cluster = Cluster::led_by_first(3);
     cluster.delivered.clear();
