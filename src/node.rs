@@ -492,12 +492,15 @@ impl Node {
         self.core.status()
     }
 
-    /// Takes up states that were put aside at a committed entry; to be called once, before [`Node::start`].
-    pub fn take_up(&mut self, model: Model, views: ReadModels) {
+    /// Takes up states that were folded up to a committed entry, and how many bytes of entries lie behind the last cut of a
+    /// chapter, as far as that is known; to be called once, before [`Node::start`].
+    pub fn take_up(&mut self, folded: Folded, open_bytes: u64) {
+        let Folded { model, views } = folded;
         self.taken_up = (model.applied(), views.applied());
         self.applied = model.applied().min(views.applied());
         self.model = model;
         *self.views.write().unwrap_or_else(std::sync::PoisonError::into_inner) = views;
+        self.keeper.begin_with(open_bytes);
     }
 
     /// Folds what was committed before the last stop; to be called once, before the first input.

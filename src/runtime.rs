@@ -26,6 +26,7 @@ mod clocks;
 mod desk;
 mod driver;
 pub mod files;
+mod fold;
 mod inbox;
 mod log;
 mod ports;
@@ -118,7 +119,7 @@ impl Host {
         let log = wal.reader();
         let (spool, spooled) = open_spool(config, &clocks).context("open the spool")?;
         let mut node = compose(config, (&data, spooled), recovered, (&wal, &clocks))?;
-        let put_aside = take_up(config, &mut node);
+        let put_aside = take_up(config, &mut node, &log)?;
         let (checkpoint_desk, checkpoint_orders) = checkpoints::desk();
         fold_tail(&mut node)?;
 
@@ -353,23 +354,28 @@ fn witness_key(config: &Config) -> anyhow::Result<WitnessKey> {
     seed.as_ref().and_then(WitnessKey::from_seed).with_context(wrong)
 }
 
-/// Takes up what was folded before the last stop, if the log has it; else the whole log is folded. Gives the entries up to
-/// which each projection is put aside.
-fn take_up(config: &Config, node: &mut Node) -> (Checkpoints, [LogIndex; 2]) {
-    let (checkpoints, folded) = Checkpoints::open(&config.data);
+/// Takes up what was folded before the last stop, if the log has it, and folds what was committed since. Gives the entries up
+/// to which each projection is put aside.
+fn take_up(
+    config: &Config,
+    node: &mut Node,
+    log: &WalReader<StdDisk>,
+) -> anyhow::Result<(Checkpoints, [LogIndex; 2])> {
+    let (mut checkpoints, mut folded) = Checkpoints::open(&config.data);
     let (ahead, commit) = (folded.farthest(), node.consensus().commit);
     if commit < ahead {
         tracing::warn!(%ahead, %commit, "checkpoints are ahead of the log and not taken up; the log is folded instead");
-        return (checkpoints.begin_anew(), Default::default());
+        (checkpoints, folded) = (checkpoints.begin_anew(), Folded::default());
     }
+    let saved = [folded.model.applied(), folded.views.applied()];
     tracing::info!(saved = %folded.applied(), %commit, "folds the log from its checkpoint");
-    let Folded { model, views } = folded;
-    let saved = [model.applied(), views.applied()];
-    node.take_up(model, views);
-    (checkpoints, saved)
+    let seen = fold::at_start(&history(config, log), &mut folded, commit).context("fold the log")?;
+    node.take_up(folded, seen.open_bytes);
+    tracing::info!(%commit, "folded the log");
+    Ok((checkpoints, saved))
 }
 
-/// Folds what was committed before the last stop.
+/// Has the node look at what it took up.
 fn fold_tail(node: &mut Node) -> anyhow::Result<()> {
     let mut outputs = Vec::new();
     node.start(&mut outputs);

@@ -119,6 +119,11 @@ impl Keeper {
         self.seals.get(place)
     }
 
+    /// So many bytes behind the last cut were folded before.
+    pub(super) fn begin_with(&mut self, open_bytes: u64) {
+        self.open_bytes = open_bytes;
+    }
+
     /// An entry was folded.
     pub(super) fn note_entry(&mut self, bytes: usize) {
         self.open_bytes = self.open_bytes.saturating_add(bytes as u64);

@@ -16,13 +16,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use log_format::disk::StdDisk;
-use log_format::envelope::Envelope;
 use log_format::history::History;
 use log_format::ids::LogIndex;
-use log_format::wal::EntryKind;
-use projections::frame::{Folded, Standing, erases};
+use projections::frame::{Folded, Standing};
 
 use super::driver::Shared;
+use super::fold;
 use super::inbox::Inbox;
 use crate::checkpoints::Checkpoints;
 use crate::node::{Handover, Input};
@@ -42,8 +41,6 @@ const REST: u32 = 20;
 const HANDOVERS: u32 = 64;
 /// How long the driver may take to answer: far longer than it ever sleeps.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-/// Entries between two words on how far a rebuild is.
-const TELL_EVERY: u64 = 1_024;
 
 enum Order {
     /// Fold everything anew.
@@ -211,18 +208,7 @@ impl Writer {
     }
 
     fn fold(&mut self, folded: &mut Folded, upto: LogIndex, tell: impl Fn(LogIndex)) -> anyhow::Result<()> {
-        let from = folded.applied().next().max(LogIndex::new(1));
-        for entry in self.history.iter(from, upto.next()) {
-            let entry = entry?;
-            if entry.kind == EntryKind::Normal && !entry.data.is_empty() {
-                let envelope = Envelope::decode(&entry.data)?;
-                self.must_renew |= erases(&envelope);
-                folded.fold(entry.index, &envelope);
-            }
-            if entry.index.get().is_multiple_of(TELL_EVERY) {
-                tell(entry.index);
-            }
-        }
+        self.must_renew |= fold::beside(&self.history, folded, upto, tell)?.erases;
         Ok(())
     }
 
