@@ -88,6 +88,8 @@ bench-log:
 	target/release/palisade bench log --dir target
 	tests/bench/etcd.py --palisade target/release/palisade --load target/bench/release/etcd-load
 	tests/bench/failover.py --palisade target/release/palisade
+	tests/bench/restart.py --palisade target/release/palisade
+	tests/bench/restart.py --palisade target/release/palisade --hosts 3
 
 latency: setup-test
 	cargo build --locked --release

@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""How long a cluster takes no writes when its leader is killed, and how long a host with a long log takes to start.
+"""How long a cluster takes no writes when its leader is killed.
 
-    tests/bench/failover.py --palisade target/release/palisade [--kills 10] [--events 1000000] [--dir target]
+    tests/bench/failover.py --palisade target/release/palisade [--kills 10] [--dir target]
 
 Three hosts on loopback: the leader is killed with SIGKILL while a client asks both others in turn; the time from the kill to
-the first acknowledged write is measured, then the host comes back. After that one host alone is loaded until its log holds so
-many events, killed, and started again: until its API answers, and until it takes a write. One JSON object a line.
+the first acknowledged write is measured, then the host comes back. One JSON object.
 """
 
 import argparse
@@ -109,38 +108,15 @@ def measure_failover(program, folder, kills):
     print(json.dumps(line | {"max": seconds[-1], "all": seconds}), flush=True)
 
 
-def measure_restart(program, folder, events):
-    cluster = Cluster(program, folder / "one", 1, 25701)
-    until("the host takes writes", lambda: cluster.write(1, "20.3.0.1"), WAIT, pause=0.002)
-    held = 0
-    while held < events:
-        command = [program, "bench", "log", "--config", str(cluster.folders[1] / "palisade.toml"), "--clients", "256"]
-        subprocess.run([*command, "--seconds", "10"], check=True, stdout=subprocess.DEVNULL)
-        held = cluster.ask(1, "GET", "/cluster")[1]["commit"]
-    cluster.kill(1)
-    started = time.monotonic()
-    cluster.start(1)
-    until("the host answers", lambda: cluster.ask(1, "GET", "/cluster"), WAIT, pause=0.002)
-    answers = time.monotonic() - started
-    until("the host takes writes", lambda: cluster.write(1, "20.3.0.2"), WAIT, pause=0.002)
-    writes = time.monotonic() - started
-    line = {"bench": "log", "figure": "restart-seconds", "entries": held, "api_answers": round(answers, 3)}
-    print(json.dumps(line | {"takes_writes": round(writes, 3)}), flush=True)
-    cluster.end()
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--palisade", required=True)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--dir", default="target", help="the disk to use")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="bench-failover-", dir=arguments.dir)).resolve()
     try:
         measure_failover(arguments.palisade, folder, arguments.kills)
-        if arguments.events:
-            measure_restart(arguments.palisade, folder, arguments.events)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
