@@ -54,6 +54,7 @@ use log_format::wal::{FileStamp, Stamps, Wal, WalIdentity, WalOptions, WalReader
 use projections::frame::Folded;
 use projections::read::ReadModels;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use self::clocks::Clocks;
@@ -88,7 +89,7 @@ const BIND_PAUSE: Duration = Duration::from_millis(100);
 /// Runs this host until a signal ends it. `announce` is told the one-time password and the console's address.
 pub fn run(config: Config, announce: impl FnOnce(&str, &str)) -> anyhow::Result<()> {
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let host = Host::start(&config, &tokio)?;
+    let mut host = Host::start(&config, &tokio)?;
     announce(&host.one_time_password, &host.console_address(&config));
     tracing::info!(host = %config.host, name = config.name, "serves");
     let ended = tokio.block_on(host.wait_for_end());
@@ -106,8 +107,22 @@ struct Host {
     transport: Transport,
     server: Server,
     stop: watch::Sender<bool>,
+    signals: Signals,
     data: DataDirectory,
     one_time_password: String,
+}
+
+/// What asks the process to stop. It is listened to before anybody can see that the host is there.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen(tokio: &Runtime) -> std::io::Result<Self> {
+        let _inside = tokio.enter();
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
 }
 
 impl Host {
@@ -115,13 +130,11 @@ impl Host {
         let clocks = Clocks::start();
         let layout = actuator::layout(&config.firewall).context("firewall configuration")?;
         let (wal, recovered) = open_log(config, &clocks, tokio).context("open the log")?;
-        let data = DataDirectory::open(&config.data);
-        let log = wal.reader();
+        let (data, log) = (DataDirectory::open(&config.data), wal.reader());
         let (spool, spooled) = open_spool(config, &clocks).context("open the spool")?;
         let mut node = compose(config, (&data, spooled), recovered, (&wal, &clocks))?;
         let put_aside = take_up(config, &mut node, &log)?;
         let (checkpoint_desk, checkpoint_orders) = checkpoints::desk();
-        fold_tail(&mut node)?;
 
         let (inbox, messages) = Inbox::new();
         let shared = Arc::new(Shared::of(&node));
@@ -162,6 +175,7 @@ impl Host {
             files: Files::new(&config.cluster),
         });
         let (stop, stopped) = watch::channel(false);
+        let signals = Signals::listen(tokio).context("listen for signals")?;
         let server = start_server(config, tokio, (doors, &data), stopped)?;
         start_renewal(config, tokio, (desk, transport.sender()), (&server, clocks.clone()))?;
 
@@ -178,6 +192,7 @@ impl Host {
             transport,
             server,
             stop,
+            signals,
             data,
         })
     }
@@ -191,15 +206,12 @@ impl Host {
     }
 
     /// Waits for a signal, or for a thread that must not end.
-    async fn wait_for_end(&self) -> anyhow::Result<()> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    async fn wait_for_end(&mut self) -> anyhow::Result<()> {
         let mut look = tokio::time::interval(LOCAL_STATE_EVERY);
         loop {
             tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
+                _ = self.signals.terminate.recv() => return Ok(()),
+                _ = self.signals.interrupt.recv() => return Ok(()),
                 _ = look.tick() => {
                     if self.driver.is_finished() || self.firewall.is_finished() {
                         bail!("a thread that must not end has ended");
@@ -371,12 +383,13 @@ fn take_up(
     tracing::info!(saved = %folded.applied(), %commit, "folds the log from its checkpoint");
     let seen = fold::at_start(&history(config, log), &mut folded, commit).context("fold the log")?;
     node.take_up(folded, seen.open_bytes);
+    begin(node)?;
     tracing::info!(%commit, "folded the log");
     Ok((checkpoints, saved))
 }
 
 /// Has the node look at what it took up.
-fn fold_tail(node: &mut Node) -> anyhow::Result<()> {
+fn begin(node: &mut Node) -> anyhow::Result<()> {
     let mut outputs = Vec::new();
     node.start(&mut outputs);
     for output in outputs {
