@@ -26,8 +26,6 @@ use palisade::node::PeerMessage;
 use crate::host::BootError;
 use crate::prng::Prng;
 
-/// Small files, so that a run passes from one to the next.
-const FILE_BYTES: u64 = 128 << 10;
 /// Changes of the disk that a write makes, with those that begin a new file: a crash falls between any two of them.
 const CHANGES_OF_A_WRITE: u64 = 8;
 /// Repairs of one log, one after the other; it is damaged in one place.
@@ -187,6 +185,8 @@ pub(crate) struct Drive {
     data: PathBuf,
     identity: WalIdentity,
     members: ConfState,
+    /// Of a log file.
+    file_bytes: u64,
     honesty: Honesty,
     wal: Option<Wal<MemoryDisk>>,
     queue: VecDeque<PersistJob>,
@@ -204,12 +204,13 @@ pub(crate) struct Drive {
 }
 
 impl Drive {
-    pub(crate) fn new(identity: WalIdentity, members: ConfState, honesty: Honesty) -> Self {
+    pub(crate) fn new(identity: WalIdentity, members: ConfState, file_bytes: u64, honesty: Honesty) -> Self {
         Self {
             disk: MemoryDisk::new(),
             data: PathBuf::from("/data"),
             identity,
             members,
+            file_bytes,
             honesty,
             wal: None,
             queue: VecDeque::new(),
@@ -229,7 +230,7 @@ impl Drive {
         let stamps = move || FileStamp { nonce: prng.next(), created_at: Timestamp::ZERO };
         let setup = WalSetup {
             identity: self.identity,
-            options: WalOptions { file_bytes: FILE_BYTES },
+            options: WalOptions { file_bytes: self.file_bytes },
             stamps: Box::new(stamps),
         };
         let disk = Arc::new(self.disk.clone());
@@ -379,9 +380,9 @@ impl Drive {
         self.retire = (below.max(known_below), erased.max(known_erased));
     }
 
-    /// The position before the log's first entry.
-    pub(crate) fn base(&self) -> LogPosition {
-        self.wal.as_ref().map_or(LogPosition::default(), |wal| wal.reader().base())
+    /// Entries below this may go, says the host.
+    pub(crate) fn may_go_below(&self) -> LogIndex {
+        self.retire.0
     }
 
     fn note_held(&mut self) {

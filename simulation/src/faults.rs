@@ -21,6 +21,10 @@ const TIGHT_UNCOMMITTED: usize = 260 << 10;
 const USUAL_TAIL: usize = 16 << 20;
 /// A few entries: the others are read from the disk.
 const SHORT_TAIL: usize = 2 << 10;
+/// Small log files, so that a run passes from one to the next.
+const SMALL_LOG_FILE: u64 = 128 << 10;
+/// A log file that holds several small chapters: what is to be erased stands in the file that is being written.
+const LARGE_LOG_FILE: u64 = 1 << 20;
 /// What a spool holds: more than a run fills.
 const USUAL_SPOOL: u64 = 16 << 20;
 /// Two files of some records each: without a leader it is full within seconds.
@@ -210,6 +214,11 @@ impl Faults {
     /// Whether old attacks are erased at the end.
     pub(crate) fn erases(&self) -> bool {
         self.is_on(Class::Erasure) && self.is_on(Class::SmallChapters)
+    }
+
+    /// Bytes of a log file.
+    pub(crate) fn log_file_bytes(&self) -> u64 {
+        if self.erases() { LARGE_LOG_FILE } else { SMALL_LOG_FILE }
     }
 
     /// The cluster.

@@ -85,6 +85,8 @@ pub(crate) struct Setup {
     pub(crate) max_tail: usize,
     /// Proposals that may wait to be committed, in bytes.
     pub(crate) max_uncommitted: usize,
+    /// Bytes of a log file.
+    pub(crate) log_file_bytes: u64,
     /// What a spool holds, in bytes.
     pub(crate) spool_bytes: u64,
     pub(crate) chapters: ChapterSettings,
@@ -104,6 +106,8 @@ pub(crate) struct Host {
     /// How long it is down once its next write has failed.
     pub(crate) down_after_write: Duration,
     pub(crate) health: Health,
+    /// How far this process had applied the log when it was first told to erase.
+    pub(crate) erases_since: Option<LogIndex>,
 }
 
 /// Whether a host's disk can be trusted.
@@ -146,11 +150,12 @@ impl Host {
             Planted::AckBeforeSync => Honesty::AcksBeforeSync,
             Planted::Nothing | Planted::NewIdOnRetry | Planted::ReuseObservationNumbers => Honesty::Honest,
         };
+        let members = ConfState::new(setup.hosts.iter().copied(), []);
         Self {
             id,
             setup,
             clock: HostClock::new(skew),
-            drive: Drive::new(identity, ConfState::new(setup.hosts.iter().copied(), []), honesty),
+            drive: Drive::new(identity, members, setup.log_file_bytes, honesty),
             life: Life(0),
             process: None,
             resumes_at: Duration::ZERO,
@@ -158,6 +163,7 @@ impl Host {
             workshop: Workshop::default(),
             down_after_write: Duration::ZERO,
             health: Health::Sound,
+            erases_since: None,
         }
     }
 
@@ -184,6 +190,7 @@ impl Host {
         let sizes = (self.drive.identity(), self.setup.spool_bytes);
         let spooled = self.spool.open(self.drive.place(), sizes, prng.fork())?;
         self.life = Life(self.life.0 + 1);
+        self.erases_since = None;
         self.clock.restart(at);
         let config = CoreConfig {
             max_uncommitted_bytes: self.setup.max_uncommitted,

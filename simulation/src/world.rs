@@ -205,7 +205,16 @@ impl World {
         let (max_uncommitted, max_tail) = (faults.max_uncommitted, faults.max_tail);
         let spool_bytes = faults.spool_bytes;
         let chapters = chapter_settings(&faults);
-        let setup = Setup { planted, hosts: members, max_uncommitted, max_tail, spool_bytes, chapters };
+        let log_file_bytes = faults.log_file_bytes();
+        let setup = Setup {
+            planted,
+            hosts: members,
+            max_uncommitted,
+            max_tail,
+            log_file_bytes,
+            spool_bytes,
+            chapters,
+        };
         let hosts = members.iter().zip(faults.skews).map(|(id, skew)| (*id, Host::new(*id, setup, skew)));
         Self {
             now: Duration::ZERO,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use log_format::envelope::{Envelope, Recorded};
 use log_format::event::{
-    Actor, AttackEvent, BlockReason, Class, DenyReason, DenylistEvent, Event, HostEvent, ReleaseCause,
-    SettingsEvent,
+    Actor, AttackEvent, BlockReason, ChapterEvent, Class, DenyReason, DenylistEvent, Event, HostEvent,
+    ReleaseCause, SettingsEvent,
 };
 use log_format::ids::{ChapterNumber, CommandId, HostId, LogIndex, Term};
 use log_format::time::Timestamp;
@@ -30,6 +30,8 @@ pub(super) struct Ledger {
     model: Model,
     views: ReadModels,
     last_accepted_at: Timestamp,
+    /// The entry with which attacks were last erased.
+    erased_at: LogIndex,
     commands: BTreeMap<CommandId, LogIndex>,
     wishes: BTreeMap<WishNumber, LogIndex>,
 }
@@ -107,6 +109,11 @@ impl Ledger {
         self.model.chapters().erased_upto()
     }
 
+    /// The entry with which attacks were last erased.
+    pub(super) fn erased_at(&self) -> LogIndex {
+        self.erased_at
+    }
+
     /// The envelopes up to an entry, as they were before anything was erased.
     pub(super) fn envelopes_upto(&self, last: LogIndex) -> impl Iterator<Item = Envelope> {
         let entries = self.entries.iter().take_while(move |entry| entry.index <= last);
@@ -134,6 +141,9 @@ impl Ledger {
             }
             if let Event::Host(HostEvent::SpoolDropped(dropped)) = &recorded.event {
                 observations.lost(dropped);
+            }
+            if let Event::Chapter(ChapterEvent::Erased(_)) = &recorded.event {
+                self.erased_at = index;
             }
         }
         self.model.evolve(index, envelope);

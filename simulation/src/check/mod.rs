@@ -214,6 +214,11 @@ impl Checks {
         self.observations.describe(&self.observations.missing(hosts))
     }
 
+    /// The entry with which attacks were last erased.
+    pub(crate) fn erased_at(&self) -> LogIndex {
+        self.ledger.erased_at()
+    }
+
     /// Entries of the log.
     pub(crate) fn entries(&self) -> u64 {
         self.ledger.last().get()

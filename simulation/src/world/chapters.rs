@@ -26,6 +26,10 @@ impl World {
 
     /// Old attacks go, also those that wait for nothing in the spool any more.
     pub(super) fn order_erasure(&mut self, id: HostId, upto: ChapterNumber) {
+        if let Some(host) = self.hosts.get_mut(&id) {
+            let applied = host.applied();
+            host.erases_since.get_or_insert(applied);
+        }
         self.order_spool(id, SpoolOrder::LeaveBehind);
         self.order_chapters(id, ChapterOrder::Erase(upto));
     }

@@ -115,7 +115,8 @@ impl World {
         self.await_level(REST_WITHIN, "no rest", Self::is_at_rest)
     }
 
-    /// Every host that lives has erased what is old, and its log begins behind it.
+    /// Every host that lives has erased what is old, and has told its log to begin behind it: behind the second chapter
+    /// after the erasure. It is not asked where the log begins: the bytes of the disk are looked at instead.
     fn is_erased(&self) -> bool {
         self.hosts.values().filter(|host| host.health != Health::Lost).all(|host| {
             let Some(node) = host.node() else { return false };
@@ -124,7 +125,10 @@ impl World {
             let is_due = chapters
                 .iter()
                 .any(|(chapter, held)| held.cut_at < old && erased.is_none_or(|(upto, _)| upto < chapter));
-            !is_due && erased.is_none_or(|(_, last)| last <= host.drive.base().index)
+            let since = self.checks.erased_at().max(host.erases_since.unwrap_or_default());
+            let may_go = since..host.drive.may_go_below();
+            let behind = chapters.iter().filter(|(_, held)| may_go.contains(&held.last)).count();
+            !is_due && (erased.is_none() || 2 <= behind)
         })
     }
 
