@@ -17,6 +17,9 @@
 use std::cell::Cell;
 use std::ops::Range;
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use clap::Parser;
@@ -52,6 +55,16 @@ struct Arguments {
     /// Go on after a failure, and count.
     #[arg(long)]
     keep_going: bool,
+    /// Seeds, or defects, at once; one a core if not given. No seed's run depends on it.
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+impl Arguments {
+    fn threads(&self) -> usize {
+        let cores = || thread::available_parallelism().map_or(1, usize::from);
+        self.threads.unwrap_or_else(cores).max(1)
+    }
 }
 
 fn main() -> ExitCode {
@@ -61,15 +74,22 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     if let (true, Some(seeds)) = (arguments.bugs, &arguments.seeds) {
-        return find_bugs(seeds);
+        return find_bugs(seeds, arguments.threads());
     }
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         eprintln!("seed {} panics; --seed with --trace shows how", SEED.get());
         usual(panic);
     }));
-    bugs::switch(arguments.bug);
     run_seeds(&arguments)
+}
+
+/// What the seeds so far came to.
+#[derive(Default)]
+struct Tally {
+    done: u64,
+    failed: u64,
+    sum: Figures,
 }
 
 fn run_seeds(arguments: &Arguments) -> ExitCode {
@@ -78,54 +98,75 @@ fn run_seeds(arguments: &Arguments) -> ExitCode {
         (None, Some(seeds)) => seeds.clone(),
         (None, None) => 0..0, // The parser asks for one of them.
     };
-    let (started, mut done, mut failed, mut sum) = (Instant::now(), 0_u64, 0_u64, Figures::default());
-    for seed in seeds {
-        SEED.set(seed);
-        let echo: Option<Echo> = arguments.trace.then(|| Box::new(|line: &str| println!("{line}")) as Echo);
-        let result = run(seed, arguments.planted, echo);
-        done += 1;
-        match result {
-            Ok(report) => {
-                sum.add(&report.figures);
-                if arguments.seed.is_some() {
-                    print_report(&report);
-                }
+    let (started, threads) = (Instant::now(), arguments.threads());
+    let (next, is_over, tally) =
+        (AtomicU64::new(seeds.start), AtomicBool::new(false), Mutex::new(Tally::default()));
+    let work = || {
+        bugs::switch(arguments.bug); // A switch of this thread.
+        while !is_over.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seeds.end <= seed {
+                return;
             }
-            Err(failure) => {
-                failed += 1;
-                print_failure(&failure, arguments);
-                if !arguments.keep_going {
-                    break;
-                }
-            }
+            SEED.set(seed);
+            let holds = run_seed(seed, arguments, &tally);
+            is_over.fetch_or(!holds && !arguments.keep_going, Ordering::Relaxed);
         }
-    }
+    };
+    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    let Tally { done, failed, sum } = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
     let seconds = started.elapsed().as_secs_f64();
+    let an_hour = 3_600.0 * done as f64 / seconds;
     println!("{sum:?}");
-    println!("{done} seeds, {failed} failed, {seconds:.1} s, {:.0} seeds/h", 3_600.0 * done as f64 / seconds);
+    println!("{done} seeds, {failed} failed, {seconds:.1} s, {an_hour:.0} seeds/h on {threads} threads");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Prints which seed finds each defect, and what it sees.
-fn find_bugs(seeds: &Range<u64>) -> ExitCode {
-    // With a defect, a panic is one way of being found.
-    std::panic::set_hook(Box::new(|_| {}));
-    let (mut found, mut missed) = (0, 0);
-    println!("{:<28} {:>6}  {:<13} what is wrong", "bug", "seed", "checker");
-    for bug in Bug::all() {
-        bugs::switch(Some(bug));
-        match seeds.clone().find_map(|seed| run(seed, Planted::Nothing, None).err()) {
-            Some(failure) => {
-                found += 1;
-                let checker = format!("{:?}", failure.violation.checker);
-                println!("{:<28} {:>6}  {checker:<13} {}", bug.name, failure.seed, bug.what);
+/// Whether the seed holds.
+fn run_seed(seed: u64, arguments: &Arguments, tally: &Mutex<Tally>) -> bool {
+    let echo: Option<Echo> = arguments.trace.then(|| Box::new(|line: &str| println!("{line}")) as Echo);
+    let result = run(seed, arguments.planted, echo);
+    // Held while it prints, so that what two seeds say does not mix.
+    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    tally.done += 1;
+    match result {
+        Ok(report) => {
+            tally.sum.add(&report.figures);
+            if arguments.seed.is_some() {
+                print_report(&report);
             }
-            None => {
-                missed += 1;
-                println!("{:<28} {:>6}  {:<13} {}", bug.name, "-", "NOT FOUND", bug.what);
-            }
+            true
+        }
+        Err(failure) => {
+            tally.failed += 1;
+            print_failure(&failure, arguments);
+            false
         }
     }
+}
+
+/// Prints which seed finds each defect, and what it sees.
+fn find_bugs(seeds: &Range<u64>, threads: usize) -> ExitCode {
+    // With a defect, a panic is one way of being found.
+    std::panic::set_hook(Box::new(|_| {}));
+    println!("{:<28} {:>6}  {:<13} what is wrong", "bug", "seed", "checker");
+    let (bugs, missed) = (Mutex::new(Bug::all()), AtomicU64::new(0));
+    let next = || bugs.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let look = || {
+        while let Some(bug) = next() {
+            bugs::switch(Some(bug)); // A switch of this thread.
+            let found = seeds.clone().find_map(|seed| run(seed, Planted::Nothing, None).err());
+            missed.fetch_add(u64::from(found.is_none()), Ordering::Relaxed);
+            let (seed, checker) = match found {
+                Some(failure) => (failure.seed.to_string(), format!("{:?}", failure.violation.checker)),
+                None => ("-".to_owned(), "NOT FOUND".to_owned()),
+            };
+            println!("{:<28} {seed:>6}  {checker:<13} {}", bug.name, bug.what);
+        }
+    };
+    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(look))));
+    let missed = missed.into_inner();
+    let found = Bug::all().count() as u64 - missed;
     println!("{found} planted bugs found, {missed} not found in {} seeds each", seeds.end - seeds.start);
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
