@@ -10,7 +10,8 @@ help:
 	@echo 'make build    the binary, optimised: target/release/palisade'
 	@echo 'make check    formatting, clippy, advisories: the quick part of the tests'
 	@echo 'make seeds    2,000 simulated clusters;  make bugs    planted defects, each found;  make kills    60 kills of real hosts;  make latency    50 timed blocks'
-	@echo 'make chaos    70 pauses, partitions and losses;  make powercuts    20 machines without power, in QEMU;  make diskfull    3 full disks;  make million    hosts come and go under a million events'
+	@echo 'make chaos    70 pauses, partitions and losses;  make powercuts    20 machines without power, in QEMU;  make diskfull    3 full disks'
+	@echo 'make million  hosts come and go under a million events;  make erasure    erased attacks are in no file'
 	@echo 'make syscalls 300 writes and syncs that fail;  make bench-log    the log alone, and three hosts beside etcd'
 
 setup:
@@ -76,12 +77,12 @@ million:
 	cargo build --locked --release -p palisade
 	tests/faults/million.py --palisade target/release/palisade
 
-# Beside etcd, which `apt-get install etcd-server` brings; and the log's writer alone.
 # An attack's data is in no file of any host once it is erased; five minutes, most of them waiting.
 erasure: setup-test
 	cargo build --locked
 	cargo test --locked -p cluster-tests --test it chapters:: -- --ignored --nocapture
 
+# The log's writer alone, three hosts beside etcd (`apt-get install etcd-server`), a leader that is killed, a restart with a long log.
 bench-log:
 	cargo build --locked --release -p palisade
 	CARGO_TARGET_DIR=target/bench cargo build --locked --release --manifest-path tests/bench/etcd-load/Cargo.toml
