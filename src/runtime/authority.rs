@@ -81,11 +81,15 @@ impl KeyFile {
         Ok(provision::write_new(&path, key_pem)?)
     }
 
-    /// Signs with the prepared key from now on, if it is the newest authority's. Also after a crash between the two.
+    /// Signs with the prepared key from now on, if it is the newest authority's. Also after a crash between the two, and when
+    /// the desk and the renewal do so at once: whoever comes second finds it done.
     pub(super) fn adopt(&self, trust: &Trust) -> anyhow::Result<()> {
         let prepared = fresh(&self.0);
         match (newest(trust), hash_at(&prepared)) {
-            (Some(newest), Some(held)) if newest == held => rename(&prepared, &self.0),
+            (Some(newest), Some(held)) if newest == held => match rename(&prepared, &self.0) {
+                Err(_) if self.hash() == Some(newest) => Ok(()),
+                done => done,
+            },
             (Some(_) | None, Some(_) | None) => Ok(()),
         }
     }
@@ -139,6 +143,34 @@ mod tests {
         assert_eq!(link(&trust, old), None);
         trust.retired = BTreeSet::from([old]);
         assert_eq!(merged(&both, &trust).unwrap(), second.as_bytes());
+    }
+
+    #[test]
+    fn two_that_adopt_a_key_at_once_both_succeed() {
+        const ROUNDS: usize = 50;
+        let folder = std::env::temp_dir().join(format!("palisade-adopt-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = KeyFile(folder.join("ca.key"));
+        let (first, first_key) = Authority::first(CLUSTER).unwrap();
+        let two = Authority::load(CLUSTER, first, first_key.clone()).unwrap().succeed(CLUSTER, NOW).unwrap();
+        let trust = Trust { added: vec![two.certificate], retired: BTreeSet::new() };
+        for _ in 0..ROUNDS {
+            std::fs::write(&file.0, &first_key).unwrap();
+            file.prepare(&two.key_pem).unwrap();
+            let ready = std::sync::Barrier::new(2);
+            let adopt = || {
+                ready.wait();
+                file.adopt(&trust)
+            };
+            let adopted = std::thread::scope(|scope| {
+                [scope.spawn(adopt), scope.spawn(adopt)].map(|thread| thread.join().unwrap())
+            });
+            for done in adopted {
+                done.unwrap();
+            }
+            assert!(file.is_current(&trust));
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
