@@ -68,6 +68,11 @@ pub trait DiskFile: Send + Sync + 'static {
     /// Writes all bytes at this offset. Durable after [`DiskFile::sync_data`].
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError>;
 
+    /// Writes so many zeros at this offset, as [`DiskFile::write_at`] would. Nobody else has the file open.
+    fn write_zeros_at(&self, offset: u64, length: usize) -> Result<(), DiskError> {
+        self.write_at(offset, &vec![0; length])
+    }
+
     /// Makes everything written durable. After an error nothing is known of what was written since the last success,
     /// and trying again proves nothing.
     fn sync_data(&self) -> Result<(), DiskError>;

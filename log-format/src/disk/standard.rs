@@ -6,11 +6,21 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+
 use super::{Access, Disk, DiskError, DiskFile, Operation, Space};
 
 /// Files are for the owner only: the log holds addresses and names of customers.
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
+
+/// Zeros where direct writes want them: at the start of a page.
+#[repr(align(4096))]
+struct Zeros([u8; ZEROS_BYTES]);
+
+/// Bytes written at once.
+const ZEROS_BYTES: usize = 1 << 20;
+static ZEROS: Zeros = Zeros([0; ZEROS_BYTES]);
 
 /// The operating system's files.
 #[derive(Debug, Clone, Copy, Default)]
@@ -111,6 +121,34 @@ impl DiskFile for StdFile {
         named(Operation::Write, &self.path, written)
     }
 
+    /// Past the page cache, where the file system can: a log file is zeroed once and written once, and copies of zeros in
+    /// memory are of use to nobody.
+    fn write_zeros_at(&self, offset: u64, length: usize) -> Result<(), DiskError> {
+        let write = || {
+            let mut written = 0;
+            while let Some(left) = length.checked_sub(written).filter(|left| 0 < *left) {
+                let piece = ZEROS.0.get(..left).unwrap_or(&ZEROS.0);
+                self.file.write_all_at(piece, offset + written as u64)?;
+                written += piece.len();
+            }
+            Ok(())
+        };
+        let usual = fcntl_getfl(&self.file).map_err(io::Error::from);
+        let usual = named(Operation::Write, &self.path, usual)?;
+        let is_direct = fcntl_setfl(&self.file, usual | OFlags::DIRECT).is_ok();
+        let direct: io::Result<()> = write();
+        if is_direct {
+            let back = fcntl_setfl(&self.file, usual).map_err(io::Error::from);
+            named(Operation::Write, &self.path, back)?;
+        }
+        let done = match direct {
+            // A file system that takes the flag may still want other sizes.
+            Err(error) if is_direct && error.kind() == io::ErrorKind::InvalidInput => write(),
+            done => done,
+        };
+        named(Operation::Write, &self.path, done)
+    }
+
     fn sync_data(&self) -> Result<(), DiskError> {
         named(Operation::SyncData, &self.path, self.file.sync_data())
     }
@@ -118,5 +156,34 @@ impl DiskFile for StdFile {
     fn length(&self) -> Result<u64, DiskError> {
         let length = self.file.metadata().map(|metadata| metadata.len());
         named(Operation::Length, &self.path, length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Direct or not, in pages or not, over what was there or behind it: what is asked for is zero, and nothing else.
+    #[test]
+    fn zeros_are_written_where_they_are_asked_for() {
+        const PAGE: usize = 4_096;
+        for folder in [std::env::temp_dir(), PathBuf::from("/dev/shm")] {
+            let path = folder.join(format!("palisade-zeros-{}", std::process::id()));
+            let file = StdDisk.create(&path).unwrap();
+            file.write_at(0, &vec![7; 4 * PAGE]).unwrap();
+            file.write_zeros_at(PAGE as u64, 2 * PAGE).unwrap();
+            file.write_zeros_at(3 * PAGE as u64 + 10, 20).unwrap();
+            file.write_zeros_at(4 * PAGE as u64, ZEROS_BYTES + PAGE).unwrap();
+            file.write_at(5 * PAGE as u64, b"seven").unwrap();
+            fs::remove_file(&path).unwrap();
+            let mut read = vec![1; 5 * PAGE];
+            file.read_at(0, &mut read).unwrap();
+            let is_zero =
+                |at: &usize| (PAGE..3 * PAGE).contains(at) || (3 * PAGE + 10..3 * PAGE + 30).contains(at);
+            let expected: Vec<u8> =
+                (0..5 * PAGE).map(|at| if is_zero(&at) || 4 * PAGE <= at { 0 } else { 7 }).collect();
+            assert_eq!(read, expected);
+            assert_eq!(file.length().unwrap(), (5 * PAGE + ZEROS_BYTES) as u64);
+        }
     }
 }

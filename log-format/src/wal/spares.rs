@@ -208,8 +208,7 @@ impl<D: Disk> Spares<D> {
 
     fn advance(&mut self, mut making: Making<D::File>) -> Result<(), DiskError> {
         let piece = self.file_bytes.saturating_sub(making.zeroed).min(STEP);
-        let zeros = vec![0; usize::try_from(piece).unwrap_or(BLOCK)];
-        making.file.write_at(making.zeroed, &zeros)?;
+        making.file.write_zeros_at(making.zeroed, usize::try_from(piece).unwrap_or(BLOCK))?;
         making.file.sync_data()?;
         making.zeroed = making.zeroed.saturating_add(piece);
         if making.zeroed < self.file_bytes {
