@@ -1,13 +1,15 @@
 //! Text from outside, kept as it came.
 
 use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Hostile text, as bytes, cut to [`Text::MAX_LENGTH`]. It has no `Display` on purpose: whoever shows it chooses how
-/// ([`Text::visible`] for a screen or a log).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-pub struct Text(Vec<u8>);
+/// ([`Text::visible`] for a screen or a log). Copies share the bytes: an event's text stands in the entry and in every fold.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Text(Arc<[u8]>);
 
 impl Text {
     /// Bytes kept of one field: enough for every honest user agent seen, and a bound for the others.
@@ -49,6 +51,37 @@ fn is_deceptive(character: char) -> bool {
         || matches!(u32::from(character),
             0xad | 0x061c | 0x115f | 0x1160 | 0x180e | 0x200b..=0x200f | 0x2028..=0x202f | 0x205f..=0x206f
             | 0x3164 | 0xfe00..=0xfe0f | 0xfeff | 0xffa0 | 0xfff9..=0xfffb | 0xe0000..=0xe0fff)
+}
+
+/// A number of bytes, then the bytes, as one piece.
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_bytes(TextBytes)
+    }
+}
+
+struct TextBytes;
+
+impl Visitor<'_> for TextBytes {
+    type Value = Text;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the bytes of a text")
+    }
+
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Text, E> {
+        Ok(Text(Arc::from(bytes)))
+    }
+
+    fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Text, E> {
+        Ok(Text(Arc::from(bytes)))
+    }
 }
 
 impl fmt::Debug for Text {
