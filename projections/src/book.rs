@@ -162,38 +162,54 @@ impl<T> BlockBook<T> {
     /// Adds a block at log time `at`. It replaces the blocks that it covers and those that ended; nothing
     /// changes if one that lives covers it.
     pub(crate) fn insert(&mut self, address: IpAddr, block: Block<T>, at: Timestamp) {
-        if self.by_address.len() < self.limit
-            && let Entry::Vacant(place) = self.by_address.entry(address)
-        {
-            let ends = if block.is_firm() { &mut self.firm_ends } else { &mut self.soft_ends };
-            ends.insert((block.until, address));
-            place.insert(vec![block]);
+        self.make_room_for(address);
+        let (before, after) = match self.by_address.entry(address) {
+            Entry::Vacant(place) => {
+                let after = End::of(std::slice::from_ref(&block));
+                place.insert(vec![block]);
+                (None, after)
+            }
+            Entry::Occupied(mut place) => {
+                let blocks = place.get_mut();
+                if blocks.iter().any(|other| other.is_live(at) && other.covers(&block)) {
+                    return;
+                }
+                let before = End::of(blocks);
+                blocks.retain(|other| other.is_live(at) && !block.covers(other));
+                if MAX_BLOCKS_OF_ADDRESS <= blocks.len() {
+                    blocks.sort_by_key(|other| (other.until, other.scope, other.id));
+                    blocks.remove(0);
+                    self.evicted = self.evicted.saturating_add(1);
+                }
+                blocks.push(block);
+                (Some(before), End::of(blocks))
+            }
+        };
+        if before == Some(after) {
             return;
         }
-        let mut blocks = self.take(address);
-        if blocks.iter().any(|other| other.is_live(at) && other.covers(&block)) {
-            return self.put_back(address, blocks);
+        if let Some(before) = before {
+            self.ends_mut(before).remove(&(before.until, address));
         }
-        blocks.retain(|other| other.is_live(at) && !block.covers(other));
-        if MAX_BLOCKS_OF_ADDRESS <= blocks.len() {
-            blocks.sort_by_key(|other| (other.until, other.scope, other.id));
-            blocks.remove(0);
-            self.evicted = self.evicted.saturating_add(1);
-        }
-        blocks.push(block);
-        while self.limit <= self.by_address.len() {
+        self.ends_mut(after).insert((after.until, address));
+    }
+
+    /// An address that has no place yet takes that of a soft block, or of the firm one that ends first.
+    fn make_room_for(&mut self, address: IpAddr) {
+        while self.limit <= self.by_address.len() && !self.by_address.contains_key(&address) {
             let Some((_, first)) = self.soft_ends.first().or(self.firm_ends.first()).copied() else {
                 break;
             };
             self.release(first);
             self.evicted = self.evicted.saturating_add(1);
         }
-        self.put_back(address, blocks);
     }
 
     /// Ends all blocks of an address.
     pub(crate) fn release(&mut self, address: IpAddr) {
-        self.take(address);
+        let Some(blocks) = self.by_address.remove(&address) else { return };
+        let end = End::of(&blocks);
+        self.ends_mut(end).remove(&(end.until, address));
     }
 
     /// Ends all blocks of a network's addresses.
@@ -205,28 +221,23 @@ impl<T> BlockBook<T> {
         }
     }
 
-    fn take(&mut self, address: IpAddr) -> Vec<Block<T>> {
-        let Some(blocks) = self.by_address.remove(&address) else { return Vec::new() };
-        let (ends, end) = self.ends_mut(address, &blocks);
-        ends.remove(&end);
-        blocks
+    /// Where the end of an address with these blocks is written down.
+    fn ends_mut(&mut self, end: End) -> &mut BTreeSet<(Timestamp, IpAddr)> {
+        if end.is_firm { &mut self.firm_ends } else { &mut self.soft_ends }
     }
+}
 
-    fn put_back(&mut self, address: IpAddr, blocks: Vec<Block<T>>) {
-        let (ends, end) = self.ends_mut(address, &blocks);
-        ends.insert(end);
-        self.by_address.insert(address, blocks);
-    }
+/// When the last block of an address ends, and whether it has others than soft ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct End {
+    until: Timestamp,
+    is_firm: bool,
+}
 
-    /// Where and how the end of an address with these blocks is written down.
-    fn ends_mut(
-        &mut self,
-        address: IpAddr,
-        blocks: &[Block<T>],
-    ) -> (&mut BTreeSet<(Timestamp, IpAddr)>, (Timestamp, IpAddr)) {
+impl End {
+    fn of<T>(blocks: &[Block<T>]) -> Self {
         let until = blocks.iter().map(|block| block.until).max().unwrap_or_default();
-        let is_firm = blocks.iter().any(Block::is_firm);
-        (if is_firm { &mut self.firm_ends } else { &mut self.soft_ends }, (until, address))
+        Self { until, is_firm: blocks.iter().any(Block::is_firm) }
     }
 }
 

@@ -3,7 +3,9 @@
 //! Observations are numbered by their host, so one number per host and incarnation remembers all of them. The other
 //! commands are remembered by id, for a day of log time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
 
 use log_format::envelope::{Envelope, Recorded};
@@ -31,10 +33,21 @@ struct Acknowledged {
     gaps: u64,
 }
 
+/// Ids are looked up, and never listed in the map's own order, so a hash map is safe here. Its hashes have no key: ids are
+/// random, or hashes themselves.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct ById(HashMap<CommandId, LogIndex, BuildHasherDefault<DefaultHasher>>);
+
+impl fmt::Debug for ById {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().collect::<BTreeMap<_, _>>().fmt(f)
+    }
+}
+
 /// The memory of commands.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Dedupe {
-    by_id: BTreeMap<CommandId, LogIndex>,
+    by_id: ById,
     /// The ids in log order.
     order: VecDeque<(Timestamp, CommandId)>,
     origins: BTreeMap<(HostId, Incarnation), Acknowledged>,
@@ -48,7 +61,7 @@ impl Dedupe {
             return None;
         }
         if origin.sequence == OriginSequence::default() {
-            return self.by_id.get(&id).copied();
+            return self.by_id.0.get(&id).copied();
         }
         let acknowledged = self.origins.get(&(origin.host, origin.incarnation))?;
         (origin.sequence <= acknowledged.sequence).then_some(acknowledged.index)
@@ -88,7 +101,7 @@ impl Dedupe {
     }
 
     fn remember(&mut self, index: LogIndex, id: CommandId, at: Timestamp) {
-        if self.by_id.insert(id, index).is_none() {
+        if self.by_id.0.insert(id, index).is_none() {
             self.order.push_back((at, id));
         }
     }
@@ -121,7 +134,7 @@ impl Dedupe {
                 break;
             }
             self.order.pop_front();
-            self.by_id.remove(&id);
+            self.by_id.0.remove(&id);
         }
     }
 }
@@ -138,7 +151,7 @@ impl Canonical for Acknowledged {
 impl Canonical for Dedupe {
     fn put(&self, out: &mut Sha256) {
         let Self { by_id, order, origins } = self;
-        by_id.put(out);
+        by_id.0.iter().map(|(id, index)| (*id, *index)).collect::<BTreeMap<_, _>>().put(out);
         order.put(out);
         origins.put(out);
     }
