@@ -7,9 +7,10 @@ use std::sync::PoisonError;
 use log_format::envelope::Envelope;
 use log_format::event::{AttackEvent, Event};
 use log_format::ids::{LogIndex, Term};
-use log_format::wal::EntryKind;
+use log_format::wal::{EntryKind, LogEntry};
 use projections::plan::firewall::{self, FirewallChange};
 
+use super::submit::Speculation;
 use super::{HaltReason, Node, Outcome, Output};
 
 /// Bytes of entries read and folded at once: bounds memory while a long log is folded at start.
@@ -51,16 +52,29 @@ impl Node {
         for entry in entries {
             // Consensus's own entries (a new leader's first, membership) carry no events.
             if entry.kind == EntryKind::Normal && !entry.data.is_empty() {
-                let index = entry.index;
-                let envelope = Envelope::decode(&entry.data)
-                    .map_err(|source| HaltReason::Undecodable { index, source })?;
-                changes.merge(self.apply_envelope(index, &envelope));
+                let envelope = self.envelope_of(&entry)?;
+                changes.merge(self.apply_envelope(entry.index, &envelope));
             }
             self.keeper.note_entry(entry.data.len());
             self.applied = entry.index;
             self.answer_waiting(entry.index, entry.term, outputs);
         }
         Ok(())
+    }
+
+    /// What an entry says. A leader still has what it wrote itself.
+    fn envelope_of(&mut self, entry: &LogEntry) -> Result<Envelope, HaltReason> {
+        let index = entry.index;
+        let decode =
+            || Envelope::decode(&entry.data).map_err(|source| HaltReason::Undecodable { index, source });
+        let leads_since = self.speculation.as_ref().map(Speculation::term);
+        match self.in_flight.remove(&index) {
+            Some(written) if leads_since == Some(entry.term) => {
+                debug_assert_eq!(Ok(&written), decode().as_ref().map_err(ToString::to_string));
+                Ok(written)
+            }
+            Some(_) | None => decode(),
+        }
     }
 
     fn apply_envelope(&mut self, index: LogIndex, envelope: &Envelope) -> FirewallChange {
@@ -84,7 +98,6 @@ impl Node {
 
     /// The entry at this position is committed. Whoever waits for it under another term waits for something else.
     fn answer_waiting(&mut self, index: LogIndex, term: Term, outputs: &mut Vec<Output>) {
-        self.in_flight.remove(&index);
         for (expected, requester) in self.waiting.remove(&index).unwrap_or_default() {
             let outcome = if expected == term { Outcome::Committed { index } } else { Outcome::Unknown };
             self.answer(requester, outcome, outputs);

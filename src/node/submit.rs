@@ -360,6 +360,11 @@ pub(super) fn refuse(code: &str, detail: String) -> Outcome {
 }
 
 impl Speculation {
+    /// The term in which this host leads.
+    pub(super) fn term(&self) -> Term {
+        self.term
+    }
+
     fn fold(&mut self, envelope: &Envelope) {
         self.model.evolve(self.next, envelope);
         self.next = self.next.next();

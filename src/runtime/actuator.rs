@@ -246,6 +246,9 @@ impl Actuator {
         for (&address, plan) in &change.addresses {
             // The log has judged: what was provisional is now decided, or over.
             self.provisional.remove(&address);
+            if !self.is_enabled {
+                continue; // There is no kernel to change.
+            }
             changes.push(Change::Unblock { address });
             self.decided.insert(address, *plan);
             match plan {
@@ -282,7 +285,8 @@ impl Actuator {
         self.provisional.retain(|_, held| now < held.until);
         let is_known = self.provisional.get(&source).is_some_and(|held| sanction <= held.sanction)
             || self.decided.get(&source).is_some_and(|plan| covers(*plan, sanction, now));
-        if self.mode == EnforcementMode::Watch || is_known || MAX_PROVISIONAL <= self.provisional.len() {
+        let is_off = !self.is_enabled || self.mode == EnforcementMode::Watch;
+        if is_off || is_known || MAX_PROVISIONAL <= self.provisional.len() {
             return None;
         }
         let until = now.after(lasts.min(LONGEST_VERDICT));
