@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use consensus::core::Restored;
-use log_format::disk::StdDisk;
+use log_format::disk::{Disk, StdDisk};
 use log_format::recover::RecoverError;
 use log_format::repair::{self, Need, RecordsNeed, RepairError, RepairOrder};
 use log_format::wal::{ConfState, LogEntry, Recovered, TailEnd, Wal, WalIdentity, WalSetup};
@@ -58,6 +58,7 @@ pub(super) fn open(
             Ok((wal, Restored::from(found)))
         }
         Err(RecoverError::Missing { .. }) => {
+            refuse_remains(data)?;
             let wal = Wal::create(disk, data, setup(), founders.clone())?;
             let ConfState { voters, learners } = &founders;
             tracing::info!(?voters, ?learners, "begins a new log");
@@ -65,6 +66,22 @@ pub(super) fn open(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// What a host has only once it has a log.
+const REMAINS: [&str; 4] = ["chapters", "spool", "starts", "projections.sled"];
+
+/// A host that has been here before does not begin anew: its log was lost, or its disk is not mounted.
+fn refuse_remains(data: &Path) -> anyhow::Result<()> {
+    let names = StdDisk.list(data).unwrap_or_default(); // A directory that is not there holds nothing.
+    if let Some(remains) = REMAINS.into_iter().find(|remains| names.iter().any(|name| name == remains)) {
+        let data = data.display();
+        bail!(
+            "{data} has {remains} and no log in wal: is its disk mounted? If the log is gone for good, keep a copy of the \
+             directory, remove this host from the cluster and let it join as a new host, into an empty folder"
+        );
+    }
+    Ok(())
 }
 
 fn report(wal: &Wal<StdDisk>, found: &Recovered) {
@@ -163,6 +180,19 @@ mod tests {
         assert!(text.contains("batch 1 (entries 1 to 1)"), "{text}");
         assert!(text.contains("start again when the others can be reached"), "{text}");
         assert!(std::fs::read(&file).unwrap() == before);
+    }
+
+    #[test]
+    fn a_host_that_has_lost_its_log_does_not_begin_anew() {
+        let (data, _) = damaged("lost", 4_096 + 120);
+        std::fs::remove_dir_all(data.join("wal")).unwrap();
+        for remains in REMAINS {
+            std::fs::create_dir(data.join(remains)).unwrap();
+            let text = open(&data, setup, members(), &mut Peer(Vec::new())).err().unwrap().to_string();
+            assert!(text.contains(&format!("has {remains} and no log")), "{text}");
+            std::fs::remove_dir(data.join(remains)).unwrap();
+        }
+        open(&data, setup, members(), &mut Peer(Vec::new())).unwrap();
     }
 
     /// A log of two batches on real files, one byte of it turned.

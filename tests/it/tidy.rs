@@ -12,6 +12,8 @@ const LONGEST_FUNCTION: usize = 70;
 const LARGEST_FILE: usize = 1_000;
 /// Folders that hold nothing written by hand.
 const SKIPPED: &[&str] = &["target", "node_modules", "dist", ".git", "test-results"];
+/// Endings of hand-written text beside code.
+const TEXT: &[&str] = &["md", "toml", "txt", "html"];
 /// Endings of hand-written code.
 const CODE: &[&str] = &["rs", "ts", "svelte", "js", "mjs", "css", "sh", "py", "proto"];
 
@@ -25,16 +27,16 @@ fn workspace_root() -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).canonicalize().expect("the workspace exists")
 }
 
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+fn files(folder: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("list a folder of the project") {
         let path = entry.expect("read a folder's entry").path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         if path.is_dir() && !SKIPPED.contains(&name.as_str()) {
-            files(&path, found);
+            files(&path, endings, found);
         } else if path
             .extension()
             .and_then(|ending| ending.to_str())
-            .is_some_and(|ending| CODE.contains(&ending))
+            .is_some_and(|ending| endings.contains(&ending))
         {
             found.push(path);
         }
@@ -100,7 +102,7 @@ fn stray_marks(text: &str) -> Vec<Finding> {
 fn functions_files_and_marks_are_tidy() {
     let root = workspace_root();
     let mut paths = Vec::new();
-    files(&root, &mut paths);
+    files(&root, CODE, &mut paths);
     assert!(30 < paths.len(), "the search lost its way: {} files", paths.len());
     let mut problems = Vec::new();
     for path in paths {
@@ -118,6 +120,26 @@ fn functions_files_and_marks_are_tidy() {
             .extend(found.into_iter().map(|finding| format!("{name}:{}: {}", finding.line, finding.what)));
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// What a merge leaves for a person to decide.
+fn undecided(text: &str) -> Vec<Finding> {
+    let is_mark = |line: &str| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ");
+    let marked = text.lines().enumerate().filter(|(_, line)| is_mark(line));
+    marked.map(|(number, line)| Finding { line: number + 1, what: line.to_owned() }).collect()
+}
+
+#[test]
+fn no_merge_is_left_undecided() {
+    let root = workspace_root();
+    let mut paths = Vec::new();
+    files(&root, CODE, &mut paths);
+    files(&root, TEXT, &mut paths);
+    for path in paths {
+        let text = fs::read_to_string(&path).expect("read a file of the project");
+        assert_eq!(undecided(&text), [], "{}", path.display());
+    }
+    assert_eq!(undecided("a\n<<<<<<< HEAD\nb\n=======\nc\n>>>>>>> other\n").len(), 2);
 }
 
 /// Planted defects in a source file that stand outside their `--cfg bug="name"`, and the names of those that stand right.
@@ -143,7 +165,7 @@ fn planted(text: &str) -> (Vec<String>, Vec<Finding>) {
 fn planted_defects_are_in_no_usual_build_and_all_listed() {
     let root = workspace_root();
     let mut paths = Vec::new();
-    files(&root, &mut paths);
+    files(&root, CODE, &mut paths);
     let (mut found, mut problems) = (BTreeSet::new(), Vec::new());
     for path in paths.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "rs")) {
         let (names, loose) = planted(&fs::read_to_string(&path).expect("read a source file"));
