@@ -252,6 +252,11 @@ impl Faults {
         self.is_on(Class::Erasure) && self.is_on(Class::SmallChapters)
     }
 
+    /// Whether a host is off while the others erase, and has to fetch what is left.
+    pub(crate) fn has_sleeper(&self) -> bool {
+        self.erases() && self.is_on(Class::ShortLog)
+    }
+
     /// Bytes of a log file.
     pub(crate) fn log_file_bytes(&self) -> u64 {
         if self.erases() { LARGE_LOG_FILE } else { SMALL_LOG_FILE }

@@ -208,6 +208,8 @@ pub(crate) struct World {
     /// Every host that belongs to the cluster, as far as any host knows.
     members: Vec<HostId>,
     administrator: Administrator,
+    /// A host that is off while others erase.
+    sleeper: Option<HostId>,
     /// Who waits to read, at which host, since when.
     reads: BTreeMap<Ticket, (HostId, Duration)>,
     workload: Workload,
@@ -244,6 +246,7 @@ impl World {
             setup,
             members: founders.to_vec(),
             administrator: Administrator::default(),
+            sleeper: None,
             reads: BTreeMap::new(),
             workload,
             checks: Checks::new(founders),

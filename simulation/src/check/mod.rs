@@ -15,7 +15,7 @@
 //! | [`Checker::Observations`] | what a host saw is in the log, in order, unless the host went down before it was spooled; the spool drops strikes at most, and says so |
 //! | [`Checker::Chapters`] | every disk verifies; all hosts sealed the same chapters |
 //! | [`Checker::Erasure`] | what the log says is erased is on no disk |
-//! | [`Checker::Members`] | no host id is used twice; a leader has the votes of a majority; at rest the votes are the largest odd number |
+//! | [`Checker::Members`] | no host id is used twice; whoever gets a vote has something of the log; a leader has the votes of a majority; at rest the largest odd number have a vote |
 //! | [`Checker::Running`] | no host halts or fails to start |
 //! | [`Checker::Liveness`] | once everything works, everything comes to an end |
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use consensus::core::Role;
 use log_format::event::{HostRole, Text};
-use log_format::ids::{HostId, JoinTokenId};
+use log_format::ids::{HostId, JoinTokenId, LogIndex};
 use palisade::node::{Input, Members, Node, Outcome, PeerMessage};
 use projections::decide::{CommandBody, HostState};
 
@@ -55,6 +55,8 @@ pub(super) struct Administrator {
     machines: u8,
     /// Hosts that are to be let go.
     leaving: BTreeSet<HostId>,
+    /// Hosts with a vote, as far as was looked.
+    voters: Vec<HostId>,
 }
 
 impl World {
@@ -230,6 +232,22 @@ impl World {
             self.workload.turn_to(&belong);
             self.members = belong;
         }
+    }
+
+    /// Whoever gets a vote has something of the log.
+    pub(super) fn look_at_votes(&mut self) -> Result<(), Violation> {
+        let voters = &self.checks.consensus_members().voters;
+        if *voters == self.administrator.voters {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.administrator.voters, voters.clone());
+        let new = self.administrator.voters.iter().filter(|voter| !before.contains(voter));
+        for (id, host) in new.filter(|_| !before.is_empty()).filter_map(|id| Some((id, self.hosts.get(id)?)))
+        {
+            let has_some = host.health == Health::Lost || LogIndex::new(0) < host.drive.held().last.index;
+            ensure(has_some, Checker::Members, || format!("host {id} has a vote and nothing of the log"))?;
+        }
+        Ok(())
     }
 
     /// A host's transport speaks with these from now on.

@@ -12,6 +12,7 @@ use palisade::node::Node;
 use super::{Event, Failure, Options, RETENTION, Report, World};
 use crate::check::{Checker, Quorum, Violation, ensure};
 use crate::clock::Skew;
+use crate::disk::End;
 use crate::faults::Class;
 use crate::host::{Health, Host};
 use crate::planted::Planted;
@@ -109,10 +110,26 @@ impl World {
         for id in self.members.clone() {
             self.schedule(Duration::ZERO, Event::Sense(id));
         }
-        self.await_level(ERASED_WITHIN, "nothing is erased", Self::is_erased)?;
+        self.await_erasure()?;
         self.queue.retain(|_, event| !matches!(event, Event::Wish | Event::Sense(_)));
         self.run_until(self.now + CLEANED_WITHIN)?;
         self.await_level(REST_WITHIN, "no rest", Self::is_at_rest)
+    }
+
+    /// Whoever is off meanwhile, or joins, erases afterwards, or never has what the others erased.
+    fn await_erasure(&mut self) -> Result<(), Violation> {
+        if self.faults.has_administrator() {
+            self.let_join();
+        }
+        let sleeper = self.prng.pick(&self.members).copied();
+        if let Some(id) = sleeper.filter(|id| self.faults.has_sleeper() && self.can_lose(*id)) {
+            self.sleeper = Some(id);
+            self.crash(id, End::PowerCut, ERASED_WITHIN);
+            self.await_level(ERASED_WITHIN, "nothing is erased", Self::is_erased)?;
+            self.sleeper = None;
+            self.schedule(Duration::ZERO, Event::Restart(id));
+        }
+        self.await_level(ERASED_WITHIN, "nothing is erased", Self::is_erased)
     }
 
     /// Every host that lives has erased what is old, and has told its log to begin behind it: behind the second chapter
@@ -183,10 +200,10 @@ impl World {
             && self.living().all(|host| host.node().is_some_and(|node| self.is_settled(host, node)))
     }
 
-    /// Every host that belongs to the cluster and is not lost.
+    /// Every host that belongs to the cluster, is not lost and is not to be off.
     fn living(&self) -> impl Iterator<Item = &Host> {
-        let members = self.members.iter().filter_map(|id| self.hosts.get(id));
-        members.filter(|host| host.health != Health::Lost)
+        let members = self.members.iter().filter(|id| Some(**id) != self.sleeper);
+        members.filter_map(|id| self.hosts.get(id)).filter(|host| host.health != Health::Lost)
     }
 
     fn is_settled(&self, host: &Host, node: &Node) -> bool {

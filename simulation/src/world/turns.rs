@@ -42,7 +42,7 @@ impl World {
             self.trace.line(self.now, format_args!("host {id}: {picture}"));
             self.note_members();
         }
-        Ok(())
+        self.look_at_votes()
     }
 
     fn carry_out(&mut self, id: HostId, output: Output) -> Result<(), Violation> {
