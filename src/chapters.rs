@@ -1,5 +1,7 @@
 //! Seals one chapter of a host's own log: the work behind [`SealOrder`], for whatever thread or simulator does it.
 
+pub mod fetch;
+
 use std::path::Path;
 
 use consensus::core::members_after;

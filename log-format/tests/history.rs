@@ -50,6 +50,25 @@ fn retired_entries_are_told_by_chapters_and_the_rest_by_the_log() {
 }
 
 #[test]
+fn behind_a_chapter_that_the_log_has_the_next_chapter_is_believed_and_not_the_log() {
+    let ahead = Host::with_entries();
+    let mut behind = Host::new();
+    ahead.written.iter().take(8).cloned().for_each(|entry| behind.append(entry));
+    // Of a leader that was deposed before anybody else had it.
+    for entry in ahead.written.iter().skip(8).take(4) {
+        let data = Vec::new();
+        behind.append(LogEntry { data, term: entry.term, ..*entry });
+    }
+    let first = behind.seal(None, 8);
+    let plan = ChapterPlan { last: LogIndex::new(20), ..samples::chapter::plan(Some(&first)) };
+    let entries = ahead.history();
+    chapter::build(&*behind.disk, data(), &plan, entries.iter(plan.first, plan.last.next())).unwrap();
+    let history = behind.history();
+    let read: Vec<LogEntry> = history.iter(LogIndex::new(3), LogIndex::new(21)).map(Result::unwrap).collect();
+    assert_eq!(read, ahead.written[2..20]);
+}
+
+#[test]
 fn entries_that_nobody_holds_are_a_problem() {
     let mut host = Host::with_entries();
     let seal = host.seal(None, 12);
@@ -83,8 +102,7 @@ fn a_seal_that_the_log_does_not_say_and_a_false_witness_are_problems() {
 }
 
 impl Host {
-    /// Two rounds of the sample entries.
-    fn with_entries() -> Self {
+    fn new() -> Self {
         let disk = Arc::new(MemoryDisk::new());
         let setup = WalSetup {
             identity: samples::identity(),
@@ -92,7 +110,12 @@ impl Host {
             stamps: Box::new(|| FileStamp { nonce: 9, created_at: Timestamp::ZERO }),
         };
         let wal = Wal::create(Arc::clone(&disk), data(), setup, members()).unwrap();
-        let mut host = Self { disk, wal, written: Vec::new() };
+        Self { disk, wal, written: Vec::new() }
+    }
+
+    /// Two rounds of the sample entries.
+    fn with_entries() -> Self {
+        let mut host = Self::new();
         for _ in 0..2 {
             let first = host.written.len() as u64 + 1;
             samples::chapter::entries(first).into_iter().for_each(|entry| host.append(entry));

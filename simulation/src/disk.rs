@@ -27,7 +27,9 @@ use crate::host::BootError;
 use crate::prng::Prng;
 
 /// Changes of the disk that a write makes, with those that begin a new file: a crash falls between any two of them.
-const CHANGES_OF_A_WRITE: u64 = 8;
+pub(crate) const CHANGES_OF_A_WRITE: u64 = 8;
+/// Changes that fetching a chapter makes.
+pub(crate) const CHANGES_OF_A_FETCH: u64 = 32;
 /// Repairs of one log, one after the other; it is damaged in one place.
 const MOST_REPAIRS: usize = 8;
 /// Files begin with a header of this length, and batches at multiples of it.
@@ -287,6 +289,10 @@ impl Drive {
                 );
                 self.durable = self.durable.max(job.number);
             }
+            if let Some((position, _)) = job.reset {
+                // What was acknowledged behind it was of a leader that is no more: the log may begin anew at any moment.
+                self.held.last = self.held.last.min(position);
+            }
             gathered.add(job);
         }
         self.in_flight = Some(gathered);
@@ -416,9 +422,9 @@ impl Drive {
         self.identity
     }
 
-    /// The process is about to end: some changes of what is under way still reach the disk.
-    pub(crate) fn begin_end(&mut self, prng: &mut Prng) {
-        let changes = prng.below(CHANGES_OF_A_WRITE);
+    /// The process is about to end: some changes of what is under way still reach the disk, fewer than `most`.
+    pub(crate) fn begin_end(&mut self, most: u64, prng: &mut Prng) {
+        let changes = prng.below(most);
         let is_cut = self.is_doom_under_way && matches!(self.doom, Some(Doom::Cut { .. }));
         if !is_cut {
             self.disk.fail_after_changes(changes);

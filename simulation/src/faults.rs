@@ -31,6 +31,10 @@ const USUAL_SPOOL: u64 = 16 << 20;
 const SMALL_SPOOL: u64 = 128 << 10;
 /// Entries of a chapter, as the product has it: no run has so many.
 const USUAL_CHAPTER: u64 = 16_384;
+/// Entries that the log keeps beside its chapters, as the product has it: no run has so many.
+const USUAL_KEPT: u64 = 100_000;
+/// A log that keeps so little has hosts that lag fetch chapters.
+const MOST_KEPT: u64 = 48;
 /// How far wall clocks may be off.
 const MOST_SKEW: Duration = Duration::from_secs(600);
 /// The longest time that a process stands still.
@@ -63,6 +67,7 @@ pub enum Class {
     SmallSpool,
     SmallChapters,
     Erasure,
+    ShortLog,
     Crash,
     CrashInTurn,
     CrashInWrite,
@@ -74,11 +79,13 @@ pub enum Class {
     Pause,
     SetClock,
     Transfer,
+    Members,
+    Wipe,
 }
 
 impl Class {
     /// Those that hold for a whole run.
-    const STANDING: [Self; 15] = [
+    const STANDING: [Self; 16] = [
         Self::FiveHosts,
         Self::Drop,
         Self::Duplicate,
@@ -94,9 +101,10 @@ impl Class {
         Self::SmallSpool,
         Self::SmallChapters,
         Self::Erasure,
+        Self::ShortLog,
     ];
     /// Those that happen at some moments.
-    const SUDDEN: [Self; 11] = [
+    const SUDDEN: [Self; 13] = [
         Self::Crash,
         Self::CrashInTurn,
         Self::CrashInWrite,
@@ -108,6 +116,8 @@ impl Class {
         Self::Pause,
         Self::SetClock,
         Self::Transfer,
+        Self::Members,
+        Self::Wipe,
     ];
 }
 
@@ -136,6 +146,12 @@ pub(crate) enum Fault {
     SetClock { host: HostId, offset: Duration },
     /// Somebody moves leadership.
     Transfer { at: HostId, to: HostId },
+    /// Another machine is to join.
+    Join,
+    /// A host is to be let go.
+    LetGo { host: HostId },
+    /// A host loses its data directory, and with it everything that it promised.
+    Wipe { host: HostId },
 }
 
 /// What may go wrong in one run, and how badly.
@@ -159,6 +175,8 @@ pub(crate) struct Faults {
     pub(crate) spool_bytes: u64,
     /// Entries of a chapter.
     pub(crate) chapter_entries: u64,
+    /// Entries that the log keeps beside the chapters.
+    pub(crate) keep_entries: u64,
     /// Deltas of a report of strikes, at most.
     pub(crate) deltas: u64,
 }
@@ -195,6 +213,7 @@ impl Faults {
             spool_bytes: swarm(Class::SmallSpool, SMALL_SPOOL, USUAL_SPOOL),
             chapter_entries: swarm(Class::SmallChapters, 24 + prng.below(104), USUAL_CHAPTER),
             deltas: swarm(Class::LargeReports, StrikesCounted::MAX_DELTAS as u64, 4),
+            keep_entries: swarm(Class::ShortLog, prng.below(MOST_KEPT), USUAL_KEPT),
             has_ended: false,
             prng,
             drawn,
@@ -211,9 +230,31 @@ impl Faults {
         self.drawn.contains(&class) && !self.without.contains(&class)
     }
 
+    /// Whether somebody looks after the members: lets hosts in and out, and replaces those that are lost.
+    pub(crate) fn has_administrator(&self) -> bool {
+        self.is_on(Class::Members) || self.is_on(Class::Wipe)
+    }
+
+    /// How many machines are to join, whatever else happens.
+    pub(crate) fn joiners(&mut self) -> u64 {
+        let drawn = self.prng.below(4);
+        if self.is_on(Class::Members) { drawn } else { 0 }
+    }
+
+    /// The clocks of a machine that comes later.
+    pub(crate) fn later_skew(&mut self) -> Skew {
+        let drawn = skew(&mut self.prng);
+        if self.is_on(Class::Skew) && !self.has_ended { drawn } else { Skew::NONE }
+    }
+
     /// Whether old attacks are erased at the end.
     pub(crate) fn erases(&self) -> bool {
         self.is_on(Class::Erasure) && self.is_on(Class::SmallChapters)
+    }
+
+    /// Whether a host is off while the others erase, and has to fetch what is left.
+    pub(crate) fn has_sleeper(&self) -> bool {
+        self.erases() && self.is_on(Class::ShortLog)
     }
 
     /// Bytes of a log file.
@@ -221,8 +262,8 @@ impl Faults {
         if self.erases() { LARGE_LOG_FILE } else { SMALL_LOG_FILE }
     }
 
-    /// The cluster.
-    pub(crate) fn hosts(&self) -> &'static [HostId] {
+    /// Those that begin the cluster.
+    pub(crate) fn founders(&self) -> &'static [HostId] {
         first_hosts(if self.is_on(Class::FiveHosts) { 5 } else { 3 })
     }
 
@@ -249,11 +290,10 @@ impl Faults {
     }
 
     /// What goes wrong next; nothing, if no class is on. What is drawn does not depend on the classes left out.
-    pub(crate) fn next(&mut self) -> Option<Fault> {
+    pub(crate) fn next(&mut self, hosts: &[HostId]) -> Option<Fault> {
         let sudden: Vec<Class> =
             self.drawn.iter().copied().filter(|class| Class::SUDDEN.contains(class)).collect();
         let class = *self.prng.pick(&sudden)?;
-        let hosts = self.hosts();
         let (host, other) = (*self.prng.pick(hosts)?, *self.prng.pick(hosts)?);
         let mut prng = self.prng.fork();
         let fault = fault(class, (host, other), hosts, &mut prng);
@@ -281,6 +321,9 @@ fn fault(class: Class, (host, other): (HostId, HostId), hosts: &[HostId], prng: 
         Class::Pause => Fault::Pause { host, time: prng.up_to(MOST_PAUSE) },
         Class::SetClock => Fault::SetClock { host, offset: skew(prng).offset },
         Class::Transfer => Fault::Transfer { at: other, to: host },
+        Class::Members if prng.chance(500) => Fault::Join,
+        Class::Members => Fault::LetGo { host },
+        Class::Wipe => Fault::Wipe { host },
         Class::Crash
         | Class::FiveHosts
         | Class::Drop
@@ -296,7 +339,8 @@ fn fault(class: Class, (host, other): (HostId, HostId), hosts: &[HostId], prng: 
         | Class::ShortTail
         | Class::SmallSpool
         | Class::SmallChapters
-        | Class::Erasure => Fault::Crash { host, end, down },
+        | Class::Erasure
+        | Class::ShortLog => Fault::Crash { host, end, down },
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use consensus::core::{Core, CoreConfig, CoreError};
@@ -14,13 +14,13 @@ use log_format::recover::RecoverError;
 use log_format::spool::SpoolError;
 use log_format::wal::{ConfState, WalIdentity};
 use palisade::node::chapters::snapshot_of;
-use palisade::node::{ChapterSettings, Identity, Input, KnownHost, Node, Now, Output};
+use palisade::node::{ChapterSettings, Identity, Input, KnownHost, Members, Node, Now, Output};
 use palisade::witness::WitnessKey;
 use projections::plan::firewall::{self, FirewallChange, FirewallPlan};
 use thiserror::Error;
 
 use crate::clock::{HostClock, Skew};
-use crate::disk::{Drive, End, Held, Honesty};
+use crate::disk::{CHANGES_OF_A_FETCH, CHANGES_OF_A_WRITE, Drive, End, Held, Honesty};
 use crate::planted::Planted;
 use crate::prng::Prng;
 use crate::spool::SpoolThread;
@@ -79,8 +79,8 @@ pub(crate) enum BootError {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setup {
     pub(crate) planted: Planted,
-    /// The cluster.
-    pub(crate) hosts: &'static [HostId],
+    /// Those that begin the cluster.
+    pub(crate) founders: &'static [HostId],
     /// Memory for durable entries, in bytes.
     pub(crate) max_tail: usize,
     /// Proposals that may wait to be committed, in bytes.
@@ -95,6 +95,8 @@ pub(crate) struct Setup {
 pub(crate) struct Host {
     id: HostId,
     setup: Setup,
+    /// The hosts of its start-up configuration.
+    known: Vec<HostId>,
     pub(crate) clock: HostClock,
     pub(crate) drive: Drive,
     life: Life,
@@ -116,7 +118,7 @@ pub(crate) enum Health {
     Sound,
     /// Durable bytes have changed: the host may refuse to start, and must not start without what it promised.
     Rotten,
-    /// It refused to start.
+    /// It refused to start, or lost everything.
     Lost,
 }
 
@@ -132,6 +134,8 @@ struct Process {
     kernel: FirewallPlan,
     /// What it drops because this host's sensor said so, until the log has judged.
     provisional: BTreeSet<IpAddr>,
+    /// Those with whom its transport speaks.
+    peers: BTreeSet<HostId>,
 }
 
 /// The process ends after so many outputs of its next turn, and is down for a time.
@@ -144,18 +148,14 @@ enum Turn {
 }
 
 impl Host {
-    pub(crate) fn new(id: HostId, setup: Setup, skew: Skew) -> Self {
-        let identity = WalIdentity { cluster: CLUSTER, host: id, incarnation: INCARNATION };
-        let honesty = match setup.planted {
-            Planted::AckBeforeSync => Honesty::AcksBeforeSync,
-            Planted::Nothing | Planted::NewIdOnRetry | Planted::ReuseObservationNumbers => Honesty::Honest,
-        };
-        let members = ConfState::new(setup.hosts.iter().copied(), []);
+    /// A host whose start-up configuration names `known`, with an empty disk.
+    pub(crate) fn new(id: HostId, setup: Setup, skew: Skew, known: Vec<HostId>) -> Self {
         Self {
             id,
             setup,
+            known,
             clock: HostClock::new(skew),
-            drive: Drive::new(identity, members, setup.log_file_bytes, honesty),
+            drive: drive(id, setup),
             life: Life(0),
             process: None,
             resumes_at: Duration::ZERO,
@@ -218,6 +218,7 @@ impl Host {
         // The first convergence is with the whole plan; what the fold of the past says of changes is contained in it.
         outputs.retain(|output| !matches!(output, Output::Firewall { .. }));
         let kernel = firewall::desired(node.model(), node.model().last_accepted_at());
+        let peers = node.members().into_keys().collect();
         self.process = Some(Process {
             node,
             inbox: Vec::new(),
@@ -228,6 +229,7 @@ impl Host {
             ending: None,
             kernel,
             provisional: BTreeSet::new(),
+            peers,
         });
         Ok(outputs)
     }
@@ -237,7 +239,7 @@ impl Host {
             Planted::ReuseObservationNumbers => 1,
             Planted::Nothing | Planted::AckBeforeSync | Planted::NewIdOnRetry => self.life.0,
         };
-        let hosts = self.setup.hosts.iter().map(|host| KnownHost {
+        let hosts = self.known.iter().map(|host| KnownHost {
             host: *host,
             name: format!("host-{host}"),
             addresses: vec![address_of(*host)],
@@ -256,7 +258,8 @@ impl Host {
     pub(crate) fn end(&mut self, end: End, prng: &mut Prng) {
         self.process = None;
         self.resumes_at = Duration::ZERO;
-        self.drive.begin_end(prng);
+        let is_fetching = self.workshop.fetches_from().is_some();
+        self.drive.begin_end(if is_fetching { CHANGES_OF_A_FETCH } else { CHANGES_OF_A_WRITE }, prng);
         // Any of the three may have got further than the others.
         let first = prng.below(3);
         for turn in 0..3 {
@@ -358,6 +361,35 @@ impl Host {
         }
     }
 
+    /// The transport speaks with these from now on.
+    pub(crate) fn follow(&mut self, members: &Members) {
+        if let Some(process) = &mut self.process {
+            process.peers = members.keys().copied().collect();
+        }
+    }
+
+    /// Whether its transport speaks with a host: one that it knows, or one that may have joined since.
+    pub(crate) fn speaks_with(&self, peer: HostId) -> bool {
+        let heard = |process: &Process| {
+            let views = process.node.views();
+            let views = views.read().unwrap_or_else(PoisonError::into_inner);
+            self.known.iter().copied().chain(views.hosts.rows().map(|row| row.host)).max()
+        };
+        let may_be_new = |process: &Process| heard(process).max(Some(self.id)) < Some(peer);
+        self.process.as_ref().is_some_and(|process| process.peers.contains(&peer) || may_be_new(process))
+    }
+
+    /// Those that its transport knows.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = HostId> {
+        self.process.iter().flat_map(|process| process.peers.iter().copied())
+    }
+
+    /// Everything on its disk is gone, and it does not come back under its old name.
+    pub(crate) fn wipe(&mut self) {
+        self.drive = drive(self.id, self.setup);
+        self.health = Health::Lost;
+    }
+
     /// What the kernel holds.
     pub(crate) fn kernel(&self) -> Option<&FirewallPlan> {
         self.process.as_ref().map(|process| &process.kernel)
@@ -373,6 +405,17 @@ impl Host {
     pub(crate) fn applied(&self) -> LogIndex {
         self.node().map_or(LogIndex::new(0), Node::applied)
     }
+}
+
+/// An empty disk.
+fn drive(id: HostId, setup: Setup) -> Drive {
+    let identity = WalIdentity { cluster: CLUSTER, host: id, incarnation: INCARNATION };
+    let honesty = match setup.planted {
+        Planted::AckBeforeSync => Honesty::AcksBeforeSync,
+        Planted::Nothing | Planted::NewIdOnRetry | Planted::ReuseObservationNumbers => Honesty::Honest,
+    };
+    let founders = ConfState::new(setup.founders.iter().copied(), []);
+    Drive::new(identity, founders, setup.log_file_bytes, honesty)
 }
 
 /// The key with which a host vouches for seals.

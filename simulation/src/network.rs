@@ -94,6 +94,14 @@ impl Network {
         self.cut.clear();
     }
 
+    /// Whether a connection between two hosts holds: both directions are open and do not pile up.
+    pub(crate) fn connects(&mut self, now: Duration, one: HostId, other: HostId) -> bool {
+        let is_open = |direction| {
+            !self.cut.contains(&direction) && self.clogged.get(&direction).is_none_or(|until| *until <= now)
+        };
+        is_open((one, other)) && is_open((other, one)) && !self.prng.chance(self.weather.drop)
+    }
+
     pub(crate) fn send(&mut self, now: Duration, from: HostId, to: HostId) -> Fate {
         if self.cut.contains(&(from, to)) {
             // A connection that died is noticed sooner or later; until then messages vanish.

@@ -72,7 +72,7 @@ pub(crate) struct Wish {
 pub(crate) struct Workload {
     prng: Prng,
     planted: Planted,
-    hosts: &'static [HostId],
+    hosts: Vec<HostId>,
     /// Between two wishes, at most.
     wish_gap: Duration,
     /// Between two observations of a host, at most.
@@ -97,7 +97,7 @@ impl Workload {
         Self {
             prng,
             planted,
-            hosts,
+            hosts: hosts.to_vec(),
             wish_gap,
             sense_gap,
             deltas,
@@ -125,7 +125,12 @@ impl Workload {
 
     /// The host that somebody turns to.
     pub(crate) fn choose_host(&mut self) -> Option<HostId> {
-        self.prng.pick(self.hosts).copied()
+        self.prng.pick(&self.hosts).copied()
+    }
+
+    /// People turn to these hosts from now on.
+    pub(crate) fn turn_to(&mut self, hosts: &[HostId]) {
+        self.hosts = hosts.to_vec();
     }
 
     /// Wishes whose outcome nobody knows yet.
@@ -135,9 +140,7 @@ impl Workload {
 
     /// Somebody wants something, who has just seen the settings at this version.
     pub(crate) fn wish(&mut self, made: Duration, expected_version: u64) -> Wish {
-        self.wishes += 1;
-        let number = WishNumber(self.wishes);
-        let by = Actor::Administrator(Text::new(format!("wish-{}", number.0).as_bytes()));
+        let (number, by) = self.number();
         let source = self.source();
         let seconds = Some(1 + self.prng.below(MOST_BLOCK_SECONDS));
         let body = match self.prng.below(12) {
@@ -156,6 +159,18 @@ impl Workload {
             }
         };
         Wish { number, id: CommandId::new(self.prng.bytes()), body, made }
+    }
+
+    /// An administrator wants something.
+    pub(crate) fn administer(&mut self, made: Duration, body: impl FnOnce(Actor) -> CommandBody) -> Wish {
+        let (number, by) = self.number();
+        Wish { number, id: CommandId::new(self.prng.bytes()), body: body(by), made }
+    }
+
+    fn number(&mut self) -> (WishNumber, Actor) {
+        self.wishes += 1;
+        let name = format!("wish-{}", self.wishes);
+        (WishNumber(self.wishes), Actor::Administrator(Text::new(name.as_bytes())))
     }
 
     /// Somebody asks a host; the answer comes under the ticket.
@@ -249,7 +264,7 @@ impl Workload {
     /// Mostly an attacker; sometimes an address that is never blocked.
     fn source(&mut self) -> IpAddr {
         match self.prng.below(20) {
-            0 => self.prng.pick(self.hosts).map_or(IpAddr::from([127, 0, 0, 1]), |host| address_of(*host)),
+            0 => self.prng.pick(&self.hosts).map_or(IpAddr::from([127, 0, 0, 1]), |host| address_of(*host)),
             1 => IpAddr::from([127, 0, 0, 1]),
             _ => {
                 let last = u8::try_from(self.prng.below(u64::from(ATTACKERS))).unwrap_or(0);

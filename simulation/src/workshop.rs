@@ -1,14 +1,21 @@
 //! The stand-in for the thread that seals and erases (`palisade::runtime::chapters`): the same work, on the host's disk in
-//! memory, one order at a time.
+//! memory, one order at a time; chapters of another host one at a time.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
+use consensus::rt::bulk::{BulkError, FilePart};
 use log_format::chapter::{self, ChapterError};
 use log_format::disk::MemoryDisk;
 use log_format::history::History;
-use log_format::ids::{ChapterNumber, ClusterId};
+use log_format::ids::{ChapterNumber, ClusterId, HostId, LogIndex};
+use log_format::merkle::Hash;
+use log_format::seal::Seal;
+use palisade::chapters::fetch::{self, Donor};
 use palisade::node::{Input, SealOrder};
+
+/// What another host gives at once: small, so that files come in parts.
+const PART_BYTES: usize = 4 << 10;
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -17,6 +24,38 @@ pub(crate) enum ChapterOrder {
     Seal(Box<SealOrder>),
     /// Erase the attack data of all chapters up to this one.
     Erase(ChapterNumber),
+    /// Fetch the chapters of these seals from another host, as far as they are not here.
+    Fetch {
+        /// The other host.
+        from: HostId,
+        /// The snapshot's index.
+        index: LogIndex,
+        /// The hashes of the seals, from the first chapter on.
+        seals: Vec<Hash>,
+    },
+}
+
+/// Another host's disk, as far as it can be reached.
+#[derive(Clone)]
+pub(crate) struct Other {
+    pub(crate) host: HostId,
+    pub(crate) disk: MemoryDisk,
+    pub(crate) data: PathBuf,
+}
+
+impl Donor for Other {
+    fn file(&mut self, chapter: ChapterNumber, name: &str, offset: u64) -> Result<FilePart, BulkError> {
+        let part = fetch::file_part((&self.disk, &self.data), (chapter, name), offset, PART_BYTES);
+        part.map_err(|reason| BulkError::Refused { host: self.host, reason })
+    }
+}
+
+/// How far the work under way has come.
+pub(crate) enum Progress {
+    /// There is more to do.
+    Working,
+    /// It is done; the node is to hear of it, or not.
+    Done(Option<Input>),
 }
 
 /// What the thread works on.
@@ -33,6 +72,10 @@ pub(crate) struct Workshop {
     bench: Option<Bench>,
     queue: VecDeque<ChapterOrder>,
     in_flight: Option<ChapterOrder>,
+    /// The seals of what is fetched, as far as it is here.
+    fetched: Vec<Seal>,
+    /// Whom it fetches from.
+    other: Option<Other>,
 }
 
 impl Workshop {
@@ -61,41 +104,80 @@ impl Workshop {
         self.in_flight.is_none() && self.queue.is_empty()
     }
 
+    /// Whom it fetches from, if it does.
+    pub(crate) fn fetches_from(&self) -> Option<HostId> {
+        match self.in_flight {
+            Some(ChapterOrder::Fetch { from, .. }) => Some(from),
+            Some(ChapterOrder::Seal(_) | ChapterOrder::Erase(_)) | None => None,
+        }
+    }
+
+    /// The other host can be reached, or not.
+    pub(crate) fn meet(&mut self, other: Option<Other>) {
+        self.other = other;
+    }
+
     /// Takes up the next order, if none is under way. Says whether one is under way from now on.
     pub(crate) fn take(&mut self) -> bool {
         let is_free = self.in_flight.is_none();
         if is_free {
             self.in_flight = self.queue.pop_front();
+            self.fetched.clear();
         }
         is_free && self.in_flight.is_some()
     }
 
-    /// The work under way is done, or failed and is to be tried again later. Gives what the node is to hear.
-    pub(crate) fn finish(&mut self) -> Result<Option<Input>, ChapterError> {
-        let (Some(bench), Some(order)) = (&self.bench, &self.in_flight) else { return Ok(None) };
-        let input = bench.work(order)?;
-        self.in_flight = None;
-        Ok(input)
+    /// The step under way is done, or failed and is to be tried again later.
+    pub(crate) fn finish(&mut self) -> Result<Progress, ChapterError> {
+        let (Some(bench), Some(order)) = (&self.bench, &self.in_flight) else {
+            return Ok(Progress::Done(None));
+        };
+        let progress = match order {
+            ChapterOrder::Fetch { index, seals, .. } => {
+                bench.fetch((*index, seals), &mut self.fetched, self.other.as_mut())
+            }
+            ChapterOrder::Seal(order) => Progress::Done(Some(bench.seal(order)?)),
+            ChapterOrder::Erase(upto) => {
+                chapter::erase(&bench.disk, &bench.data, *upto)?;
+                Progress::Done(None)
+            }
+        };
+        if matches!(progress, Progress::Done(_)) {
+            self.in_flight = None;
+        }
+        Ok(progress)
     }
 
     /// The process ends: what was under way is done as far as the disk lets it, and nobody hears of it.
     pub(crate) fn end(&mut self) {
         let _ = self.finish();
-        (self.bench, self.in_flight) = (None, None);
+        (self.bench, self.in_flight, self.other) = (None, None, None);
         self.queue.clear();
     }
 }
 
 impl Bench {
-    fn work(&self, order: &ChapterOrder) -> Result<Option<Input>, ChapterError> {
+    fn seal(&self, order: &SealOrder) -> Result<Input, ChapterError> {
         let Self { disk, data, cluster, history } = self;
-        match order {
-            ChapterOrder::Seal(order) => {
-                let log = (*cluster, history);
-                let seal = palisade::chapters::seal(disk, data, log, order, &mut || ())?;
-                Ok(Some(Input::Sealed { seal: Box::new(seal) }))
-            }
-            ChapterOrder::Erase(upto) => chapter::erase(disk, data, *upto).map(|_| None),
+        let seal = palisade::chapters::seal(disk, data, (*cluster, history), order, &mut || ())?;
+        Ok(Input::Sealed { seal: Box::new(seal) })
+    }
+
+    /// Fetches the next chapter that is not here.
+    fn fetch(
+        &self,
+        (index, hashes): (LogIndex, &[Hash]),
+        fetched: &mut Vec<Seal>,
+        other: Option<&mut Other>,
+    ) -> Progress {
+        let next = hashes.get(fetched.len()).zip(other);
+        let seal =
+            next.map(|(hash, other)| fetch::chapter((&self.disk, &self.data), other, *hash, fetched.last()));
+        let Some(Ok(seal)) = seal else { return Progress::Done(Some(Input::FetchFailed { index })) };
+        fetched.push(seal);
+        if fetched.len() < hashes.len() {
+            return Progress::Working;
         }
+        Progress::Done(Some(Input::Fetched { index, seals: std::mem::take(fetched) }))
     }
 }

@@ -1,6 +1,7 @@
 //! The world: a queue of events in virtual time, and what each of them does.
 
 mod chapters;
+mod members;
 mod phases;
 mod spools;
 mod turns;
@@ -28,6 +29,7 @@ use crate::prng::Prng;
 use crate::trace::{Echo, Trace};
 use crate::workload::{Wish, Workload};
 
+use self::members::{Administrator, Errand};
 pub use self::phases::{run, run_with, shrink};
 
 /// The driver takes up what waits within this time.
@@ -40,8 +42,7 @@ const WRITER_IDLE: Duration = Duration::from_millis(50);
 /// It makes a spare file in steps, with so much time between them.
 const IDLE_STEP: Duration = Duration::from_millis(10);
 
-/// How long attacks are kept: longer than any clock jumps, so that nothing is erased before the end of a run, when every
-/// host is there. The log keeps all else beside the chapters: a host that lags needs no snapshot.
+/// How long attacks are kept: longer than any clock jumps, so that nothing is erased before the end of a run.
 const RETENTION: Duration = Duration::from_secs(1_300);
 
 /// What to run.
@@ -89,6 +90,14 @@ pub struct Figures {
     pub asked_again: u64,
     /// Attacks that were erased.
     pub erased: u64,
+    /// Machines that joined.
+    pub joined: u64,
+    /// Hosts that were let go.
+    pub let_go: u64,
+    /// Data directories that were lost.
+    pub wiped: u64,
+    /// Chapters that were fetched.
+    pub fetched: u64,
     /// Virtual time.
     pub time: Duration,
 }
@@ -107,6 +116,10 @@ impl Figures {
             rejected,
             asked_again,
             erased,
+            joined,
+            let_go,
+            wiped,
+            fetched,
             time,
         } = other;
         self.events += events;
@@ -119,6 +132,10 @@ impl Figures {
         self.rejected += rejected;
         self.asked_again += asked_again;
         self.erased += erased;
+        self.joined += joined;
+        self.let_go += let_go;
+        self.wiped += wiped;
+        self.fetched += fetched;
         self.time += *time;
     }
 }
@@ -173,6 +190,8 @@ enum Event {
     Read,
     /// A sensor sees something.
     Sense(HostId),
+    /// Somebody looks after the members.
+    Errand(Errand),
 }
 
 pub(crate) struct World {
@@ -185,7 +204,12 @@ pub(crate) struct World {
     hosts: BTreeMap<HostId, Host>,
     network: Network,
     faults: Faults,
-    members: &'static [HostId],
+    setup: Setup,
+    /// Every host that belongs to the cluster, as far as any host knows.
+    members: Vec<HostId>,
+    administrator: Administrator,
+    /// A host that is off while others erase.
+    sleeper: Option<HostId>,
     /// Who waits to read, at which host, since when.
     reads: BTreeMap<Ticket, (HostId, Duration)>,
     workload: Workload,
@@ -200,22 +224,16 @@ impl World {
         let mut prng = Prng::new(seed);
         let faults = Faults::draw(prng.fork(), without.clone());
         let network = Network::new(prng.fork(), faults.weather);
-        let members = faults.hosts();
-        let workload = Workload::new(prng.fork(), planted, (members, faults.deltas));
+        let founders = faults.founders();
+        let workload = Workload::new(prng.fork(), planted, (founders, faults.deltas));
         let (max_uncommitted, max_tail) = (faults.max_uncommitted, faults.max_tail);
         let spool_bytes = faults.spool_bytes;
         let chapters = chapter_settings(&faults);
         let log_file_bytes = faults.log_file_bytes();
-        let setup = Setup {
-            planted,
-            hosts: members,
-            max_uncommitted,
-            max_tail,
-            log_file_bytes,
-            spool_bytes,
-            chapters,
-        };
-        let hosts = members.iter().zip(faults.skews).map(|(id, skew)| (*id, Host::new(*id, setup, skew)));
+        let setup =
+            Setup { planted, founders, max_uncommitted, max_tail, log_file_bytes, spool_bytes, chapters };
+        let hosts = founders.iter().zip(faults.skews);
+        let hosts = hosts.map(|(id, skew)| (*id, Host::new(*id, setup, skew, founders.to_vec())));
         Self {
             now: Duration::ZERO,
             queue: BTreeMap::new(),
@@ -225,10 +243,13 @@ impl World {
             hosts: hosts.collect(),
             network,
             faults,
-            members,
+            setup,
+            members: founders.to_vec(),
+            administrator: Administrator::default(),
+            sleeper: None,
             reads: BTreeMap::new(),
             workload,
-            checks: Checks::default(),
+            checks: Checks::new(founders),
             trace: Trace::new(echo),
             figures: Figures::default(),
         }
@@ -279,7 +300,7 @@ impl World {
             | Event::WriterFinishes(..)
             | Event::WriterIdles(..) => Ok(()),
             Event::Arrives { from, to, message } => {
-                self.offer(to, Input::Peer { from, message });
+                self.arrives((from, to), message);
                 Ok(())
             }
             Event::Fault => self.fault(),
@@ -303,6 +324,10 @@ impl World {
             }
             Event::Sense(host) => {
                 self.sense(host);
+                Ok(())
+            }
+            Event::Errand(errand) => {
+                self.run(errand);
                 Ok(())
             }
         }
@@ -352,7 +377,7 @@ impl World {
     }
 
     fn somebody_wishes(&mut self) {
-        let seen = self.prng.pick(self.members).and_then(|id| self.hosts.get(id)).and_then(Host::node);
+        let seen = self.prng.pick(&self.members).and_then(|id| self.hosts.get(id)).and_then(Host::node);
         let version = seen.map_or(0, |node| node.model().settings().version);
         let wish = self.workload.wish(self.now, version);
         self.ask(wish);
@@ -372,10 +397,9 @@ impl World {
     }
 
     fn ask(&mut self, wish: Wish) {
-        let Some(id) = self.workload.choose_host() else { return };
-        let Some(life) = self.hosts.get(&id).filter(|host| host.is_up()).map(Host::life) else {
-            return self.ask_again(wish);
-        };
+        let asked = self.whom_to_ask(&wish);
+        let up = asked.and_then(|id| Some((id, self.hosts.get(&id).filter(|host| host.is_up())?.life())));
+        let Some((id, life)) = up else { return self.ask_again(wish) };
         let (number, command, body) = (wish.number, wish.id, wish.body.clone());
         self.trace.line(self.now, format_args!("host {id}: asked {number:?} {command}"));
         let ticket = self.workload.ask(id, life, wish);
@@ -392,7 +416,8 @@ impl World {
     fn sense(&mut self, id: HostId) {
         let gap = self.workload.sense_gap();
         self.schedule(gap, Event::Sense(id));
-        let Some(host) = self.hosts.get(&id).filter(|host| host.is_up()) else { return };
+        let belongs = self.members.contains(&id);
+        let Some(host) = self.hosts.get(&id).filter(|host| belongs && host.is_up()) else { return };
         let (life, wall) = (host.life(), host.now(self.now).wall);
         let (number, observation) = self.workload.observe(id, wall);
         self.trace.line(self.now, format_args!("host {id}: saw {number:?}"));
@@ -407,7 +432,7 @@ impl World {
     fn fault(&mut self) -> Result<(), Violation> {
         let gap = self.faults.gap();
         self.schedule(gap, Event::Fault);
-        let Some(fault) = self.faults.next() else { return Ok(()) };
+        let Some(fault) = self.faults.next(&self.members) else { return Ok(()) };
         self.trace.line(self.now, format_args!("{fault:?}"));
         match fault {
             Fault::Crash { host, end, down } => self.crash(host, end, down),
@@ -442,6 +467,9 @@ impl World {
                 }
             }
             Fault::Transfer { at, to } => self.offer(at, Input::Transfer { to }),
+            Fault::Join => self.let_join(),
+            Fault::LetGo { host } => self.let_go(host),
+            Fault::Wipe { host } => self.wipe(host),
         }
         Ok(())
     }
@@ -464,10 +492,8 @@ impl World {
     /// A running host ends, and its log rots before it starts again; never the logs of so many that nobody could give them
     /// back, and never the same log in two places.
     fn rot(&mut self, id: HostId, rot: Rot, down: Duration) {
-        let others = self.hosts.iter().filter(|(other, host)| **other != id && host.health != Health::Sound);
-        let is_bearable = 2 * (others.count() + 1) < self.members.len();
         let is_sound = |host: &Host| host.is_up() && host.health == Health::Sound;
-        if !is_bearable || !self.hosts.get(&id).is_some_and(is_sound) {
+        if !self.can_lose(id) || !self.hosts.get(&id).is_some_and(is_sound) {
             return;
         }
         self.crash(id, End::PowerCut, down);
@@ -533,10 +559,14 @@ impl World {
         self.network.unclog();
         self.network.set_weather(Weather::FAIR);
         self.hosts.values_mut().for_each(Host::heal);
-        let is_over =
-            |event: &Event| matches!(event, Event::Fault | Event::Wish | Event::Read | Event::Sense(_));
+        let is_over = |event: &Event| {
+            matches!(
+                event,
+                Event::Fault | Event::Wish | Event::Read | Event::Sense(_) | Event::Errand(Errand::Join)
+            )
+        };
         self.queue.retain(|_, event| !is_over(event));
-        for &id in self.members {
+        for id in self.hosts.keys().copied().collect::<Vec<_>>() {
             self.schedule(Duration::ZERO, Event::Restart(id));
             self.schedule(Duration::ZERO, Event::GoesOn(id));
         }
@@ -552,6 +582,7 @@ fn chapter_settings(faults: &Faults) -> ChapterSettings {
     let usual = ChapterSettings::default();
     ChapterSettings {
         limits: ChapterLimits { entries: faults.chapter_entries, ..usual.limits },
+        keep_entries: faults.keep_entries,
         retention: RETENTION,
         retention_every: Duration::from_secs(1),
         ..usual

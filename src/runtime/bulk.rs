@@ -27,6 +27,7 @@ use super::desk::Desk;
 use super::driver::{Addresses, Shared};
 use super::log::{Donors, Fetched};
 use super::renewal::Files;
+use crate::chapters::fetch;
 use crate::config::Config;
 use crate::node::{ClusterPicture, Trust, wire};
 
@@ -61,7 +62,8 @@ impl BulkSource for Source {
         offset: u64,
         max_bytes: usize,
     ) -> Result<FilePart, String> {
-        chapters::file_part(&self.data, (ChapterNumber::new(chapter), name), offset, max_bytes)
+        let file = (ChapterNumber::new(chapter), name);
+        fetch::file_part((&StdDisk, &self.data), file, offset, max_bytes)
     }
 
     fn owner(&self, from: HostId, request: Bytes) -> Result<Bytes, String> {

@@ -8,16 +8,16 @@
 pub(super) mod fetch;
 pub(super) mod repair;
 
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use anyhow::Context;
-use bytes::Bytes;
-use consensus::rt::bulk::{BulkClient, FilePart};
-use log_format::chapter::{self, ChapterError, Part};
-use log_format::disk::{Access, Disk, DiskError, DiskFile, StdDisk};
+use anyhow::anyhow;
+use consensus::rt::bulk::BulkClient;
+use log_format::chapter::{self, ChapterError};
+use log_format::disk::StdDisk;
 use log_format::history::History;
 use log_format::ids::{ChapterNumber, ClusterId, HostId};
 use log_format::merkle::Hash;
@@ -137,28 +137,30 @@ impl Workshop {
         Ok(())
     }
 
-    /// Fetches what is not here, chapter after chapter, each compared with its seal before it counts. Gives all seals.
+    /// Fetches what is not here from the first host that gives it. Gives all seals.
     fn fetch(&self, from: HostId, hashes: &[Hash]) -> anyhow::Result<Vec<Seal>> {
-        let Peers { tokio, files, identity, addresses, shared } = &self.peers;
-        let said = shared.members.borrow().get(&from).copied().flatten();
-        let address =
-            addresses.of(from, said).with_context(|| format!("host {from} has no known address"))?;
+        let Peers { addresses, shared, .. } = &self.peers;
+        let known = addresses.resolve(&shared.members.borrow());
+        let mut fetched = Err(anyhow!("host {from} has no known address"));
+        // A leader that joined while this host was away is one whose address it does not know.
+        let first = known.get_key_value(&from);
+        for (from, address) in first.into_iter().chain(known.iter().filter(|(host, _)| **host != from)) {
+            fetched = self.fetch_from(*from, *address, hashes);
+            if fetched.is_ok() {
+                break;
+            }
+        }
+        fetched
+    }
+
+    /// Fetches what is not here, chapter after chapter, each compared with its seal before it counts. Gives all seals.
+    fn fetch_from(&self, from: HostId, address: SocketAddr, hashes: &[Hash]) -> anyhow::Result<Vec<Seal>> {
+        let Peers { tokio, files, identity, .. } = &self.peers;
         let client = tokio.block_on(BulkClient::connect(&files.tls()?, *identity, from, address))?;
         let mut donor = Connected { client, tokio: tokio.clone() };
         let mut seals: Vec<Seal> = Vec::new();
-        for (number, hash) in (1..).zip(hashes) {
-            let chapter = ChapterNumber::new(number);
-            let here = chapter::next_seal(&StdDisk, &self.data, seals.last())?;
-            if let Some(seal) = here.filter(|seal| seal.hash() == *hash) {
-                seals.push(seal);
-                continue;
-            }
-            let seal = fetch::seal(&mut donor, chapter, *hash)?;
-            for part in Part::ALL {
-                fetch::part(&mut donor, &self.data, (&seal, part))?;
-            }
-            chapter::install(&StdDisk, &self.data, &seal, seals.last())?;
-            seals.push(seal);
+        for hash in hashes {
+            seals.push(chapters::fetch::chapter((&StdDisk, &self.data), &mut donor, *hash, seals.last())?);
         }
         Ok(seals)
     }
@@ -169,27 +171,4 @@ impl Workshop {
             std::thread::park_timeout(PAUSE);
         }
     }
-}
-
-/// A part of a chapter's file for another host. The name comes from there: only names that a chapter has are files.
-pub(super) fn file_part(
-    data: &Path,
-    (chapter, name): (ChapterNumber, &str),
-    offset: u64,
-    max_bytes: usize,
-) -> Result<FilePart, String> {
-    let name = chapter::file_names().find(|known| *known == name).ok_or("a chapter has no such file")?;
-    let path = chapter::directory_of(data, chapter).join(name);
-    let read = || {
-        let file = StdDisk.open(&path, Access::Read)?;
-        let length = file.length()?;
-        let count = usize::try_from(length.saturating_sub(offset)).unwrap_or(usize::MAX).min(max_bytes);
-        let mut bytes = vec![0; count];
-        file.read_at(offset, &mut bytes)?;
-        Ok(FilePart { data: Bytes::from(bytes), length })
-    };
-    read().map_err(|error: DiskError| match error.is_missing() {
-        true => format!("{name} of chapter {chapter} is not here"),
-        false => error.to_string(),
-    })
 }

@@ -57,6 +57,15 @@ impl JoinDesk for Desk {
     fn was_let_go(&self, host: HostId) -> bool {
         self.row(|row| row.host == host && row.state == HostState::Removed).is_some()
     }
+
+    /// Ids rise and are never used again, and only the leader signs certificates, of hosts that the log has: an id above all
+    /// that this host has heard of is one of a later entry.
+    fn may_be_new(&self, host: HostId) -> bool {
+        let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
+        self.host < host
+            && self.names.keys().all(|known| *known < host)
+            && views.hosts.rows().all(|row| row.host < host)
+    }
 }
 
 impl Desk {

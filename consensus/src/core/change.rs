@@ -82,6 +82,10 @@ impl Core {
 
     /// Whether the log would begin anew with this snapshot: then all that it names must be here first.
     pub(super) fn must_fetch(&self, message: &Message) -> bool {
+        #[cfg(bug = "snapshot_unfetched")]
+        if log_format::planted::is_on("snapshot_unfetched") {
+            return false;
+        }
         let metadata = message.get_snapshot().get_metadata();
         let log = &self.node.raft.raft_log;
         self.node.raft.term <= message.term

@@ -165,6 +165,10 @@ impl Planner<'_> {
 
     fn wanted_voters(&self) -> usize {
         let capable = self.desired.values().filter(|role| **role == Eligibility::VoterCapable);
+        #[cfg(bug = "even_votes")]
+        if log_format::planted::is_on("even_votes") {
+            return capable.count();
+        }
         voters_of(capable.count())
     }
 
@@ -183,6 +187,10 @@ impl Planner<'_> {
 
     /// A voter that is wanted no more, or not as a voter. Those that do not answer go first: they only stand in the way.
     fn retire_unwanted_voter(&self) -> Option<Step> {
+        #[cfg(bug = "removed_host_counted")]
+        if log_format::planted::is_on("removed_host_counted") {
+            return None;
+        }
         let voters = &self.picture.members.voters;
         let mut unwanted: Vec<_> = voters.iter().copied().filter(|host| !self.may_vote(*host)).collect();
         unwanted
@@ -245,6 +253,10 @@ impl CatchUp {
     pub fn tick(&mut self, learners: &[HostId], progress: &[(HostId, LogIndex)], commit: LogIndex) {
         let enough = commit.get().saturating_sub(CATCH_UP_ENTRIES);
         let is_close = |host: &HostId| {
+            #[cfg(bug = "empty_learner_promoted")]
+            if log_format::planted::is_on("empty_learner_promoted") {
+                return true;
+            }
             progress
                 .iter()
                 .any(|(known, matched)| known == host && matched.get() != 0 && enough <= matched.get())

@@ -217,6 +217,12 @@ pub trait JoinDesk: Send + Sync + 'static {
 
     /// Whether this host belonged to the cluster once and was let go. A host that is not known yet was not.
     fn was_let_go(&self, host: HostId) -> bool;
+
+    /// Whether a host with a certificate of the cluster may have joined since this host last heard who belongs to it.
+    fn may_be_new(&self, host: HostId) -> bool {
+        let _ = host;
+        false
+    }
 }
 
 /// Why there is no certificate.

@@ -320,8 +320,15 @@ impl Shared {
         self.services.desk.as_ref().is_some_and(|desk| desk.was_let_go(host))
     }
 
+    /// Whether this host speaks with the other one: a member, or one that joined while this host heard nothing. Without the
+    /// latter a host that was away could not hear of it from a leader that joined meanwhile.
     fn is_member(&self, host: HostId) -> bool {
-        self.peers.borrow().contains_key(&host)
+        self.is_among(&self.peers.borrow(), host)
+    }
+
+    fn is_among(&self, peers: &BTreeMap<HostId, SocketAddr>, host: HostId) -> bool {
+        let may_be_new = || self.services.desk.as_ref().is_some_and(|desk| desk.may_be_new(host));
+        peers.contains_key(&host) || may_be_new()
     }
 
     /// Makes this the host's connection; an older one ends.

@@ -219,6 +219,11 @@ pub(super) fn join(model: &Model, joining: Joining, now: Timestamp) -> Result<Ve
 /// The id after the highest that ever was: ids of removed hosts are never used again.
 fn free_id(model: &Model) -> Result<HostId, Rejection> {
     let highest = model.hosts.by_id.last_key_value().map_or(0, |(host, _)| host.get());
+    #[cfg(bug = "host_id_reused")]
+    let highest = match log_format::planted::is_on("host_id_reused") {
+        true => model.hosts.members().last().map_or(0, |member| member.host.get()),
+        false => highest,
+    };
     let full = Rejection::ListFull { list: "hosts", limit: MAX_HOSTS };
     highest.checked_add(1).map(HostId::new).ok_or(full)
 }
@@ -244,6 +249,10 @@ fn check(model: &Model, host: HostId, addresses: usize) -> Result<(), Rejection>
             count: addresses,
             limit: MAX_ADDRESSES_OF_HOST,
         });
+    }
+    #[cfg(bug = "host_id_reused")]
+    if log_format::planted::is_on("host_id_reused") {
+        return Ok(());
     }
     match model.hosts.state(host) {
         Some(HostState::Removed) => Err(Rejection::HostRemoved { host }),

@@ -22,7 +22,11 @@ pub(super) struct Leadership {
 impl Leadership {
     pub(super) fn look(&mut self, host: HostId, life: Life, status: &Status) -> Result<(), Violation> {
         if status.role == Role::Leader {
+            let is_new = !self.leaders.contains_key(&status.term);
             let leader = *self.leaders.entry(status.term).or_insert(host);
+            ensure(!is_new || self.is_elected(host, status), Checker::Members, || {
+                format!("host {host} leads term {} without a majority of {:?}", status.term, status.voters)
+            })?;
             ensure(leader == host, Checker::Leadership, || {
                 format!("hosts {leader} and {host} lead term {}", status.term)
             })?;
@@ -33,6 +37,13 @@ impl Leadership {
         })?;
         *commit = status.commit;
         Ok(())
+    }
+
+    /// Whether more than half of those that may vote have voted for a host.
+    fn is_elected(&self, host: HostId, status: &Status) -> bool {
+        let has_voted =
+            |voter: &&HostId| **voter == host || self.votes.get(&(**voter, status.term)) == Some(&host);
+        status.voters.len() < 2 * status.voters.iter().filter(has_voted).count()
     }
 
     /// Whoever leads a term has everything that was committed in earlier ones.

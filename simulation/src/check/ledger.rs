@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use consensus::core::members_after;
 use log_format::envelope::{Envelope, Recorded};
 use log_format::event::{
     Actor, AttackEvent, BlockReason, ChapterEvent, Class, DenyReason, DenylistEvent, Event, HostEvent,
-    ReleaseCause, SettingsEvent,
+    MembershipEvent, ReleaseCause, SettingsEvent,
 };
 use log_format::ids::{ChapterNumber, CommandId, HostId, LogIndex, Term};
 use log_format::time::Timestamp;
-use log_format::wal::{LogEntry, LogPosition};
-use projections::decide::Model;
+use log_format::wal::{ConfState, LogEntry, LogPosition};
+use projections::decide::{HostState, Model};
 use projections::read::ReadModels;
 
 use super::observations::Observations;
@@ -34,9 +35,26 @@ pub(super) struct Ledger {
     erased_at: LogIndex,
     commands: BTreeMap<CommandId, LogIndex>,
     wishes: BTreeMap<WishNumber, LogIndex>,
+    /// Who takes part in consensus.
+    members: ConfState,
 }
 
 impl Ledger {
+    /// An empty log, begun by these.
+    pub(super) fn new(members: ConfState) -> Self {
+        Self { members, ..Self::default() }
+    }
+
+    /// Who takes part in consensus behind the last entry.
+    pub(super) fn members(&self) -> &ConfState {
+        &self.members
+    }
+
+    /// Whether the log lets a host go.
+    pub(super) fn is_let_go(&self, host: HostId) -> bool {
+        self.model.host_state(host) == Some(HostState::Removed)
+    }
+
     pub(super) fn last(&self) -> LogIndex {
         LogIndex::new(self.entries.len() as u64)
     }
@@ -82,6 +100,7 @@ impl Ledger {
         if let Some(envelope) = &envelope {
             self.fold(entry.index, envelope, observations)?;
         }
+        self.members = members_after(std::mem::take(&mut self.members), &entry);
         self.entries.push(entry);
         Ok(envelope)
     }
@@ -201,6 +220,8 @@ fn wish_of(event: &Event) -> Option<WishNumber> {
             DenylistEvent::AddressAllowed(allowed) => &allowed.by,
         },
         Event::Settings(SettingsEvent::Changed(changed)) => &changed.by,
+        Event::Host(HostEvent::Removed(removed)) => &removed.by,
+        Event::Membership(MembershipEvent::TokenIssued(issued)) => &issued.by,
         Event::Attack(_) | Event::Host(_) => return None,
         Event::Membership(_) | Event::Chapter(_) | Event::Erased(_) => return None,
     };

@@ -15,6 +15,7 @@
 //! | [`Checker::Observations`] | what a host saw is in the log, in order, unless the host went down before it was spooled; the spool drops strikes at most, and says so |
 //! | [`Checker::Chapters`] | every disk verifies; all hosts sealed the same chapters |
 //! | [`Checker::Erasure`] | what the log says is erased is on no disk |
+//! | [`Checker::Members`] | no host id is used twice; whoever gets a vote has something of the log; a leader has the votes of a majority; at rest the largest odd number have a vote |
 //! | [`Checker::Running`] | no host halts or fails to start |
 //! | [`Checker::Liveness`] | once everything works, everything comes to an end |
 
@@ -23,18 +24,20 @@ mod disks;
 mod leadership;
 mod ledger;
 mod linear;
+mod members;
 mod observations;
 mod protection;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use consensus::core::{Promise, Status};
-use log_format::envelope::Envelope;
+use log_format::envelope::{Envelope, Recorded};
+use log_format::event::Event;
 use log_format::ids::{HostId, LogIndex};
 use log_format::spool::SpoolRecord;
-use log_format::wal::{EntryKind, LogEntry};
+use log_format::wal::{ConfState, EntryKind, LogEntry};
 use palisade::node::{Node, Outcome};
 use thiserror::Error;
 
@@ -42,6 +45,7 @@ use self::answers::Answers;
 use self::leadership::Leadership;
 use self::ledger::Ledger;
 use self::linear::Changes;
+pub(crate) use self::members::Quorum;
 use self::observations::Observations;
 pub(crate) use self::observations::Room;
 use self::protection::Protection;
@@ -66,6 +70,7 @@ pub enum Checker {
     Observations,
     Chapters,
     Erasure,
+    Members,
     Running,
     Liveness,
 }
@@ -111,9 +116,27 @@ struct Watched {
     life: Life,
     applied: LogIndex,
     protection: Protection,
+    /// It has read entries whose attacks were erased already.
+    lacks_erased: bool,
 }
 
 impl Checks {
+    /// Nothing is known but who begins the cluster.
+    pub(crate) fn new(founders: &[HostId]) -> Self {
+        let members = ConfState::new(founders.iter().copied(), []);
+        Self { ledger: Ledger::new(members), ..Self::default() }
+    }
+
+    /// Who takes part in consensus, as far as any host has applied the log.
+    pub(crate) fn consensus_members(&self) -> &ConfState {
+        self.ledger.members()
+    }
+
+    /// Whether a host was let go, as far as any host has applied the log.
+    pub(crate) fn is_let_go(&self, host: HostId) -> bool {
+        self.ledger.is_let_go(host)
+    }
+
     /// A person was told what became of a wish.
     pub(crate) fn answered(&mut self, wish: &Wish, outcome: &Outcome, at: Duration) {
         self.answers.note(wish, outcome);
@@ -174,7 +197,12 @@ impl Checks {
     }
 
     fn watch(&mut self, id: HostId, life: Life) -> &mut Watched {
-        let fresh = || Watched { life, applied: LogIndex::new(0), protection: Protection::default() };
+        let fresh = || Watched {
+            life,
+            applied: LogIndex::new(0),
+            protection: Protection::default(),
+            lacks_erased: false,
+        };
         let watched = self.watched.entry(id).or_insert_with(fresh);
         if watched.life != life {
             *watched = fresh();
@@ -190,6 +218,8 @@ impl Checks {
             let watched = self.watch(id, host.life());
             if let Some(envelope) = envelope {
                 watched.protection.fold(&envelope);
+                let is_erased = |recorded: &Recorded| matches!(recorded.event, Event::Erased(_));
+                watched.lacks_erased |= envelope.events.iter().any(is_erased);
             }
         }
         self.watch(id, host.life()).applied = applied;
@@ -198,6 +228,11 @@ impl Checks {
 
     fn compare_state(&mut self, id: HostId, node: &Node) -> Result<(), Violation> {
         let applied = node.applied();
+        // Until it folds the erasure itself it knows less than those that saw what was erased.
+        let lacks = self.watched.get(&id).is_some_and(|watched| watched.lacks_erased);
+        if lacks && applied < self.ledger.erased_at() {
+            return Ok(());
+        }
         let Some(expected) = self.ledger.hash_at(applied) else { return Ok(()) };
         ensure(expected == state_hash(node), Checker::State, || {
             format!("host {id} at {applied} differs from the fold of the log")
@@ -206,12 +241,18 @@ impl Checks {
 
     /// Whether everything that living hosts were told to report is in the log.
     pub(crate) fn all_observed(&self, hosts: &BTreeMap<HostId, Host>) -> bool {
-        self.observations.missing(hosts).is_empty()
+        self.missing_of(hosts).is_empty()
+    }
+
+    /// What a host saw that was let go is its own.
+    fn missing_of(&self, hosts: &BTreeMap<HostId, Host>) -> Vec<ObservationNumber> {
+        let is_owed = |id: HostId| !self.is_let_go(id);
+        self.observations.missing(hosts, &is_owed)
     }
 
     /// What is missing of that, the first of it in words.
     pub(crate) fn missing(&self, hosts: &BTreeMap<HostId, Host>) -> String {
-        self.observations.describe(&self.observations.missing(hosts))
+        self.observations.describe(&self.missing_of(hosts))
     }
 
     /// The entry with which attacks were last erased.
@@ -229,10 +270,11 @@ impl Checks {
     pub(crate) fn at_end(&mut self, hosts: &BTreeMap<HostId, Host>) -> Result<u64, Violation> {
         self.answers.look(&self.ledger)?;
         self.changes.look()?;
-        let missing = self.observations.missing(hosts);
+        let missing = self.missing_of(hosts);
         ensure(missing.is_empty(), Checker::Observations, || format!("lost: {missing:?}"))?;
         let rebuilt = self.ledger.rebuild();
-        for (id, host) in hosts {
+        let is_let_go: BTreeSet<HostId> = hosts.keys().copied().filter(|id| self.is_let_go(*id)).collect();
+        for (id, host) in hosts.iter().filter(|(id, _)| !is_let_go.contains(id)) {
             let Some(node) = host.node() else { continue };
             ensure(node.applied() == self.ledger.last(), Checker::Liveness, || {
                 format!("host {id} applied {} of {}", node.applied(), self.ledger.last())
@@ -245,8 +287,11 @@ impl Checks {
                 self.ledger.take(*id, entry, &mut self.observations)?;
             }
         }
-        let up: Vec<(HostId, &Host)> =
-            hosts.iter().filter(|(_, host)| host.is_up()).map(|(id, host)| (*id, host)).collect();
+        let up: Vec<(HostId, &Host)> = hosts
+            .iter()
+            .filter(|(id, host)| host.is_up() && !is_let_go.contains(id))
+            .map(|(id, host)| (*id, host))
+            .collect();
         disks::look(&up)?;
         disks::look_for_erased(&self.ledger, &up)
     }

@@ -119,13 +119,18 @@ impl Observations {
 
     /// What processes saw that still live, or what is on a disk that can be read, and the log does not have. A full spool
     /// may have dropped strikes, or have taken nothing, if the host says so.
-    pub(super) fn missing(&self, hosts: &BTreeMap<HostId, Host>) -> Vec<ObservationNumber> {
+    pub(super) fn missing(
+        &self,
+        hosts: &BTreeMap<HostId, Host>,
+        is_owed: &dyn Fn(HostId) -> bool,
+    ) -> Vec<ObservationNumber> {
         let is_missing = |number: &ObservationNumber| !self.recorded.contains_key(number);
         let is_said = |number: &ObservationNumber| {
             self.refused.get(number).is_some_and(|refused| self.is_lost(refused))
         };
         let seen = self.made.iter().filter(|(number, (host, life))| {
             is_missing(number)
+                && is_owed(*host)
                 && !is_said(number)
                 && !self.spooled.contains_key(number)
                 && hosts.get(host).is_some_and(|host| host.is_life(*life))
@@ -133,6 +138,7 @@ impl Observations {
         let is_readable = |host: &Host| host.health != Health::Lost;
         let spooled = self.spooled.iter().filter(|(number, spooled)| {
             is_missing(number)
+                && is_owed(spooled.host)
                 && hosts.get(&spooled.host).is_some_and(is_readable)
                 && !(spooled.priority == Priority::Observation
                     && (self.is_lost(spooled) || self.is_behind_all(spooled)))

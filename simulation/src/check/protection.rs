@@ -23,7 +23,7 @@ pub(super) struct Protection {
     denied: BTreeMap<IpAddr, bool>,
     blocks: BTreeMap<IpAddr, Vec<(Sanction, Timestamp)>>,
     /// The hosts' own.
-    own: BTreeSet<IpAddr>,
+    own: BTreeMap<HostId, BTreeSet<IpAddr>>,
 }
 
 impl Protection {
@@ -31,7 +31,10 @@ impl Protection {
         for recorded in &envelope.events {
             match &recorded.event {
                 Event::Denylist(event) => self.fold_denylist(event),
-                Event::Host(HostEvent::Enrolled(host)) => self.own.extend(&host.addresses),
+                Event::Host(HostEvent::Enrolled(host)) => {
+                    self.own.insert(host.host, host.addresses.iter().copied().collect());
+                }
+                Event::Host(HostEvent::Removed(removed)) => drop(self.own.remove(&removed.host)),
                 Event::Host(_) | Event::Attack(_) | Event::Settings(_) => {}
                 Event::Membership(_) | Event::Chapter(_) | Event::Erased(_) => {}
             }
@@ -64,7 +67,7 @@ impl Protection {
     }
 
     fn is_untouchable(&self, address: &IpAddr) -> bool {
-        address.is_loopback() || self.own.contains(address)
+        address.is_loopback() || self.own.values().any(|own| own.contains(address))
     }
 
     /// The strongest block, and of those the one that ends last; softly or not.
@@ -99,7 +102,7 @@ impl Protection {
         same(host, "denies", &plan.denied, &denied.collect())?;
         let allowed = self.allowed.keys().filter(|address| self.is_allowed(address, now));
         same(host, "allows", &plan.allowed, &allowed.map(|address| IpNet::from(*address)).collect())?;
-        let never = self.own.iter().map(|address| IpNet::from(*address)).collect();
+        let never = self.own.values().flatten().map(|address| IpNet::from(*address)).collect();
         same(host, "never blocks", &plan.never_block, &never)
     }
 

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use log_format::ids::{ChapterNumber, HostId, LogIndex};
+use palisade::node::Input;
 use palisade::spooling::SpoolOrder;
 
 use super::{Event, World};
 use crate::host::Host;
-use crate::workshop::ChapterOrder;
+use crate::workshop::{ChapterOrder, Other, Progress};
 
 /// A chapter is sealed or erased within this time.
 const WORK_WITHIN: Duration = Duration::from_millis(400);
@@ -44,18 +45,58 @@ impl World {
     fn wake_workshop(&mut self, id: HostId) {
         let Some(host) = self.hosts.get_mut(&id).filter(|host| host.is_up()) else { return };
         if host.workshop.take() {
-            let life = host.life();
-            let after = self.prng.up_to(WORK_WITHIN);
-            self.schedule(after, Event::WorkshopFinishes(id, life));
+            self.work_on(id);
         }
     }
 
+    /// The next step of the work under way begins.
+    fn work_on(&mut self, id: HostId) {
+        self.meet(id);
+        let Some(life) = self.hosts.get(&id).map(Host::life) else { return };
+        let after = self.prng.up_to(WORK_WITHIN);
+        self.schedule(after, Event::WorkshopFinishes(id, life));
+    }
+
+    /// Looks whether the host that gives chapters can be reached, if there is one.
+    fn meet(&mut self, id: HostId) {
+        let from = self.hosts.get(&id).and_then(|host| host.workshop.fetches_from());
+        let other = from.and_then(|from| self.donor(id, from)).and_then(|from| {
+            let (disk, data) = self.hosts.get(&from)?.drive.place();
+            Some(Other { host: from, disk: disk.clone(), data: data.to_owned() })
+        });
+        if let Some(host) = self.hosts.get_mut(&id) {
+            host.workshop.meet(other);
+        }
+    }
+
+    /// The first host that can be reached, of the one that sent the snapshot and all that are known.
+    fn donor(&mut self, id: HostId, from: HostId) -> Option<HostId> {
+        let known: Vec<HostId> = self.hosts.get(&id)?.peers().filter(|peer| *peer != id).collect();
+        let first = known.iter().copied().filter(|peer| *peer == from);
+        let others = known.iter().copied().filter(|peer| *peer != from);
+        first.chain(others).find(|peer| self.is_connected(id, *peer))
+    }
+
+    /// Whether a connection between two hosts holds just now.
+    fn is_connected(&mut self, one: HostId, other: HostId) -> bool {
+        let speaks =
+            |from: HostId, to: HostId| self.hosts.get(&from).is_some_and(|host| host.speaks_with(to));
+        let now = self.now;
+        speaks(one, other) && speaks(other, one) && self.network.connects(now, one, other)
+    }
+
     pub(super) fn workshop_finishes(&mut self, id: HostId) {
+        self.meet(id);
         let Some(host) = self.hosts.get_mut(&id) else { return };
-        let life = host.life();
-        match host.workshop.finish() {
-            Ok(input) => {
-                self.trace.line(self.now, format_args!("host {id}: work on chapters done"));
+        let (life, fetches) = (host.life(), host.workshop.fetches_from());
+        let finished = host.workshop.finish();
+        if let Ok(Progress::Working | Progress::Done(Some(Input::Fetched { .. }))) = finished {
+            self.figures.fetched += u64::from(fetches.is_some());
+        }
+        match finished {
+            Ok(Progress::Working) => self.work_on(id),
+            Ok(Progress::Done(input)) => {
+                self.trace.line(self.now, format_args!("host {id}: work on chapters done: {input:?}"));
                 input.into_iter().for_each(|input| self.offer(id, input));
                 self.wake_workshop(id);
             }
@@ -68,6 +109,9 @@ impl World {
 
     /// Whether no living host has work on chapters left.
     pub(super) fn is_workless(&self) -> bool {
-        self.hosts.values().filter(|host| host.is_up()).all(|host: &Host| host.workshop.is_idle())
+        self.members
+            .iter()
+            .filter_map(|id| self.hosts.get(id))
+            .all(|host: &Host| !host.is_up() || host.workshop.is_idle())
     }
 }

@@ -10,8 +10,9 @@ use log_format::ids::HostId;
 use palisade::node::Node;
 
 use super::{Event, Failure, Options, RETENTION, Report, World};
-use crate::check::{Checker, Violation, ensure};
+use crate::check::{Checker, Quorum, Violation, ensure};
 use crate::clock::Skew;
+use crate::disk::End;
 use crate::faults::Class;
 use crate::host::{Health, Host};
 use crate::planted::Planted;
@@ -106,19 +107,35 @@ impl World {
             host.clock.set_offset(Skew::NO_OFFSET + LATER);
         }
         self.schedule(Duration::ZERO, Event::Wish);
-        for &id in self.members {
+        for id in self.members.clone() {
             self.schedule(Duration::ZERO, Event::Sense(id));
         }
-        self.await_level(ERASED_WITHIN, "nothing is erased", Self::is_erased)?;
+        self.await_erasure()?;
         self.queue.retain(|_, event| !matches!(event, Event::Wish | Event::Sense(_)));
         self.run_until(self.now + CLEANED_WITHIN)?;
         self.await_level(REST_WITHIN, "no rest", Self::is_at_rest)
     }
 
+    /// Whoever is off meanwhile, or joins, erases afterwards, or never has what the others erased.
+    fn await_erasure(&mut self) -> Result<(), Violation> {
+        if self.faults.has_administrator() {
+            self.let_join();
+        }
+        let sleeper = self.prng.pick(&self.members).copied();
+        if let Some(id) = sleeper.filter(|id| self.faults.has_sleeper() && self.can_lose(*id)) {
+            self.sleeper = Some(id);
+            self.crash(id, End::PowerCut, ERASED_WITHIN);
+            self.await_level(ERASED_WITHIN, "nothing is erased", Self::is_erased)?;
+            self.sleeper = None;
+            self.schedule(Duration::ZERO, Event::Restart(id));
+        }
+        self.await_level(ERASED_WITHIN, "nothing is erased", Self::is_erased)
+    }
+
     /// Every host that lives has erased what is old, and has told its log to begin behind it: behind the second chapter
     /// after the erasure. It is not asked where the log begins: the bytes of the disk are looked at instead.
     fn is_erased(&self) -> bool {
-        self.hosts.values().filter(|host| host.health != Health::Lost).all(|host| {
+        self.living().all(|host| {
             let Some(node) = host.node() else { return false };
             let (chapters, old) = (node.model().chapters(), host.now(self.now).wall.before(OLD));
             let erased = chapters.erased_upto();
@@ -133,7 +150,7 @@ impl World {
     }
 
     fn begin(&mut self) {
-        for &id in self.members {
+        for id in self.members.clone() {
             let after = self.prng.up_to(Duration::from_secs(1));
             self.schedule(after, Event::Restart(id));
             self.schedule(after, Event::Sense(id));
@@ -141,6 +158,7 @@ impl World {
         self.schedule(Duration::ZERO, Event::Wish);
         self.schedule(Duration::ZERO, Event::Read);
         self.schedule(Duration::from_secs(1), Event::Fault);
+        self.begin_to_administer();
     }
 
     fn run_until(&mut self, end: Duration) -> Result<(), Violation> {
@@ -174,23 +192,32 @@ impl World {
     /// Every wish is answered, every observation recorded, every provisional block judged, every end of a block written
     /// down, every host active and as far as every other; but for those that are lost.
     fn is_at_rest(&self) -> bool {
-        let living: Vec<&Host> = self.hosts.values().filter(|host| host.health != Health::Lost).collect();
         self.workload.open_wishes() == 0
             && self.checks.all_observed(&self.hosts)
             && self.is_workless()
-            && living.iter().all(|host| host.node().is_some_and(|node| self.is_settled(host, node)))
+            && self.is_replaced()
+            && self.is_farewell_heard()
+            && self.living().all(|host| host.node().is_some_and(|node| self.is_settled(host, node)))
+    }
+
+    /// Every host that belongs to the cluster, is not lost and is not to be off.
+    fn living(&self) -> impl Iterator<Item = &Host> {
+        let members = self.members.iter().filter(|id| Some(**id) != self.sleeper);
+        members.filter_map(|id| self.hosts.get(id)).filter(|host| host.health != Health::Lost)
     }
 
     fn is_settled(&self, host: &Host, node: &Node) -> bool {
-        let is_right = |(id, other): (&HostId, &Host)| {
-            node.model().host_is_active(*id) == Some(other.health != Health::Lost)
+        let is_right = |id: &HostId| {
+            let is_lost = self.hosts.get(id).is_some_and(|other| other.health == Health::Lost);
+            node.model().host_is_active(*id) == Some(!is_lost)
         };
         // A clock that went back does not make the log's time go back.
         let wall = host.now(self.now).wall.max(node.model().last_accepted_at());
         let is_late = node.model().next_expiry().is_some_and(|expiry| expiry.after(EXPIRED_WITHIN) <= wall);
         let leads = node.consensus().role == Role::Leader;
         node.applied().get() == self.checks.entries()
-            && self.hosts.iter().all(is_right)
+            && self.members.iter().all(is_right)
+            && Quorum::of(node).is_right()
             && !(leads && is_late)
             && !host.has_stray()
     }
@@ -198,8 +225,9 @@ impl World {
     fn describe(&self) -> String {
         let hosts = self.nodes().map(|node| {
             let status = node.consensus();
-            let active: Vec<_> = self.hosts.keys().map(|id| node.model().host_is_active(*id)).collect();
-            format!("{} active {active:?}", crate::check::picture(&status, node.applied()))
+            let active: Vec<_> = self.members.iter().map(|id| node.model().host_is_active(*id)).collect();
+            let votes = Quorum::of(node);
+            format!("{} active {active:?}, {votes:?}", crate::check::picture(&status, node.applied()))
         });
         let hosts: Vec<String> = hosts.collect();
         let (open, missing) = (self.workload.open_wishes(), self.checks.missing(&self.hosts));

@@ -40,8 +40,9 @@ impl World {
         if let Some(node) = host.node().filter(|_| before < self.checks.entries()) {
             let picture = picture(&node.consensus(), node.applied());
             self.trace.line(self.now, format_args!("host {id}: {picture}"));
+            self.note_members();
         }
-        Ok(())
+        self.look_at_votes()
     }
 
     fn carry_out(&mut self, id: HostId, output: Output) -> Result<(), Violation> {
@@ -51,6 +52,9 @@ impl World {
             Output::SpoolTaken { upto } => self.order_spool(id, SpoolOrder::Taken(upto)),
             Output::ReadSpool { from, most } => self.order_spool(id, SpoolOrder::Read { from, most }),
             Output::Seal(order) => self.order_chapters(id, ChapterOrder::Seal(Box::new(order))),
+            Output::Fetch { from, at, seals } => {
+                self.order_chapters(id, ChapterOrder::Fetch { from, index: at.index, seals });
+            }
             Output::Erase { upto } => self.order_erasure(id, upto),
             Output::Retire { below, erased } => self.order_retirement(id, below, erased),
             Output::Persist(job) => {
@@ -62,6 +66,7 @@ impl World {
                 if let Some(wish) = self.workload.answered(ticket) {
                     self.trace.line(self.now, format_args!("host {id}: {:?} is {outcome:?}", wish.number));
                     self.checks.answered(&wish, &outcome, self.now);
+                    self.go_on_administering(id, &wish, &outcome)?;
                     match outcome {
                         Outcome::Committed { .. } => self.figures.committed += 1,
                         Outcome::Rejected(_) => self.figures.rejected += 1,
@@ -98,13 +103,11 @@ impl World {
                 }
             }
             Output::ReadRefused { ticket } => drop(self.reads.remove(&ticket)),
-            // The network carries messages between all hosts of a run; whoever is no member is answered by nobody.
+            Output::Members(members) => self.follow(id, &members),
             Output::Applied { .. }
             | Output::Plan { .. }
             | Output::Cluster(_)
-            | Output::Members(_)
             | Output::Trust(_)
-            | Output::Fetch { .. }
             | Output::StateHash { .. }
             | Output::Standings { .. }
             | Output::Handover(_) => {}
@@ -116,7 +119,8 @@ impl World {
         if let (PeerMessage::Raft(raft), Some(host)) = (&message, self.hosts.get(&from)) {
             self.checks.said(from, Promise::of(raft), host.drive.held())?;
         }
-        let fate = self.network.send(self.now, from, to);
+        let speaks = self.hosts.get(&from).is_some_and(|host| host.speaks_with(to));
+        let fate = if speaks { self.network.send(self.now, from, to) } else { Fate::Refused };
         self.trace.line(self.now, format_args!("{from} -> {to}: {} {fate:?}", Shown(&message)));
         match fate {
             Fate::Refused => {

@@ -142,7 +142,7 @@ impl Repair<'_> {
             }
         };
         for part in parts {
-            fetch::part(donor, self.data, (&seal, part))?;
+            fetch::part((&StdDisk, self.data), donor, (&seal, part))?;
         }
         Ok(chapter::install(&StdDisk, self.data, &seal, self.before.as_ref())?)
     }

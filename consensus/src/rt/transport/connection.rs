@@ -337,6 +337,10 @@ async fn receive(shared: &Shared, reader: impl AsyncRead + Unpin, host: HostId) 
             let claimed = message.from;
             return Ended::ForgedSender { host, claimed };
         }
+        // Of one that joined meanwhile nobody says that it was let go as well.
+        if !shared.is_member(host) {
+            return Ended::NotMember { host };
+        }
         shared.deliver(host, PeerInput::Message(message)).await;
     }
 }
@@ -375,7 +379,7 @@ async fn until_unwanted(shared: &Shared, host: HostId) -> Ended {
     let mut peers = shared.peers.clone();
     tokio::select! {
         () = shared.stopped() => Ended::Stopped,
-        _ = peers.wait_for(|peers| !peers.contains_key(&host)) => Ended::NotMember { host },
+        _ = peers.wait_for(|peers| !shared.is_among(peers, host)) => Ended::NotMember { host },
     }
 }
 

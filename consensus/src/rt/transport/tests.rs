@@ -92,6 +92,41 @@ async fn a_host_that_is_no_longer_a_member_is_cut_off_and_stays_out() {
     one.has_heard_nothing();
 }
 
+/// Has heard of hosts up to this one.
+struct Newer(HostId);
+
+impl JoinDesk for Newer {
+    fn join(&self, _: JoinRequest) -> Answer<'_> {
+        Box::pin(async { Certified::Refused { reason: "not here".to_owned() } })
+    }
+
+    fn renew(&self, _: HostId, _: Bytes) -> Answer<'_> {
+        Box::pin(async { Certified::Refused { reason: "not here".to_owned() } })
+    }
+
+    fn was_let_go(&self, _: HostId) -> bool {
+        false
+    }
+
+    fn may_be_new(&self, host: HostId) -> bool {
+        self.0 < host
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_joined_since_is_heard_by_one_that_has_not_heard_of_it() {
+    let authority = Authority::new();
+    let desk = Services { bulk: None, desk: Some(Arc::new(Newer(host(1)))) };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mut one = Node::start_serving(listener, host(1), [], (authority.tls(1), desk));
+    let two = Node::start(2, [(1, one.transport.address())], authority.tls(2));
+    let event = one.event().await;
+    assert_eq!(event.from, host(2));
+    assert!(matches!(event.input, PeerInput::Connected { .. }), "{event:?}");
+    one.transport.set_peers(BTreeMap::from([(host(2), two.transport.address())]));
+    one.has_heard_nothing();
+}
+
 /// Knows which hosts were let go, and nothing else.
 struct Gone(HostId);
 

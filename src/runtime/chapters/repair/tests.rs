@@ -17,8 +17,8 @@ use log_format::wal::{
 };
 
 use super::*;
+use crate::chapters::fetch::file_part;
 use crate::node::SealOrder;
-use crate::runtime::chapters::file_part;
 
 const HOST: HostId = HostId::new(1);
 const CLUSTER: ClusterId = ClusterId::new([7; 16]);
@@ -41,7 +41,7 @@ impl Donor for Folder {
         let refused = |reason| BulkError::Refused { host: HOST, reason };
         // A large file comes in parts.
         let most = if name.ends_with(".zst") { 50 } else { 1 << 20 };
-        file_part(&self.0, (chapter, name), offset, most).map_err(refused)
+        file_part((&StdDisk, &self.0), (chapter, name), offset, most).map_err(refused)
     }
 }
 
