@@ -20,7 +20,7 @@
 mod actuator;
 mod authority;
 mod bulk;
-mod chapters;
+pub mod chapters;
 mod checkpoints;
 mod clocks;
 mod desk;
@@ -280,7 +280,7 @@ fn open_log(config: &Config, clocks: &Clocks, tokio: &Runtime) -> anyhow::Result
     let setup = || WalSetup { identity, options: WalOptions::default(), stamps: stamps(clocks) };
     let mut donors = bulk::PeerDonors::new(config, identity, tokio);
     let opened = log::open(&config.data, setup, config.cluster.first_members(), &mut donors)?;
-    chapters::repair::repair(&config.data, &opened.0.reader(), &mut donors)?;
+    chapters::repair::repair((&StdDisk, &config.data), &opened.0.reader(), &mut donors)?;
     Ok(opened)
 }
 

@@ -61,7 +61,7 @@ impl BulkSource for Source {
         offset: u64,
         max_bytes: usize,
     ) -> Result<FilePart, String> {
-        chapters::file_part(&self.data, (ChapterNumber::new(chapter), name), offset, max_bytes)
+        chapters::file_part((&StdDisk, &self.data), (ChapterNumber::new(chapter), name), offset, max_bytes)
     }
 
     fn owner(&self, from: HostId, request: Bytes) -> Result<Bytes, String> {

@@ -5,8 +5,8 @@
 //!  driver ──Seal, Erase, Fetch──> thread ──Sealed, Fetched, FetchFailed──> inbox
 //! ```
 
-pub(super) mod fetch;
-pub(super) mod repair;
+pub mod fetch;
+pub mod repair;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -155,7 +155,7 @@ impl Workshop {
             }
             let seal = fetch::seal(&mut donor, chapter, *hash)?;
             for part in Part::ALL {
-                fetch::part(&mut donor, &self.data, (&seal, part))?;
+                fetch::part(&mut donor, (&StdDisk, &self.data), (&seal, part))?;
             }
             chapter::install(&StdDisk, &self.data, &seal, seals.last())?;
             seals.push(seal);
@@ -172,8 +172,8 @@ impl Workshop {
 }
 
 /// A part of a chapter's file for another host. The name comes from there: only names that a chapter has are files.
-pub(super) fn file_part(
-    data: &Path,
+pub fn file_part<D: Disk>(
+    (disk, data): (&D, &Path),
     (chapter, name): (ChapterNumber, &str),
     offset: u64,
     max_bytes: usize,
@@ -181,7 +181,7 @@ pub(super) fn file_part(
     let name = chapter::file_names().find(|known| *known == name).ok_or("a chapter has no such file")?;
     let path = chapter::directory_of(data, chapter).join(name);
     let read = || {
-        let file = StdDisk.open(&path, Access::Read)?;
+        let file = disk.open(&path, Access::Read)?;
         let length = file.length()?;
         let count = usize::try_from(length.saturating_sub(offset)).unwrap_or(usize::MAX).min(max_bytes);
         let mut bytes = vec![0; count];

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use consensus::rt::bulk::{BulkClient, BulkError, FilePart};
 use log_format::chapter::{self, Part};
-use log_format::disk::{DiskFile, StdDisk};
+use log_format::disk::{Disk, DiskFile};
 use log_format::ids::ChapterNumber;
 use log_format::merkle::Hash;
 use log_format::seal::Seal;
@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 const MORE_THAN_RAW: u64 = 1 << 16;
 
 /// A host that has chapters.
-pub(in crate::runtime) trait Donor {
+pub trait Donor {
     /// A part of a chapter's file, from a byte on.
     fn file(&mut self, chapter: ChapterNumber, name: &str, offset: u64) -> Result<FilePart, BulkError>;
 }
@@ -45,7 +45,11 @@ pub(super) fn seal(donor: &mut dyn Donor, chapter: ChapterNumber, hash: Hash) ->
 }
 
 /// Fetches one file of a chapter to the place where it waits to be compared, unless the other host has erased it.
-pub(super) fn part(donor: &mut dyn Donor, data: &Path, (seal, part): (&Seal, Part)) -> anyhow::Result<()> {
+pub(super) fn part<D: Disk>(
+    donor: &mut dyn Donor,
+    (disk, data): (&D, &Path),
+    (seal, part): (&Seal, Part),
+) -> anyhow::Result<()> {
     let raw = seal.parts.get(part.place()).map_or(0, |summary| summary.raw);
     let (chapter, name) = (seal.chapter, part.file_name());
     let mut file = None;
@@ -53,14 +57,14 @@ pub(super) fn part(donor: &mut dyn Donor, data: &Path, (seal, part): (&Seal, Par
     loop {
         let FilePart { data: bytes, length } = match donor.file(chapter, name, offset) {
             Err(BulkError::Refused { .. }) if file.is_none() && is_erased(donor, chapter, part) => {
-                return Ok(chapter::unstage(&StdDisk, data, chapter, part)?);
+                return Ok(chapter::unstage(disk, data, chapter, part)?);
             }
             asked => asked?,
         };
         ensure!(length <= raw + raw / 64 + MORE_THAN_RAW, "{name} of chapter {chapter} is too large");
         let staged = match &mut file {
             Some(file) => file,
-            None => file.insert(chapter::begin_staging(&StdDisk, data, chapter, part)?),
+            None => file.insert(chapter::begin_staging(disk, data, chapter, part)?),
         };
         staged.write_at(offset, &bytes)?;
         offset += bytes.len() as u64;
