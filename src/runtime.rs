@@ -66,7 +66,7 @@ use self::renewal::{Files, Renewal};
 use crate::checkpoints::Checkpoints;
 use crate::config::{Config, ConsoleSecurity, HostConfig};
 use crate::node::chapters::snapshot_of;
-use crate::node::{HostPicture, Identity, Input, KnownHost, LocalState, Node, Output};
+use crate::node::{HostPicture, Identity, Input, KnownHost, LocalState, Node, Output, given_before};
 use crate::witness::WitnessKey;
 
 /// The incarnation of a data directory that was never replaced.
@@ -131,8 +131,9 @@ impl Host {
         let layout = actuator::layout(&config.firewall).context("firewall configuration")?;
         let (wal, recovered) = open_log(config, &clocks, tokio).context("open the log")?;
         let (data, log) = (DataDirectory::open(&config.data), wal.reader());
-        let (spool, spooled) = open_spool(config, &clocks).context("open the spool")?;
-        let mut node = compose(config, (&data, spooled), recovered, (&wal, &clocks))?;
+        let start = data.count_start().context("count this start")?;
+        let (spool, spooled) = open_spool(config, start, &clocks).context("open the spool")?;
+        let mut node = compose(config, (start, spooled), recovered, (&wal, &clocks))?;
         let put_aside = take_up(config, &mut node, &log)?;
         let (checkpoint_desk, checkpoint_orders) = checkpoints::desk();
 
@@ -299,9 +300,17 @@ fn stamps(clocks: &Clocks) -> Stamps {
 }
 
 /// The spool below the data directory, which the log has made and locked, and the last number that it holds.
-fn open_spool(config: &Config, clocks: &Clocks) -> anyhow::Result<(Spool<StdDisk>, Option<OriginSequence>)> {
-    let setup =
-        SpoolSetup { identity: identity(config), options: SpoolOptions::default(), stamps: stamps(clocks) };
+fn open_spool(
+    config: &Config,
+    start: u32,
+    clocks: &Clocks,
+) -> anyhow::Result<(Spool<StdDisk>, Option<OriginSequence>)> {
+    let setup = SpoolSetup {
+        identity: identity(config),
+        options: SpoolOptions::default(),
+        given_upto: given_before(start),
+        stamps: stamps(clocks),
+    };
     let (spool, found) = Spool::open(Arc::new(StdDisk), &config.data, setup)?;
     for damage in &found.damage {
         tracing::error!(%damage, "the spool is damaged; what was there is left out");
@@ -315,7 +324,7 @@ fn identity(config: &Config) -> WalIdentity {
 
 fn compose(
     config: &Config,
-    (data, spooled): (&DataDirectory, Option<OriginSequence>),
+    (start, spooled): (u32, Option<OriginSequence>),
     mut restored: Restored,
     (wal, clocks): (&Wal<StdDisk>, &Clocks),
 ) -> anyhow::Result<Node> {
@@ -329,7 +338,7 @@ fn compose(
         host: config.host,
         incarnation: FIRST_INCARNATION,
         spooled,
-        start: data.count_start().context("count this start")?,
+        start,
         hosts: known.collect(),
     };
     let history = history(config, &wal.reader());
