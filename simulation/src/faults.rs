@@ -12,6 +12,7 @@ use crate::disk::{Doom, End, Rot};
 use crate::host::{HOSTS, first_hosts};
 use crate::network::{Order, Weather};
 use crate::prng::Prng;
+use crate::spoil::Spoil;
 
 /// Bytes that may wait to be committed, as the product has it.
 const USUAL_UNCOMMITTED: usize = 64 << 20;
@@ -74,6 +75,10 @@ pub enum Class {
     Pause,
     SetClock,
     Transfer,
+    SilentLeader,
+    LiveRot,
+    RotWhileDown,
+    Unreadable,
 }
 
 impl Class {
@@ -96,7 +101,7 @@ impl Class {
         Self::Erasure,
     ];
     /// Those that happen at some moments.
-    const SUDDEN: [Self; 11] = [
+    const SUDDEN: [Self; 15] = [
         Self::Crash,
         Self::CrashInTurn,
         Self::CrashInWrite,
@@ -108,6 +113,10 @@ impl Class {
         Self::Pause,
         Self::SetClock,
         Self::Transfer,
+        Self::SilentLeader,
+        Self::LiveRot,
+        Self::RotWhileDown,
+        Self::Unreadable,
     ];
 }
 
@@ -136,6 +145,11 @@ pub(crate) enum Fault {
     SetClock { host: HostId, offset: Duration },
     /// Somebody moves leadership.
     Transfer { at: HostId, to: HostId },
+    /// Whoever leads is heard by nobody for a time, and its disk stands still: others elect a leader, whose entries take the
+    /// place of those that wait to be written.
+    SilentLeader { time: Duration },
+    /// A sector goes bad, while the process runs, or while it is down for a time.
+    Spoil { host: HostId, spoil: Spoil, down: Option<Duration> },
 }
 
 /// What may go wrong in one run, and how badly.
@@ -281,6 +295,13 @@ fn fault(class: Class, (host, other): (HostId, HostId), hosts: &[HostId], prng: 
         Class::Pause => Fault::Pause { host, time: prng.up_to(MOST_PAUSE) },
         Class::SetClock => Fault::SetClock { host, offset: skew(prng).offset },
         Class::Transfer => Fault::Transfer { at: other, to: host },
+        Class::LiveRot => Fault::Spoil { host, spoil: Spoil::rot(prng), down: None },
+        Class::RotWhileDown => Fault::Spoil { host, spoil: Spoil::rot(prng), down: Some(down) },
+        Class::Unreadable => {
+            let down = prng.chance(500).then_some(down);
+            Fault::Spoil { host, spoil: Spoil::unreadable(prng), down }
+        }
+        Class::SilentLeader => Fault::SilentLeader { time: prng.between(MOST_STALL / 3, MOST_STALL) },
         Class::Crash
         | Class::FiveHosts
         | Class::Drop

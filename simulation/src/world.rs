@@ -1,6 +1,7 @@
 //! The world: a queue of events in virtual time, and what each of them does.
 
 mod chapters;
+mod damage;
 mod phases;
 mod spools;
 mod turns;
@@ -11,23 +12,23 @@ use std::time::Duration;
 
 use consensus::core::Ticket;
 use log_format::event::Sanction;
-use log_format::ids::{HostId, LogIndex};
-use log_format::recover::RecoverError;
+use log_format::ids::HostId;
 use palisade::node::ChapterSettings;
 use palisade::node::{Fact, Input, Node, Observation, PeerMessage};
 
 use projections::decide::chapters::ChapterLimits;
 
-use crate::check::{Checker, Checks, Violation};
-use crate::disk::{End, Rot};
+use crate::check::{Checks, Violation};
+use crate::disk::End;
 use crate::faults::{Class, Fault, Faults};
-use crate::host::{BootError, Health, Host, Life, Setup, TICK};
+use crate::host::{Health, Host, Life, Setup, TICK};
 use crate::network::{Network, Weather};
 use crate::planted::Planted;
 use crate::prng::Prng;
 use crate::trace::{Echo, Trace};
 use crate::workload::{Wish, Workload};
 
+pub use self::damage::is_panic_caught;
 pub use self::phases::{run, run_with, shrink};
 
 /// The driver takes up what waits within this time.
@@ -89,6 +90,10 @@ pub struct Figures {
     pub asked_again: u64,
     /// Attacks that were erased.
     pub erased: u64,
+    /// Sectors that went bad.
+    pub spoiled: u64,
+    /// Processes that ended because they could not read what was there.
+    pub halts: u64,
     /// Virtual time.
     pub time: Duration,
 }
@@ -107,6 +112,8 @@ impl Figures {
             rejected,
             asked_again,
             erased,
+            spoiled,
+            halts,
             time,
         } = other;
         self.events += events;
@@ -119,6 +126,8 @@ impl Figures {
         self.rejected += rejected;
         self.asked_again += asked_again;
         self.erased += erased;
+        self.spoiled += spoiled;
+        self.halts += halts;
         self.time += *time;
     }
 }
@@ -376,6 +385,7 @@ impl World {
         let Some(life) = self.hosts.get(&id).filter(|host| host.is_up()).map(Host::life) else {
             return self.ask_again(wish);
         };
+        self.checks.asked(&wish);
         let (number, command, body) = (wish.number, wish.id, wish.body.clone());
         self.trace.line(self.now, format_args!("host {id}: asked {number:?} {command}"));
         let ticket = self.workload.ask(id, life, wish);
@@ -442,6 +452,8 @@ impl World {
                 }
             }
             Fault::Transfer { at, to } => self.offer(at, Input::Transfer { to }),
+            Fault::SilentLeader { time } => self.silence_leader(time),
+            Fault::Spoil { host, spoil, down } => self.spoil(host, spoil, down),
         }
         Ok(())
     }
@@ -461,44 +473,6 @@ impl World {
         self.schedule(down, Event::Restart(id));
     }
 
-    /// A running host ends, and its log rots before it starts again; never the logs of so many that nobody could give them
-    /// back, and never the same log in two places.
-    fn rot(&mut self, id: HostId, rot: Rot, down: Duration) {
-        let others = self.hosts.iter().filter(|(other, host)| **other != id && host.health != Health::Sound);
-        let is_bearable = 2 * (others.count() + 1) < self.members.len();
-        let is_sound = |host: &Host| host.is_up() && host.health == Health::Sound;
-        if !is_bearable || !self.hosts.get(&id).is_some_and(is_sound) {
-            return;
-        }
-        self.crash(id, End::PowerCut, down);
-        if let Some(host) = self.hosts.get_mut(&id)
-            && host.drive.rot(rot)
-        {
-            host.health = Health::Rotten;
-        }
-    }
-
-    /// A host has refused to start, as it must. What others hold may give its log back; else it stays down.
-    fn repair(&mut self, id: HostId) -> Result<(), Violation> {
-        self.figures.refused_starts += 1;
-        let others: Vec<&Host> =
-            self.hosts.iter().filter(|(other, _)| **other != id).map(|(_, host)| host).collect();
-        let fetch = |first: LogIndex, last: LogIndex| {
-            let readers = others.iter().filter_map(|host| host.drive.reader());
-            readers.filter_map(|reader| reader.entries(first, last.next(), u64::MAX).ok()).collect()
-        };
-        let is_repaired = self.hosts.get(&id).is_some_and(|host| host.drive.repair(fetch));
-        self.trace.line(self.now, format_args!("host {id}: refuses to start; repaired: {is_repaired}"));
-        let Some(host) = self.hosts.get_mut(&id) else { return Ok(()) };
-        if is_repaired {
-            host.health = Health::Sound;
-            self.figures.repairs += 1;
-            return self.restart(id);
-        }
-        host.health = Health::Lost;
-        Ok(())
-    }
-
     /// Everything under way between two hosts is lost.
     fn reset(&mut self, one: HostId, other: HostId) {
         let is_between = |event: &Event| matches!(event, Event::Arrives { from, to, .. } if [(one, other), (other, one)].contains(&(*from, *to)));
@@ -507,18 +481,13 @@ impl World {
 
     fn restart(&mut self, id: HostId) -> Result<(), Violation> {
         let is_down = |host: &&mut Host| !host.is_up() && host.health != Health::Lost;
+        let mut others = self.others(id);
         let Some(host) = self.hosts.get_mut(&id).filter(is_down) else { return Ok(()) };
-        let outputs = match host.boot(self.now, &mut self.prng) {
+        let outputs = match host.boot(self.now, &mut others, &mut self.prng) {
             Ok(outputs) => outputs,
-            Err(BootError::Log(RecoverError::Corrupt(_) | RecoverError::Suspect(_)))
-                if host.health == Health::Rotten =>
-            {
-                return self.repair(id);
-            }
-            Err(error) => {
-                return Err(Violation::new(checker_of(&error), format!("host {id}: {error:?}")));
-            }
+            Err(error) => return self.refuse(id, &error),
         };
+        host.note_booted()?;
         let (life, applied) = (host.life(), host.applied());
         self.trace.line(self.now, format_args!("host {id}: starts, applied {applied}"));
         self.schedule(TICK, Event::Tick(id, life));
@@ -533,6 +502,7 @@ impl World {
         self.network.unclog();
         self.network.set_weather(Weather::FAIR);
         self.hosts.values_mut().for_each(Host::heal);
+        self.replace_disks();
         let is_over =
             |event: &Event| matches!(event, Event::Fault | Event::Wish | Event::Read | Event::Sense(_));
         self.queue.retain(|_, event| !is_over(event));
@@ -563,16 +533,5 @@ fn provisional(observation: &Observation) -> Option<IpAddr> {
     match &observation.fact {
         Fact::Attack(attack) if Sanction::Observe < attack.sanction => Some(attack.source),
         Fact::Attack(_) | Fact::Strikes(_) => None,
-    }
-}
-
-fn checker_of(error: &BootError) -> Checker {
-    match error {
-        BootError::Log(_)
-        | BootError::Spool(_)
-        | BootError::Chapters(_)
-        | BootError::Key
-        | BootError::Core(_) => Checker::Running,
-        BootError::Forgot { .. } => Checker::Durability,
     }
 }
