@@ -131,9 +131,8 @@ impl Host {
         let layout = actuator::layout(&config.firewall).context("firewall configuration")?;
         let (wal, recovered) = open_log(config, &clocks, tokio).context("open the log")?;
         let (data, log) = (DataDirectory::open(&config.data), wal.reader());
-        let start = data.count_start().context("count this start")?;
-        let (spool, spooled) = open_spool(config, start, &clocks).context("open the spool")?;
-        let mut node = compose(config, (start, spooled), recovered, (&wal, &clocks))?;
+        let (spool, numbers) = open_spool(config, &data, &clocks).context("open the spool")?;
+        let mut node = compose(config, numbers, recovered, (&wal, &clocks))?;
         let put_aside = take_up(config, &mut node, &log)?;
         let (checkpoint_desk, checkpoint_orders) = checkpoints::desk();
 
@@ -299,12 +298,16 @@ fn stamps(clocks: &Clocks) -> Stamps {
     })
 }
 
-/// The spool below the data directory, which the log has made and locked, and the last number that it holds.
+/// Which start of the process this is, and the last number that the spool holds from earlier ones.
+type Numbers = (u32, Option<OriginSequence>);
+
+/// The spool below the data directory, which the log has made and locked.
 fn open_spool(
     config: &Config,
-    start: u32,
+    data: &DataDirectory,
     clocks: &Clocks,
-) -> anyhow::Result<(Spool<StdDisk>, Option<OriginSequence>)> {
+) -> anyhow::Result<(Spool<StdDisk>, Numbers)> {
+    let start = data.count_start().context("count this start")?;
     let setup = SpoolSetup {
         identity: identity(config),
         options: SpoolOptions::default(),
@@ -315,7 +318,7 @@ fn open_spool(
     for damage in &found.damage {
         tracing::error!(%damage, "the spool is damaged; what was there is left out");
     }
-    Ok((spool, found.last))
+    Ok((spool, (start, found.last)))
 }
 
 fn identity(config: &Config) -> WalIdentity {
@@ -324,7 +327,7 @@ fn identity(config: &Config) -> WalIdentity {
 
 fn compose(
     config: &Config,
-    (start, spooled): (u32, Option<OriginSequence>),
+    (start, spooled): Numbers,
     mut restored: Restored,
     (wal, clocks): (&Wal<StdDisk>, &Clocks),
 ) -> anyhow::Result<Node> {
