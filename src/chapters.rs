@@ -11,7 +11,7 @@ use log_format::history::History;
 use log_format::ids::ClusterId;
 use log_format::merkle::Hash;
 use log_format::seal::Seal;
-use log_format::wal;
+use log_format::wal::{self, ConfState};
 
 use crate::node::SealOrder;
 
@@ -28,7 +28,7 @@ pub fn seal<D: Disk>(
     let mut members = match &order.previous {
         Some(seal) => seal.members.clone(),
         // Before the first chapter is sealed the log still begins at its first entry, with the founders.
-        None => wal::beginning(disk, data)?.map(|(_, founders)| founders).unwrap_or_default(),
+        None => founders(disk, data)?,
     };
     let mut index = order.first;
     for entry in entries() {
@@ -46,4 +46,15 @@ pub fn seal<D: Disk>(
         members,
     };
     chapter::build(disk, data, &plan, entries().inspect(|_| pause()))
+}
+
+/// The members with which the cluster began. A damaged file says nothing of them, and no other seal is the others'.
+fn founders<D: Disk>(disk: &D, data: &Path) -> Result<ConfState, ChapterError> {
+    let begins = wal::beginning(disk, data)?;
+    #[cfg(bug = "founders_guessed")]
+    let begins = match log_format::planted::is_on("founders_guessed") {
+        true => begins.or_else(|| Some(Default::default())),
+        false => begins,
+    };
+    begins.map(|(_, founders)| founders).ok_or(ChapterError::Founders)
 }

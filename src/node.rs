@@ -59,7 +59,7 @@ pub use chapters::{ChapterSettings, SealOrder};
 pub use frame::Handover;
 use membership::Membership;
 pub use membership::{LET_GO, Members, Trust};
-pub use observations::Spooled;
+pub use observations::{Spooled, given_before};
 use outbox::Outbox;
 pub use outbox::{Fact, Observation};
 use peers::Peers;

@@ -20,7 +20,7 @@
 mod actuator;
 mod authority;
 mod bulk;
-mod chapters;
+pub mod chapters;
 mod checkpoints;
 mod clocks;
 mod desk;
@@ -66,7 +66,7 @@ use self::renewal::{Files, Renewal};
 use crate::checkpoints::Checkpoints;
 use crate::config::{Config, ConsoleSecurity, HostConfig};
 use crate::node::chapters::snapshot_of;
-use crate::node::{HostPicture, Identity, Input, KnownHost, LocalState, Node, Output};
+use crate::node::{HostPicture, Identity, Input, KnownHost, LocalState, Node, Output, given_before};
 use crate::witness::WitnessKey;
 
 /// The incarnation of a data directory that was never replaced.
@@ -131,8 +131,8 @@ impl Host {
         let layout = actuator::layout(&config.firewall).context("firewall configuration")?;
         let (wal, recovered) = open_log(config, &clocks, tokio).context("open the log")?;
         let (data, log) = (DataDirectory::open(&config.data), wal.reader());
-        let (spool, spooled) = open_spool(config, &clocks).context("open the spool")?;
-        let mut node = compose(config, (&data, spooled), recovered, (&wal, &clocks))?;
+        let (spool, numbers) = open_spool(config, &data, &clocks).context("open the spool")?;
+        let mut node = compose(config, numbers, recovered, (&wal, &clocks))?;
         let put_aside = take_up(config, &mut node, &log)?;
         let (checkpoint_desk, checkpoint_orders) = checkpoints::desk();
 
@@ -280,7 +280,7 @@ fn open_log(config: &Config, clocks: &Clocks, tokio: &Runtime) -> anyhow::Result
     let setup = || WalSetup { identity, options: WalOptions::default(), stamps: stamps(clocks) };
     let mut donors = bulk::PeerDonors::new(config, identity, tokio);
     let opened = log::open(&config.data, setup, config.cluster.first_members(), &mut donors)?;
-    chapters::repair::repair(&config.data, &opened.0.reader(), &mut donors)?;
+    chapters::repair::repair((&StdDisk, &config.data), &opened.0.reader(), &mut donors)?;
     Ok(opened)
 }
 
@@ -298,15 +298,27 @@ fn stamps(clocks: &Clocks) -> Stamps {
     })
 }
 
-/// The spool below the data directory, which the log has made and locked, and the last number that it holds.
-fn open_spool(config: &Config, clocks: &Clocks) -> anyhow::Result<(Spool<StdDisk>, Option<OriginSequence>)> {
-    let setup =
-        SpoolSetup { identity: identity(config), options: SpoolOptions::default(), stamps: stamps(clocks) };
+/// Which start of the process this is, and the last number that the spool holds from earlier ones.
+type Numbers = (u32, Option<OriginSequence>);
+
+/// The spool below the data directory, which the log has made and locked.
+fn open_spool(
+    config: &Config,
+    data: &DataDirectory,
+    clocks: &Clocks,
+) -> anyhow::Result<(Spool<StdDisk>, Numbers)> {
+    let start = data.count_start().context("count this start")?;
+    let setup = SpoolSetup {
+        identity: identity(config),
+        options: SpoolOptions::default(),
+        given_upto: given_before(start),
+        stamps: stamps(clocks),
+    };
     let (spool, found) = Spool::open(Arc::new(StdDisk), &config.data, setup)?;
     for damage in &found.damage {
         tracing::error!(%damage, "the spool is damaged; what was there is left out");
     }
-    Ok((spool, found.last))
+    Ok((spool, (start, found.last)))
 }
 
 fn identity(config: &Config) -> WalIdentity {
@@ -315,7 +327,7 @@ fn identity(config: &Config) -> WalIdentity {
 
 fn compose(
     config: &Config,
-    (data, spooled): (&DataDirectory, Option<OriginSequence>),
+    (start, spooled): Numbers,
     mut restored: Restored,
     (wal, clocks): (&Wal<StdDisk>, &Clocks),
 ) -> anyhow::Result<Node> {
@@ -329,7 +341,7 @@ fn compose(
         host: config.host,
         incarnation: FIRST_INCARNATION,
         spooled,
-        start: data.count_start().context("count this start")?,
+        start,
         hosts: known.collect(),
     };
     let history = history(config, &wal.reader());

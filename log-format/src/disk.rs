@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-pub use memory::{Fault, MemoryDisk, MemoryFile, MemoryLock};
+pub use memory::{Defect, Fault, MemoryDisk, MemoryFile, MemoryLock};
 pub use standard::{StdDisk, StdFile, StdLock};
 
 /// Bytes that a disk writes whole or not at all.

@@ -126,6 +126,8 @@ pub struct SpoolSetup {
     pub identity: WalIdentity,
     /// Its sizes.
     pub options: SpoolOptions,
+    /// Numbers up to this one are given no more: what a damaged end hid is not above it.
+    pub given_upto: OriginSequence,
     /// Stamps for its files.
     pub stamps: Stamps,
 }
@@ -258,11 +260,12 @@ impl<D: Disk> Spool<D> {
         };
         let mut found = SpoolFound::default();
         let numbers = names::log_files(&*spool.disk, &spool.directory).map_err(disk_error)?;
+        let mut unusable = Vec::new();
         for number in numbers {
-            spool.adopt(number, &mut found)?;
+            spool.adopt(number, (&mut found, &mut unusable))?;
         }
-        if spool.tail == TailKnowledge::Unknown {
-            spool.last.ordinal = spool.last.ordinal.saturating_add(UNKNOWN_LOSS);
+        if spool.is_end_said().map_err(disk_error)? {
+            unusable.iter().try_for_each(|path| spool.disk.remove(path)).map_err(disk_error)?;
         }
         spool.disk.sync_dir(&spool.directory).map_err(disk_error)?;
         found.last = (spool.last.sequence.get() != 0).then_some(spool.last.sequence);
@@ -334,7 +337,11 @@ impl<D: Disk> Spool<D> {
     }
 
     /// Reads a file that an earlier run left.
-    fn adopt(&mut self, number: WalSequence, found: &mut SpoolFound) -> Result<(), SpoolError> {
+    fn adopt(
+        &mut self,
+        number: WalSequence,
+        (found, unusable): (&mut SpoolFound, &mut Vec<PathBuf>),
+    ) -> Result<(), SpoolError> {
         self.next_file = WalSequence::new(number.get().saturating_add(1));
         self.place = None;
         let path = names::log_file(&self.directory, number);
@@ -343,7 +350,8 @@ impl<D: Disk> Spool<D> {
             Err(damage) => {
                 found.damage.push(damage);
                 self.tail = TailKnowledge::Unknown;
-                return self.disk.remove(&path).map_err(disk_error);
+                unusable.push(path);
+                return Ok(());
             }
         };
         if header.identity != self.setup.identity {
@@ -396,6 +404,24 @@ impl<D: Disk> Spool<D> {
         self.last = segment.last;
         self.segments.push_back(segment);
         Ok(())
+    }
+
+    /// Notes durably that what a damaged end held is lost, if it is not known how much that is. Says whether every loss is
+    /// noted: on a full disk it is not, and the next start finds it again.
+    fn is_end_said(&mut self) -> Result<bool, DiskError> {
+        #[cfg(bug = "spool_loss_unsaid")]
+        if crate::planted::is_on("spool_loss_unsaid") {
+            return Ok(true);
+        }
+        if self.tail == TailKnowledge::Known {
+            return Ok(true);
+        }
+        self.last.ordinal = self.last.ordinal.saturating_add(UNKNOWN_LOSS);
+        self.last.sequence = self.last.sequence.max(self.setup.given_upto);
+        match self.mark_end() {
+            Err(error) if error.is_full() => Ok(false),
+            marked => marked.map(|()| true),
+        }
     }
 
     /// Bytes of a batch at most, header and padding included.
@@ -472,8 +498,21 @@ impl<D: Disk> Spool<D> {
 
     fn begin_file(&mut self) -> Result<(), SpoolError> {
         let blank = self.spares.take().map_err(|source| SpoolError::NoFile { source })?;
+        let header = self.next_header(self.setup.options.file_bytes);
+        let named = blank
+            .file
+            .write_at(0, &header.encode_as(SPOOL_MAGIC))
+            .and_then(|()| blank.file.sync_data())
+            .and_then(|()| wal::name_file(&*self.disk, &self.directory, blank, header.sequence));
+        let file = named.map_err(|source| self.poison(source))?;
+        self.push_file(file, header);
+        Ok(())
+    }
+
+    /// The header of the next file, which says how far the spool has come.
+    fn next_header(&mut self, file_bytes: u64) -> FileHeader {
         let stamp = (self.setup.stamps)();
-        let header = FileHeader {
+        FileHeader {
             identity: self.setup.identity,
             sequence: self.next_file,
             nonce: stamp.nonce,
@@ -485,18 +524,14 @@ impl<D: Disk> Spool<D> {
             conf_state: ConfState::default(),
             previous_crc: 0,
             created_at: stamp.created_at,
-            file_bytes: self.setup.options.file_bytes,
-        };
-        let named = blank
-            .file
-            .write_at(0, &header.encode_as(SPOOL_MAGIC))
-            .and_then(|()| blank.file.sync_data())
-            .and_then(|()| wal::name_file(&*self.disk, &self.directory, blank, header.sequence));
-        let file = named.map_err(|source| self.poison(source))?;
+            file_bytes,
+        }
+    }
+
+    fn push_file(&mut self, file: Arc<D::File>, header: FileHeader) {
         self.next_file = WalSequence::new(self.next_file.get().saturating_add(1));
         self.segments.push_back(Segment::new(file, header));
         self.place = None;
-        Ok(())
     }
 
     fn give_up(&mut self, segment: Segment<D::File>) -> Result<(), DiskError> {

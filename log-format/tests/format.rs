@@ -186,6 +186,7 @@ fn spool_file() -> Vec<u8> {
             incarnation: Incarnation::new(1),
         },
         options: SpoolOptions { file_bytes: 8_192, bound_bytes: 16_384 },
+        given_upto: OriginSequence::new(0),
         stamps: Box::new(|| FileStamp { nonce: 1, created_at: Timestamp::ZERO }),
     };
     let (mut spool, _) = Spool::open(Arc::clone(&disk), Path::new("/data"), setup).expect("open the spool");

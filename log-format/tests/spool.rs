@@ -91,6 +91,32 @@ fn a_full_spool_drops_the_oldest_observations_and_never_an_action() {
 }
 
 #[test]
+fn the_newest_observations_that_a_full_spool_drops_are_said_whenever_the_power_goes() {
+    let bound_bytes = 12 * BLOCK;
+    let options = SpoolOptions { bound_bytes, ..OPTIONS };
+    let mut is_over = false;
+    for changes in 0_u64.. {
+        let (disk, mut spool) = fresh_with(options);
+        // Two files of actions, and one whose last records are observations.
+        spool.append(&[record(1, 9_000, true)]).unwrap();
+        spool.append(&[record(2, 9_000, true)]).unwrap();
+        spool.append(&[record(3, 3_000, changes % 2 == 0)]).unwrap();
+        (4..=5).for_each(|sequence| drop(spool.append(&[record(sequence, 3_000, false)]).unwrap()));
+        disk.fail_after_changes(changes / 2);
+        is_over |= matches!(spool.append(&[record(6, 9_000, true)]), Ok(_) | Err(SpoolError::Full { .. }));
+        drop(spool);
+        disk.crash(changes);
+        let items = items(&open_with(&disk, options).0, 1);
+        let dropped: u64 = gaps(&items).iter().filter_map(|gap| gap.count).sum();
+        assert!(5 <= kept(&items).len() as u64 + dropped, "after {changes} changes: {items:?}");
+        if is_over {
+            assert_ne!(dropped, 0, "{items:?}");
+            return;
+        }
+    }
+}
+
+#[test]
 fn actions_alone_may_fill_a_spool_and_then_nothing_is_written() {
     let (disk, mut spool) = fresh_with(SMALL);
     let mut sequence = 0;
@@ -398,6 +424,7 @@ fn setup() -> SpoolSetup {
             incarnation: Incarnation::new(1),
         },
         options: OPTIONS,
+        given_upto: OriginSequence::new(0),
         stamps: Box::new(move || {
             nonce = nonce.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             FileStamp { nonce, created_at: Timestamp::ZERO }

@@ -12,6 +12,7 @@ use crate::disk::{Doom, End, Rot};
 use crate::host::{HOSTS, first_hosts};
 use crate::network::{Order, Weather};
 use crate::prng::Prng;
+use crate::spoil::Spoil;
 
 /// Bytes that may wait to be committed, as the product has it.
 const USUAL_UNCOMMITTED: usize = 64 << 20;
@@ -81,6 +82,10 @@ pub enum Class {
     Transfer,
     Members,
     Wipe,
+    SilentLeader,
+    LiveRot,
+    RotWhileDown,
+    Unreadable,
 }
 
 impl Class {
@@ -104,7 +109,7 @@ impl Class {
         Self::ShortLog,
     ];
     /// Those that happen at some moments.
-    const SUDDEN: [Self; 13] = [
+    const SUDDEN: [Self; 17] = [
         Self::Crash,
         Self::CrashInTurn,
         Self::CrashInWrite,
@@ -118,6 +123,10 @@ impl Class {
         Self::Transfer,
         Self::Members,
         Self::Wipe,
+        Self::SilentLeader,
+        Self::LiveRot,
+        Self::RotWhileDown,
+        Self::Unreadable,
     ];
 }
 
@@ -152,6 +161,11 @@ pub(crate) enum Fault {
     LetGo { host: HostId },
     /// A host loses its data directory, and with it everything that it promised.
     Wipe { host: HostId },
+    /// Whoever leads is heard by nobody for a time, and its disk stands still: others elect a leader, whose entries take the
+    /// place of those that wait to be written.
+    SilentLeader { time: Duration },
+    /// A sector goes bad, while the process runs, or while it is down for a time.
+    Spoil { host: HostId, spoil: Spoil, down: Option<Duration> },
 }
 
 /// What may go wrong in one run, and how badly.
@@ -324,6 +338,13 @@ fn fault(class: Class, (host, other): (HostId, HostId), hosts: &[HostId], prng: 
         Class::Members if prng.chance(500) => Fault::Join,
         Class::Members => Fault::LetGo { host },
         Class::Wipe => Fault::Wipe { host },
+        Class::LiveRot => Fault::Spoil { host, spoil: Spoil::rot(prng), down: None },
+        Class::RotWhileDown => Fault::Spoil { host, spoil: Spoil::rot(prng), down: Some(down) },
+        Class::Unreadable => {
+            let down = prng.chance(500).then_some(down);
+            Fault::Spoil { host, spoil: Spoil::unreadable(prng), down }
+        }
+        Class::SilentLeader => Fault::SilentLeader { time: prng.between(MOST_STALL / 3, MOST_STALL) },
         Class::Crash
         | Class::FiveHosts
         | Class::Drop

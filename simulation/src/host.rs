@@ -15,12 +15,14 @@ use log_format::spool::SpoolError;
 use log_format::wal::{ConfState, WalIdentity};
 use palisade::node::chapters::snapshot_of;
 use palisade::node::{ChapterSettings, Identity, Input, KnownHost, Members, Node, Now, Output};
+use palisade::runtime::chapters::repair::repair;
 use palisade::witness::WitnessKey;
 use projections::plan::firewall::{self, FirewallChange, FirewallPlan};
 use thiserror::Error;
 
 use crate::clock::{HostClock, Skew};
 use crate::disk::{CHANGES_OF_A_FETCH, CHANGES_OF_A_WRITE, Drive, End, Held, Honesty};
+use crate::donors::Others;
 use crate::planted::Planted;
 use crate::prng::Prng;
 use crate::spool::SpoolThread;
@@ -56,6 +58,9 @@ pub(crate) enum BootError {
     /// Its chapters cannot be read.
     #[error("read the chapters")]
     Chapters(#[from] ChapterError),
+    /// Its chapters are damaged, and nobody gave them back.
+    #[error("repair the chapters: {0}")]
+    Repair(String),
     /// It has no key to vouch for seals with.
     #[error("make a key")]
     Key,
@@ -103,11 +108,17 @@ pub(crate) struct Host {
     process: Option<Process>,
     /// The process stands still until then.
     pub(crate) resumes_at: Duration,
+    /// What the log's writer takes up is not durable before then.
+    pub(crate) stalls_until: Duration,
     pub(crate) spool: SpoolThread,
     pub(crate) workshop: Workshop,
     /// How long it is down once its next write has failed.
     pub(crate) down_after_write: Duration,
     pub(crate) health: Health,
+    /// Sectors have gone bad since the last start that found nothing of the kind: its process may end for them.
+    pub(crate) is_spoiled: bool,
+    /// Sectors of its spool have gone bad: it may lose what was there, and says so.
+    pub(crate) is_spool_spoiled: bool,
     /// How far this process had applied the log when it was first told to erase.
     pub(crate) erases_since: Option<LogIndex>,
 }
@@ -139,7 +150,9 @@ struct Process {
 }
 
 /// The process ends after so many outputs of its next turn, and is down for a time.
-type Ending = (usize, Duration);
+pub(crate) type Ending = (usize, Duration);
+/// What a turn gave, and after how many of its outputs the process ends.
+pub(crate) type Turned = (Vec<Output>, Option<Ending>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
@@ -159,10 +172,13 @@ impl Host {
             life: Life(0),
             process: None,
             resumes_at: Duration::ZERO,
+            stalls_until: Duration::ZERO,
             spool: SpoolThread::default(),
             workshop: Workshop::default(),
             down_after_write: Duration::ZERO,
             health: Health::Sound,
+            is_spoiled: false,
+            is_spool_spoiled: false,
             erases_since: None,
         }
     }
@@ -184,10 +200,32 @@ impl Host {
         self.process.as_ref().map(|process| &process.node)
     }
 
-    /// Starts the process, which folds what was committed before.
-    pub(crate) fn boot(&mut self, at: Duration, prng: &mut Prng) -> Result<Vec<Output>, BootError> {
+    /// Starts the process, which folds what was committed before. After an error nothing is left of it.
+    pub(crate) fn boot(
+        &mut self,
+        at: Duration,
+        others: &mut Others,
+        prng: &mut Prng,
+    ) -> Result<Vec<Output>, BootError> {
+        let booted = self.try_boot(at, others, prng);
+        if booted.is_err() {
+            self.spool.end();
+            self.workshop.end();
+            self.drive.abandon();
+        }
+        booted
+    }
+
+    fn try_boot(
+        &mut self,
+        at: Duration,
+        others: &mut Others,
+        prng: &mut Prng,
+    ) -> Result<Vec<Output>, BootError> {
         let (mut restored, reader) = self.drive.boot(prng.fork())?;
-        let sizes = (self.drive.identity(), self.setup.spool_bytes);
+        let repaired = repair(self.drive.place(), &reader, others);
+        repaired.map_err(|error| BootError::Repair(format!("{error:#}")))?;
+        let sizes = (self.drive.identity(), self.setup.spool_bytes, self.life.0 + 1);
         let spooled = self.spool.open(self.drive.place(), sizes, prng.fork())?;
         self.life = Life(self.life.0 + 1);
         self.erases_since = None;
@@ -257,7 +295,7 @@ impl Host {
     /// The process ends.
     pub(crate) fn end(&mut self, end: End, prng: &mut Prng) {
         self.process = None;
-        self.resumes_at = Duration::ZERO;
+        (self.resumes_at, self.stalls_until) = (Duration::ZERO, Duration::ZERO);
         let is_fetching = self.workshop.fetches_from().is_some();
         self.drive.begin_end(if is_fetching { CHANGES_OF_A_FETCH } else { CHANGES_OF_A_WRITE }, prng);
         // Any of the three may have got further than the others.
@@ -281,7 +319,7 @@ impl Host {
 
     /// The faults are over: a process that was to end lives on, one that was paused goes on, the disk works.
     pub(crate) fn heal(&mut self) {
-        self.resumes_at = Duration::ZERO;
+        (self.resumes_at, self.stalls_until) = (Duration::ZERO, Duration::ZERO);
         self.drive.heal();
         if let Some(process) = &mut self.process {
             process.ending = None;
@@ -320,7 +358,7 @@ impl Host {
     }
 
     /// Takes everything that waits in one turn. Gives the outputs, and after how many of them the process ends.
-    pub(crate) fn turn(&mut self, at: Duration) -> (Vec<Output>, Option<Ending>) {
+    pub(crate) fn turn(&mut self, at: Duration) -> Turned {
         let (now, durable) = (self.clock.read(at), self.drive.durable());
         let mut outputs = Vec::new();
         let Some(process) = &mut self.process else { return (outputs, None) };

@@ -78,6 +78,9 @@ fn main() -> ExitCode {
     }
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        if simulation::is_panic_caught() {
+            return;
+        }
         eprintln!("seed {} panics; --seed with --trace shows how", SEED.get());
         usual(panic);
     }));

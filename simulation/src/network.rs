@@ -60,13 +60,22 @@ pub(crate) struct Network {
     cut: BTreeSet<(HostId, HostId)>,
     /// Until when what goes in a direction piles up.
     clogged: BTreeMap<(HostId, HostId), Duration>,
+    /// Until when nobody hears a host.
+    silent: BTreeMap<HostId, Duration>,
     /// When the last message of each direction arrives.
     last: BTreeMap<(HostId, HostId), Duration>,
 }
 
 impl Network {
     pub(crate) fn new(prng: Prng, weather: Weather) -> Self {
-        Self { prng, weather, cut: BTreeSet::new(), clogged: BTreeMap::new(), last: BTreeMap::new() }
+        Self {
+            prng,
+            weather,
+            cut: BTreeSet::new(),
+            clogged: BTreeMap::new(),
+            silent: BTreeMap::new(),
+            last: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn set_weather(&mut self, weather: Weather) {
@@ -83,9 +92,15 @@ impl Network {
         self.clogged.insert((from, to), until);
     }
 
-    /// Nothing piles up any more, and nothing waits behind what did.
+    /// Nobody hears this host until then.
+    pub(crate) fn silence(&mut self, from: HostId, until: Duration) {
+        self.silent.insert(from, until);
+    }
+
+    /// Nothing piles up any more, nothing waits behind what did, and everybody is heard.
     pub(crate) fn unclog(&mut self) {
         self.clogged.clear();
+        self.silent.clear();
         self.last.clear();
     }
 
@@ -103,7 +118,8 @@ impl Network {
     }
 
     pub(crate) fn send(&mut self, now: Duration, from: HostId, to: HostId) -> Fate {
-        if self.cut.contains(&(from, to)) {
+        let is_silent = self.silent.get(&from).is_some_and(|until| now < *until);
+        if is_silent || self.cut.contains(&(from, to)) {
             // A connection that died is noticed sooner or later; until then messages vanish.
             return if self.prng.chance(500) { Fate::Refused } else { Fate::Arrives(Vec::new()) };
         }

@@ -10,7 +10,7 @@ use log_format::ids::OriginSequence;
 use log_format::spool::{Spool, SpoolError, SpoolOptions, SpoolRecord, SpoolSetup};
 use log_format::time::Timestamp;
 use log_format::wal::{FileStamp, WalIdentity};
-use palisade::node::Spooled;
+use palisade::node::{Spooled, given_before};
 use palisade::spooling::{SpoolKeeper, SpoolOrder};
 
 use crate::prng::Prng;
@@ -48,12 +48,13 @@ impl SpoolThread {
     pub(crate) fn open(
         &mut self,
         (disk, data): (&MemoryDisk, &Path),
-        (identity, bound_bytes): (WalIdentity, u64),
+        (identity, bound_bytes, start): (WalIdentity, u64, u32),
         mut prng: Prng,
     ) -> Result<Option<OriginSequence>, SpoolError> {
         let stamps = move || FileStamp { nonce: prng.next(), created_at: Timestamp::ZERO };
         let options = SpoolOptions { file_bytes: FILE_BYTES, bound_bytes };
-        let setup = SpoolSetup { identity, options, stamps: Box::new(stamps) };
+        let given_upto = given_before(start);
+        let setup = SpoolSetup { identity, options, given_upto, stamps: Box::new(stamps) };
         let (spool, found) = Spool::open(Arc::new(disk.clone()), data, setup)?;
         self.keeper = Some(SpoolKeeper::new(spool));
         Ok(found.last)

@@ -17,7 +17,7 @@ use log_format::event::{
 use log_format::ids::{CommandId, HostId};
 use log_format::time::Timestamp;
 use palisade::node::{Fact, Observation};
-use projections::decide::CommandBody;
+use projections::decide::{BlockItem, CommandBody, MAX_BATCH};
 
 use crate::host::{Life, address_of};
 use crate::planted::Planted;
@@ -25,6 +25,8 @@ use crate::prng::Prng;
 
 /// Addresses that attack, and that people list.
 const ATTACKERS: u8 = 12;
+/// Addresses of which people block several at once begin among so many.
+const RANGE: u64 = 64;
 /// How long people block, at most: blocks end within a run.
 const MOST_BLOCK_SECONDS: u64 = 60;
 /// Changes of settings in a run at most: each must fit into the history that is searched for an order.
@@ -143,13 +145,14 @@ impl Workload {
         let (number, by) = self.number();
         let source = self.source();
         let seconds = Some(1 + self.prng.below(MOST_BLOCK_SECONDS));
-        let body = match self.prng.below(12) {
+        let body = match self.prng.below(13) {
             10..=11 if self.changes < MOST_CHANGES => {
                 self.changes += 1;
                 let limit = 5 + u32::try_from(self.prng.below(20)).unwrap_or(0);
                 let changes = vec![SettingChange::BadRegistrationsPerMinute(limit)];
                 CommandBody::ChangeSettings { expected_version, changes, by }
             }
+            12 => CommandBody::BlockAddresses { items: self.batch(), by },
             0..=4 => CommandBody::BlockAddress { source, seconds, note: Text::default(), by },
             5..=6 => CommandBody::UnblockAddress { source, allow_seconds: None, by },
             7 => CommandBody::UnblockAddress { source, allow_seconds: seconds, by },
@@ -171,6 +174,25 @@ impl Workload {
         self.wishes += 1;
         let name = format!("wish-{}", self.wishes);
         (WishNumber(self.wishes), Actor::Administrator(Text::new(name.as_bytes())))
+    }
+
+    /// Several addresses at once, mostly a few; each is another one. Sometimes one of them cannot be blocked.
+    fn batch(&mut self) -> Vec<BlockItem> {
+        let most = if self.prng.chance(100) { MAX_BATCH as u64 } else { 6 };
+        let (count, first) = (1 + self.prng.below(most), self.prng.below(RANGE));
+        let in_range = |place: u64| IpAddr::from([203, 0, 113, u8::try_from(place).unwrap_or(u8::MAX)]);
+        let mut sources: Vec<IpAddr> = (first..first + count).map(in_range).collect();
+        let place = usize::try_from(self.prng.below(count)).unwrap_or(0);
+        if self.prng.chance(500)
+            && let Some(one) = sources.get_mut(place)
+        {
+            *one = self.source();
+        }
+        let items = sources.into_iter().map(|source| {
+            let seconds = Some(1 + self.prng.below(MOST_BLOCK_SECONDS));
+            BlockItem { source, seconds, note: Text::default() }
+        });
+        items.collect()
     }
 
     /// Somebody asks a host; the answer comes under the ticket.

@@ -1,6 +1,7 @@
 //! The world: a queue of events in virtual time, and what each of them does.
 
 mod chapters;
+mod damage;
 mod members;
 mod phases;
 mod spools;
@@ -12,23 +13,23 @@ use std::time::Duration;
 
 use consensus::core::Ticket;
 use log_format::event::Sanction;
-use log_format::ids::{HostId, LogIndex};
-use log_format::recover::RecoverError;
+use log_format::ids::HostId;
 use palisade::node::ChapterSettings;
 use palisade::node::{Fact, Input, Node, Observation, PeerMessage};
 
 use projections::decide::chapters::ChapterLimits;
 
-use crate::check::{Checker, Checks, Violation};
-use crate::disk::{End, Rot};
+use crate::check::{Checks, Violation};
+use crate::disk::End;
 use crate::faults::{Class, Fault, Faults};
-use crate::host::{BootError, Health, Host, Life, Setup, TICK};
+use crate::host::{Health, Host, Life, Setup, TICK};
 use crate::network::{Network, Weather};
 use crate::planted::Planted;
 use crate::prng::Prng;
 use crate::trace::{Echo, Trace};
 use crate::workload::{Wish, Workload};
 
+pub use self::damage::is_panic_caught;
 use self::members::{Administrator, Errand};
 pub use self::phases::{run, run_with, shrink};
 
@@ -98,6 +99,10 @@ pub struct Figures {
     pub wiped: u64,
     /// Chapters that were fetched.
     pub fetched: u64,
+    /// Sectors that went bad.
+    pub spoiled: u64,
+    /// Processes that ended because they could not read what was there.
+    pub halts: u64,
     /// Virtual time.
     pub time: Duration,
 }
@@ -120,6 +125,8 @@ impl Figures {
             let_go,
             wiped,
             fetched,
+            spoiled,
+            halts,
             time,
         } = other;
         self.events += events;
@@ -136,6 +143,8 @@ impl Figures {
         self.let_go += let_go;
         self.wiped += wiped;
         self.fetched += fetched;
+        self.spoiled += spoiled;
+        self.halts += halts;
         self.time += *time;
     }
 }
@@ -400,6 +409,7 @@ impl World {
         let asked = self.whom_to_ask(&wish);
         let up = asked.and_then(|id| Some((id, self.hosts.get(&id).filter(|host| host.is_up())?.life())));
         let Some((id, life)) = up else { return self.ask_again(wish) };
+        self.checks.asked(&wish);
         let (number, command, body) = (wish.number, wish.id, wish.body.clone());
         self.trace.line(self.now, format_args!("host {id}: asked {number:?} {command}"));
         let ticket = self.workload.ask(id, life, wish);
@@ -470,6 +480,8 @@ impl World {
             Fault::Join => self.let_join(),
             Fault::LetGo { host } => self.let_go(host),
             Fault::Wipe { host } => self.wipe(host),
+            Fault::SilentLeader { time } => self.silence_leader(time),
+            Fault::Spoil { host, spoil, down } => self.spoil(host, spoil, down),
         }
         Ok(())
     }
@@ -489,42 +501,6 @@ impl World {
         self.schedule(down, Event::Restart(id));
     }
 
-    /// A running host ends, and its log rots before it starts again; never the logs of so many that nobody could give them
-    /// back, and never the same log in two places.
-    fn rot(&mut self, id: HostId, rot: Rot, down: Duration) {
-        let is_sound = |host: &Host| host.is_up() && host.health == Health::Sound;
-        if !self.can_lose(id) || !self.hosts.get(&id).is_some_and(is_sound) {
-            return;
-        }
-        self.crash(id, End::PowerCut, down);
-        if let Some(host) = self.hosts.get_mut(&id)
-            && host.drive.rot(rot)
-        {
-            host.health = Health::Rotten;
-        }
-    }
-
-    /// A host has refused to start, as it must. What others hold may give its log back; else it stays down.
-    fn repair(&mut self, id: HostId) -> Result<(), Violation> {
-        self.figures.refused_starts += 1;
-        let others: Vec<&Host> =
-            self.hosts.iter().filter(|(other, _)| **other != id).map(|(_, host)| host).collect();
-        let fetch = |first: LogIndex, last: LogIndex| {
-            let readers = others.iter().filter_map(|host| host.drive.reader());
-            readers.filter_map(|reader| reader.entries(first, last.next(), u64::MAX).ok()).collect()
-        };
-        let is_repaired = self.hosts.get(&id).is_some_and(|host| host.drive.repair(fetch));
-        self.trace.line(self.now, format_args!("host {id}: refuses to start; repaired: {is_repaired}"));
-        let Some(host) = self.hosts.get_mut(&id) else { return Ok(()) };
-        if is_repaired {
-            host.health = Health::Sound;
-            self.figures.repairs += 1;
-            return self.restart(id);
-        }
-        host.health = Health::Lost;
-        Ok(())
-    }
-
     /// Everything under way between two hosts is lost.
     fn reset(&mut self, one: HostId, other: HostId) {
         let is_between = |event: &Event| matches!(event, Event::Arrives { from, to, .. } if [(one, other), (other, one)].contains(&(*from, *to)));
@@ -533,18 +509,13 @@ impl World {
 
     fn restart(&mut self, id: HostId) -> Result<(), Violation> {
         let is_down = |host: &&mut Host| !host.is_up() && host.health != Health::Lost;
+        let mut others = self.others(id);
         let Some(host) = self.hosts.get_mut(&id).filter(is_down) else { return Ok(()) };
-        let outputs = match host.boot(self.now, &mut self.prng) {
+        let outputs = match host.boot(self.now, &mut others, &mut self.prng) {
             Ok(outputs) => outputs,
-            Err(BootError::Log(RecoverError::Corrupt(_) | RecoverError::Suspect(_)))
-                if host.health == Health::Rotten =>
-            {
-                return self.repair(id);
-            }
-            Err(error) => {
-                return Err(Violation::new(checker_of(&error), format!("host {id}: {error:?}")));
-            }
+            Err(error) => return self.refuse(id, &error),
         };
+        host.note_booted()?;
         let (life, applied) = (host.life(), host.applied());
         self.trace.line(self.now, format_args!("host {id}: starts, applied {applied}"));
         self.schedule(TICK, Event::Tick(id, life));
@@ -559,6 +530,7 @@ impl World {
         self.network.unclog();
         self.network.set_weather(Weather::FAIR);
         self.hosts.values_mut().for_each(Host::heal);
+        self.replace_disks();
         let is_over = |event: &Event| {
             matches!(
                 event,
@@ -594,16 +566,5 @@ fn provisional(observation: &Observation) -> Option<IpAddr> {
     match &observation.fact {
         Fact::Attack(attack) if Sanction::Observe < attack.sanction => Some(attack.source),
         Fact::Attack(_) | Fact::Strikes(_) => None,
-    }
-}
-
-fn checker_of(error: &BootError) -> Checker {
-    match error {
-        BootError::Log(_)
-        | BootError::Spool(_)
-        | BootError::Chapters(_)
-        | BootError::Key
-        | BootError::Core(_) => Checker::Running,
-        BootError::Forgot { .. } => Checker::Durability,
     }
 }

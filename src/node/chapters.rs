@@ -149,28 +149,35 @@ impl Keeper {
         }
     }
 
-    /// Where the log may begin: so that enough stays for hosts that lag, and so that nothing of what is erased stays. A
-    /// log file may reach past the cut that erased; the second chapter behind it is certainly in another file.
+    /// Where the log may begin: so that enough stays for hosts that lag, and so that nothing of what is erased stays.
     fn new_base(&self, erased: LogIndex, applied: LogIndex) -> LogPosition {
         let compared = self.seals.get(..self.compared).unwrap_or_default();
-        let behind_cut =
-            compared.iter().rev().take(3).filter(|seal| self.retention_cut <= seal.last.index).count();
-        let is_urgent = self.retention_cut != LogIndex::default() && (1..=2).contains(&behind_cut);
         let newest = compared.last().map_or(LogIndex::default(), |seal| seal.last.index);
         let mut kept_entries = applied.get().saturating_sub(newest.get());
         let mut kept_bytes = self.open_bytes;
-        let mut base = self.base;
+        let later =
+            |base: LogPosition, seal: &Seal| if base.index < seal.last.index { seal.last } else { base };
+        let mut base = self.urgent(compared).map_or(self.base, |seal| later(self.base, seal));
         for seal in compared.iter().rev() {
             let is_enough =
                 self.settings.keep_entries <= kept_entries || self.settings.keep_bytes <= kept_bytes;
-            if is_urgent || is_enough || seal.last.index <= erased {
-                base = if base.index < seal.last.index { seal.last } else { base };
+            if is_enough || seal.last.index <= erased {
+                base = later(base, seal);
                 break;
             }
             kept_entries += seal.last.index.get() - seal.first.index.get() + 1;
             kept_bytes += seal.parts.iter().map(|part| part.raw).sum::<u64>();
         }
         base
+    }
+
+    /// The chapter behind which the log must begin for what was erased to be in none of its files: the second behind the cut
+    /// that erased, or the first while there is no other. A log file may reach past that cut, and the second chapter behind
+    /// it is certainly in another file.
+    fn urgent<'a>(&self, compared: &'a [Seal]) -> Option<&'a Seal> {
+        let cut = Some(self.retention_cut).filter(|cut| *cut != LogIndex::default())?;
+        let behind = compared.partition_point(|seal| seal.last.index < cut);
+        compared.iter().skip(behind).take(2).next_back()
     }
 }
 
@@ -413,5 +420,53 @@ impl Node {
         let seal = model.chapters().get(said.chapter).and_then(|held| held.seal);
         let (Some(key), Some(seal)) = (model.host_key(said.host), seal) else { return false };
         !witness::is_signed(&key, &seal, &said.signature)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use log_format::ids::{ClusterId, Term};
+    use log_format::seal::PartSummary;
+    use log_format::wal::ConfState;
+
+    use super::*;
+
+    #[test]
+    fn however_many_seals_are_compared_at_once_the_log_lets_go_of_what_was_erased() {
+        // Chapters of ten entries; what chapter 1 held of attacks is erased with entry 15.
+        let erased = LogIndex::new(10);
+        for (compared, base) in [(1, 10), (2, 20), (3, 30), (4, 30), (9, 30)] {
+            let keeper = Keeper {
+                seals: (1..=9).map(seal).collect(),
+                compared,
+                retention_cut: LogIndex::new(15),
+                ..Keeper::default()
+            };
+            assert_eq!(keeper.new_base(erased, LogIndex::new(95)).index.get(), base, "{compared} compared");
+        }
+    }
+
+    #[test]
+    fn without_an_erasure_the_log_keeps_what_it_is_to_keep() {
+        let settings = ChapterSettings { keep_entries: 40, ..ChapterSettings::default() };
+        let keeper =
+            Keeper { settings, seals: (1..=9).map(seal).collect(), compared: 9, ..Keeper::default() };
+        assert_eq!(keeper.new_base(LogIndex::default(), LogIndex::new(95)).index.get(), 50);
+    }
+
+    /// Chapters of ten entries each.
+    fn seal(chapter: u64) -> Seal {
+        let at = |index| LogPosition { term: Term::new(1), index: LogIndex::new(index) };
+        Seal {
+            cluster: ClusterId::new([7; 16]),
+            chapter: ChapterNumber::new(chapter),
+            first: at(chapter * 10 - 9),
+            last: at(chapter * 10),
+            first_accepted: Timestamp::ZERO,
+            last_accepted: Timestamp::ZERO,
+            parts: [PartSummary::default(); 4],
+            previous: Hash::default(),
+            members: ConfState::default(),
+        }
     }
 }

@@ -83,10 +83,10 @@ pub enum Spooled {
 impl Observations {
     /// `spooled` is the last number that the spool holds from earlier starts, if any.
     pub(super) fn new(identity: &Identity, spooled: Option<OriginSequence>) -> Self {
-        let first = u64::from(identity.start) << SEQUENCE_BITS;
+        let start = identity.start;
         #[cfg(bug = "reuse_sequence")]
-        let first = if log_format::planted::is_on("reuse_sequence") { 1 << SEQUENCE_BITS } else { first };
-        let sequence = OriginSequence::new(first);
+        let start = if log_format::planted::is_on("reuse_sequence") { 1 } else { start };
+        let sequence = given_before(start);
         let none = OriginSequence::new(0);
         Self {
             origin: Origin { host: identity.host, incarnation: identity.incarnation, sequence },
@@ -233,6 +233,19 @@ impl Observations {
         (observed_at, id): (Timestamp, CommandId),
         fresh_ticket: &mut dyn FnMut() -> Ticket,
     ) {
+        // No start gives the number zero. Said under it, the loss would be one of the start behind it, whose first
+        // observation the leader takes whatever came before it, and then not the loss.
+        let zero = given_before(u32::try_from(start_of(to)).unwrap_or(u32::MAX));
+        #[cfg(bug = "loss_in_later_start")]
+        let zero =
+            if log_format::planted::is_on("loss_in_later_start") { OriginSequence::new(0) } else { zero };
+        let to = if to == zero { OriginSequence::new(to.get().saturating_sub(1)) } else { to };
+        if to < from {
+            return;
+        }
+        // The leader refuses more than there are numbers, and would then wait for them for ever.
+        let numbers = to.get().saturating_sub(from.get()).saturating_add(1);
+        let count = if numbers < count { 0 } else { count };
         let origin = Origin { sequence: to, ..self.origin };
         let dropped = SpoolDropped { host: origin.host, from, to, count };
         self.push(Command { id, origin, observed_at, body: CommandBody::DropSpool(dropped) }, fresh_ticket());
@@ -345,6 +358,11 @@ impl Observations {
             outputs.push(Output::SpoolTaken { upto });
         }
     }
+}
+
+/// A number above all that were given before this start of the process, counted from 1, and below all that it gives.
+pub fn given_before(start: u32) -> OriginSequence {
+    OriginSequence::new(u64::from(start) << SEQUENCE_BITS)
 }
 
 /// The start of the process in which a number was given.

@@ -189,6 +189,26 @@ fn a_gap_in_the_spool_is_said_in_its_place() {
 }
 
 #[test]
+fn a_loss_at_the_end_of_a_start_is_said_before_the_next_start_begins() {
+    let mut before = World::start(1, Vec::new());
+    before.observe(3);
+    let mut world = World::start(2, before.spool);
+    world.observe(1);
+    world.durable(1);
+    world.observations.resume(world.spool[2].sequence);
+    let (from, to) = (after(world.spool[2].sequence), given_before(2));
+    let gap = SpoolItem::Dropped(log_format::spool::SpoolDropped { from, to, count: None });
+    let first = SpoolItem::Record(world.spool[3].clone());
+    world.tell(Spooled::Read { items: vec![gap, first], is_end: true });
+    let sent = world.sent();
+    let [(ticket, lost)] = sent.as_slice() else { panic!("{sent:?}") };
+    assert!(matches!(lost.body, CommandBody::DropSpool(_)) && start_of(lost.origin.sequence) == 1);
+    world.observations.committed(*ticket, LogIndex::new(1));
+    world.observations.settle(LogIndex::new(1), &mut Vec::new());
+    assert_eq!(world.numbers(), [1]);
+}
+
+#[test]
 fn the_spool_may_forget_what_is_folded_and_nothing_else() {
     let mut world = World::start(1, Vec::new());
     world.observe(3);

@@ -5,8 +5,8 @@
 //!  driver ──Seal, Erase, Fetch──> thread ──Sealed, Fetched, FetchFailed──> inbox
 //! ```
 
-pub(super) mod fetch;
-pub(super) mod repair;
+pub mod fetch;
+pub mod repair;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -62,6 +62,9 @@ pub enum ChapterError {
         /// The entry that was due.
         expected: LogIndex,
     },
+    /// Nothing says who the first members were.
+    #[error("the log's first file, which names the founders, is damaged: start again")]
+    Founders,
     /// An entry was not read.
     #[error("read entry {index} for a chapter")]
     Source {
@@ -91,6 +94,7 @@ impl ChapterError {
             | Self::Newer { .. }
             | Self::Other { .. }
             | Self::Entries { .. }
+            | Self::Founders
             | Self::Source { .. }
             | Self::Split { .. } => false,
         }

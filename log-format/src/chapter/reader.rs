@@ -120,7 +120,10 @@ pub(super) fn open_part<D: Disk>(
         opened => opened?,
     };
     let expected = sidecar.sum(part);
-    if file.length()? != expected.length || sum(&file)? != expected {
+    let is_damaged = file.length()? != expected.length || sum(&file)? != expected;
+    #[cfg(bug = "damaged_chapter_passes")]
+    let is_damaged = is_damaged && !crate::planted::is_on("damaged_chapter_passes");
+    if is_damaged {
         let what = "its checksum is not the one noted when it was written".to_owned();
         return Err(ChapterError::Damaged { chapter, file: name, what });
     }

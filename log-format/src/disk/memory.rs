@@ -4,12 +4,16 @@
 //! sector by itself, loses unsynced names (a directory itself is durable at once), and makes every open file and lock of before useless. Errors are injected
 //! one at a time. The same calls and the same seeds give the same bytes.
 
+mod defects;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use self::defects::Defect;
+use self::defects::Defects;
 use super::{Access, Disk, DiskError, DiskFile, Operation, SECTOR, Space};
 
 /// Free space of a new disk: more than a test writes.
@@ -59,6 +63,7 @@ struct State {
     directories: BTreeSet<PathBuf>,
     locks: BTreeSet<PathBuf>,
     faults: Vec<Fault>,
+    defects: Defects,
     /// Changes that still succeed before the power is gone.
     power: Option<u64>,
     next_inode: u64,
@@ -106,6 +111,7 @@ impl Default for State {
             directories: BTreeSet::new(),
             locks: BTreeSet::new(),
             faults: Vec::new(),
+            defects: Defects::default(),
             power: None,
             next_inode: 1,
             life: 0,
@@ -565,7 +571,7 @@ impl DiskFile for MemoryFile {
             let inode = state.inodes.get(&self.inode).ok_or(io::ErrorKind::NotFound)?;
             let bytes = inode.seen.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?;
             buffer.copy_from_slice(bytes);
-            Ok(())
+            state.defects.read(self.inode, start, buffer)
         })
     }
 
@@ -582,6 +588,7 @@ impl DiskFile for MemoryFile {
                 return Err(io::ErrorKind::StorageFull);
             }
             inode.write(start, bytes);
+            state.defects.written(self.inode, start, bytes.len());
             state.writes += 1;
             Ok(())
         })

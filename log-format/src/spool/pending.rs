@@ -90,8 +90,8 @@ impl<F: DiskFile> Pending<F> {
             return;
         }
         let to = OriginSequence::new(next.sequence.get().saturating_sub(1));
-        // Some of them may be done with, and nobody knows which.
-        let is_known = self.from <= seen.sequence.next() && count < UNKNOWN_LOSS;
+        // Some of them may be done with, and nobody knows which. Some that could not be read may be there again.
+        let is_known = self.from <= seen.sequence.next() && count < UNKNOWN_LOSS / 2;
         let dropped = SpoolDropped { from, to, count: is_known.then_some(count) };
         self.items.push_back(SpoolItem::Dropped(dropped));
     }

@@ -39,11 +39,22 @@ impl<F: DiskFile> Window<F> {
     }
 
     fn load(&mut self, offset: u64, end: u64) -> Result<(), DiskError> {
-        let end = end.max(offset.saturating_add(READ_AHEAD)).min(self.length);
+        let ahead = end.max(offset.saturating_add(READ_AHEAD)).min(self.length);
+        let read = self.read(offset, ahead);
+        // A sector that cannot be read costs no more than what needs it.
+        if read.is_err() && end < ahead { self.read(offset, end) } else { read }
+    }
+
+    /// After an error nothing is held.
+    fn read(&mut self, offset: u64, end: u64) -> Result<(), DiskError> {
         let size = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
         self.start = offset;
         self.bytes.clear();
         self.bytes.resize(size, 0);
-        self.file.read_at(offset, &mut self.bytes)
+        let read = self.file.read_at(offset, &mut self.bytes);
+        if read.is_err() {
+            self.bytes.clear();
+        }
+        read
     }
 }

@@ -29,11 +29,12 @@ pub(super) fn look(hosts: &[(HostId, &Host)]) -> Result<(), Violation> {
     let mut chain: Vec<Hash> = Vec::new();
     for (id, host) in hosts {
         let (disk, data) = host.drive.place();
-        let report = verify::verify(disk, data, &check).map_err(|error| {
+        let report = disk.looked_through(|| verify::verify(disk, data, &check)).map_err(|error| {
             Violation::new(Checker::Chapters, format!("host {id}'s disk cannot be verified: {error}"))
         })?;
         ensure(report.is_sound(), Checker::Chapters, || format!("host {id}'s disk: {:?}", report.problems))?;
-        let seals = chapter::seals(disk, data)
+        let seals = disk
+            .looked_through(|| chapter::seals(disk, data))
             .map_err(|error| Violation::new(Checker::Chapters, format!("host {id}'s seals: {error}")))?;
         for (place, seal) in seals.iter().enumerate() {
             let hash = seal.hash();

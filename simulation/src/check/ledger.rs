@@ -155,8 +155,7 @@ impl Ledger {
         }
         for recorded in &envelope.events {
             if let Some(number) = observation_of(&recorded.event) {
-                let origin = (envelope.origin.host, envelope.origin.sequence);
-                observations.recorded(origin, number, index)?;
+                observations.recorded(envelope.origin.host, number, index)?;
             }
             if let Event::Host(HostEvent::SpoolDropped(dropped)) = &recorded.event {
                 observations.lost(dropped);

@@ -12,6 +12,7 @@
 //! | [`Checker::Kernel`] | brought up to date change by change, a kernel holds what the whole plan says; nothing stays provisional |
 //! | [`Checker::Linear`] | changes and reads of the settings happen one after the other, in an order that their callers could have seen |
 //! | [`Checker::Answers`] | what was answered as committed is in the log, there |
+//! | [`Checker::Batches`] | several blocks wished at once are all in one entry, or none is in the log |
 //! | [`Checker::Observations`] | what a host saw is in the log, in order, unless the host went down before it was spooled; the spool drops strikes at most, and says so |
 //! | [`Checker::Chapters`] | every disk verifies; all hosts sealed the same chapters |
 //! | [`Checker::Erasure`] | what the log says is erased is on no disk |
@@ -20,6 +21,7 @@
 //! | [`Checker::Liveness`] | once everything works, everything comes to an end |
 
 mod answers;
+mod batches;
 mod disks;
 mod leadership;
 mod ledger;
@@ -42,6 +44,7 @@ use palisade::node::{Node, Outcome};
 use thiserror::Error;
 
 use self::answers::Answers;
+use self::batches::Batches;
 use self::leadership::Leadership;
 use self::ledger::Ledger;
 use self::linear::Changes;
@@ -67,6 +70,7 @@ pub enum Checker {
     Kernel,
     Linear,
     Answers,
+    Batches,
     Observations,
     Chapters,
     Erasure,
@@ -106,6 +110,7 @@ pub(crate) struct Checks {
     ledger: Ledger,
     leadership: Leadership,
     answers: Answers,
+    batches: Batches,
     observations: Observations,
     changes: Changes,
     /// What each living process has applied.
@@ -137,6 +142,11 @@ impl Checks {
         self.ledger.is_let_go(host)
     }
 
+    /// Somebody asks for something.
+    pub(crate) fn asked(&mut self, wish: &Wish) {
+        self.batches.note(wish);
+    }
+
     /// A person was told what became of a wish.
     pub(crate) fn answered(&mut self, wish: &Wish, outcome: &Outcome, at: Duration) {
         self.answers.note(wish, outcome);
@@ -161,6 +171,11 @@ impl Checks {
         room: Room,
     ) -> Result<(), Violation> {
         self.observations.spooled(host, record, room)
+    }
+
+    /// Sectors of a host's spool have gone bad.
+    pub(crate) fn spool_spoiled(&mut self, host: HostId) {
+        self.observations.spool_spoiled(host);
     }
 
     /// A host says something to another.
@@ -214,9 +229,11 @@ impl Checks {
     fn read_applied(&mut self, id: HostId, host: &Host, applied: LogIndex) -> Result<(), Violation> {
         let from = self.watch(id, host.life()).applied.next();
         for entry in durable(id, host, from, applied)? {
+            let index = entry.index;
             let envelope = self.ledger.take(id, entry, &mut self.observations)?;
-            let watched = self.watch(id, host.life());
             if let Some(envelope) = envelope {
+                self.batches.look(index, &envelope)?;
+                let watched = self.watch(id, host.life());
                 watched.protection.fold(&envelope);
                 let is_erased = |recorded: &Recorded| matches!(recorded.event, Event::Erased(_));
                 watched.lacks_erased |= envelope.events.iter().any(is_erased);
@@ -300,7 +317,10 @@ impl Checks {
 /// A host's entries up to one, from its disk.
 fn durable(id: HostId, host: &Host, from: LogIndex, upto: LogIndex) -> Result<Vec<LogEntry>, Violation> {
     let Some(history) = host.workshop.history() else { return Ok(Vec::new()) };
-    let entries: Result<Vec<LogEntry>, _> = history.iter(from, upto.next()).collect();
+    // What rots or cannot be read is the host's to find.
+    let (disk, _) = host.drive.place();
+    let read = || history.iter(from, upto.next()).collect();
+    let entries: Result<Vec<LogEntry>, _> = disk.looked_through(read);
     entries.map_err(|error| {
         Violation::new(Checker::Log, format!("host {id} applied {upto}, but its disk says: {error}"))
     })

@@ -1,6 +1,6 @@
 //! What hosts saw, and what of it the log has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use log_format::event::SpoolDropped;
 use log_format::ids::{HostId, LogIndex, OriginSequence};
@@ -12,8 +12,6 @@ use super::{Checker, Violation, ensure};
 use crate::host::{Health, Host, Life};
 use crate::workload::ObservationNumber;
 
-/// Bits of a number that count within one start of a process, as the product has it.
-const SEQUENCE_BITS: u32 = 40;
 /// Missing observations that are told in words.
 const TOLD: usize = 4;
 
@@ -29,8 +27,8 @@ pub(super) struct Observations {
     refused: BTreeMap<ObservationNumber, Spooled>,
     /// What hosts said that they lost.
     lost: Vec<(HostId, OriginSequence, OriginSequence)>,
-    /// The last number of each start of a host that the log has.
-    newest: BTreeMap<(HostId, u64), OriginSequence>,
+    /// Hosts of whose spools sectors have gone bad.
+    spoiled: BTreeSet<HostId>,
 }
 
 #[derive(Debug)]
@@ -47,10 +45,6 @@ pub(crate) enum Room {
     There,
     /// The spool was full.
     None,
-}
-
-fn start_of(sequence: OriginSequence) -> u64 {
-    sequence.get() >> SEQUENCE_BITS
 }
 
 /// The number that a record of the spool carries.
@@ -72,12 +66,10 @@ impl Observations {
 
     pub(super) fn recorded(
         &mut self,
-        (host, sequence): (HostId, OriginSequence),
+        host: HostId,
         number: ObservationNumber,
         index: LogIndex,
     ) -> Result<(), Violation> {
-        let newest = self.newest.entry((host, start_of(sequence))).or_default();
-        *newest = sequence.max(*newest);
         let by = self.made.get(&number).map(|(host, _)| *host);
         ensure(by == Some(host), Checker::Observations, || {
             format!("entry {index} has observation {} of host {by:?} as host {host}'s", number.0)
@@ -140,18 +132,20 @@ impl Observations {
             is_missing(number)
                 && is_owed(spooled.host)
                 && hosts.get(&spooled.host).is_some_and(is_readable)
-                && !(spooled.priority == Priority::Observation
-                    && (self.is_lost(spooled) || self.is_behind_all(spooled)))
+                && !(self.may_lose(spooled) && self.is_lost(spooled))
         });
         let seen = seen.map(|(number, _)| *number);
         seen.chain(spooled.map(|(number, _)| *number)).collect()
     }
 
-    /// Whether the log has nothing that the same start saw later: a spool that drops its newest strikes and then ends
-    /// forgets that they were there.
-    fn is_behind_all(&self, spooled: &Spooled) -> bool {
-        let newest = self.newest.get(&(spooled.host, start_of(spooled.sequence)));
-        newest.is_none_or(|newest| *newest < spooled.sequence)
+    /// A full spool drops strikes, and a damaged one whatever stood there.
+    fn may_lose(&self, spooled: &Spooled) -> bool {
+        spooled.priority == Priority::Observation || self.spoiled.contains(&spooled.host)
+    }
+
+    /// Sectors of a host's spool have gone bad.
+    pub(super) fn spool_spoiled(&mut self, host: HostId) {
+        self.spoiled.insert(host);
     }
 
     pub(super) fn describe(&self, missing: &[ObservationNumber]) -> String {

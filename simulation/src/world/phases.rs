@@ -62,7 +62,9 @@ pub fn run_with(options: &Options, echo: Option<Echo>) -> Result<Report, Box<Fai
     let seed = options.seed;
     let mut world = World::new(options, echo);
     let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
-    let result = lived.unwrap_or_else(|panic| Err(Violation::new(Checker::Running, said(&*panic))));
+    let panicked =
+        |panic: Box<dyn Any + Send>| Violation::new(Checker::Running, format!("panic: {}", said(&*panic)));
+    let result = lived.unwrap_or_else(|panic| Err(panicked(panic)));
     let trace_hash = world.trace.hash();
     match result {
         Ok(()) => {
@@ -78,10 +80,10 @@ pub fn run_with(options: &Options, echo: Option<Echo>) -> Result<Report, Box<Fai
 }
 
 /// What a panic said.
-fn said(panic: &(dyn Any + Send)) -> String {
+pub(super) fn said(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    format!("panic: {}", text.unwrap_or_default())
+    text.unwrap_or_default()
 }
 
 impl World {

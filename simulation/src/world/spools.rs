@@ -1,7 +1,8 @@
 //! What a host's spool does, and what is known of it afterwards.
 
 use log_format::ids::HostId;
-use palisade::node::Input;
+use log_format::spool::SpoolItem;
+use palisade::node::{Input, Spooled};
 use palisade::spooling::SpoolOrder;
 
 use super::{Event, WRITER_IDLE, WRITER_WITHIN, World};
@@ -55,6 +56,11 @@ impl World {
             }
         }
         for told in finished.told {
+            if let Spooled::Read { items, .. } = &told {
+                for gap in items.iter().filter(|item| matches!(item, SpoolItem::Dropped(_))) {
+                    self.trace.line(self.now, format_args!("host {id}: its spool lost {gap:?}"));
+                }
+            }
             self.offer(id, Input::Spooled(told));
         }
         self.wake_spool(id);

@@ -7,7 +7,7 @@ use log_format::wal::{AppendError, SpareProgress};
 use palisade::node::{Outcome, Output, PeerMessage};
 use palisade::spooling::SpoolOrder;
 
-use super::{Event, IDLE_STEP, WRITER_IDLE, WRITER_WITHIN, World};
+use super::{Event, IDLE_STEP, WRITER_IDLE, WRITER_WITHIN, World, damage};
 use crate::check::{Checker, Violation, ensure, picture};
 use crate::disk::{Doom, End, Released};
 use crate::host::Host;
@@ -17,7 +17,14 @@ use crate::workshop::ChapterOrder;
 impl World {
     pub(super) fn turn(&mut self, id: HostId) -> Result<(), Violation> {
         let Some(host) = self.hosts.get_mut(&id) else { return Ok(()) };
-        let (mut outputs, ending) = host.turn(self.now);
+        let (mut outputs, ending) = if host.is_spoiled {
+            match damage::turn_on_spoiled(host, self.now) {
+                Ok(turn) => turn,
+                Err(what) => return self.abort(id, &what),
+            }
+        } else {
+            host.turn(self.now)
+        };
         self.look(id)?;
         let Some((after, down)) = ending else { return self.carry_out_all(id, outputs) };
         outputs.truncate(after);
@@ -27,7 +34,13 @@ impl World {
     }
 
     pub(super) fn carry_out_all(&mut self, id: HostId, outputs: Vec<Output>) -> Result<(), Violation> {
-        outputs.into_iter().try_for_each(|output| self.carry_out(id, output))?;
+        let Some(life) = self.hosts.get(&id).map(Host::life) else { return Ok(()) };
+        for output in outputs {
+            // One of them may have ended the process.
+            if self.hosts.get(&id).is_some_and(|host| host.is_life(life)) {
+                self.carry_out(id, output)?;
+            }
+        }
         self.wake_writer(id);
         Ok(())
     }
@@ -74,10 +87,7 @@ impl World {
                     }
                 }
             }
-            Output::Halt(reason) => {
-                let detail = format!("host {id} halts: {reason:?}");
-                return Err(Violation::new(Checker::Running, detail));
-            }
+            Output::Halt(reason) => self.halt(id, &reason)?,
             Output::Firewall { changes, upto: _ } => {
                 if let Some(host) = self.hosts.get_mut(&id) {
                     host.enforce(&changes);
@@ -149,7 +159,8 @@ impl World {
             return Ok(());
         };
         let (released, life) = (host.drive.take(), host.life());
-        let after = self.faults.sync_time();
+        let stalled = host.stalls_until.saturating_sub(self.now);
+        let after = self.faults.sync_time().max(stalled);
         self.schedule(after, Event::WriterFinishes(id, life));
         self.release(id, released)
     }

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use log_format::chapter::{self, ChapterError, Part};
-use log_format::disk::StdDisk;
+use log_format::disk::Disk;
 use log_format::event::{ChapterEvent, Event};
 use log_format::ids::{ChapterNumber, LogIndex};
 use log_format::merkle::Hash;
@@ -30,7 +30,7 @@ use super::fetch::{self, Donor};
 const MAX_REPAIRS: u32 = 1_000_000;
 
 /// Hosts that may have what is damaged here.
-pub(in crate::runtime) trait Donors {
+pub trait Donors {
     /// One after the other, as far as they can be reached.
     fn each(&mut self) -> Box<dyn Iterator<Item = Box<dyn Donor>> + '_>;
 }
@@ -44,9 +44,10 @@ struct Damaged {
     why: ChapterError,
 }
 
-struct Repair<'a> {
+struct Repair<'a, D: Disk> {
+    disk: &'a D,
     data: &'a Path,
-    log: &'a WalReader<StdDisk>,
+    log: &'a WalReader<D>,
     /// The seal of the last sound chapter.
     before: Option<Seal>,
     /// The seals that the log names, once somebody had to look.
@@ -54,12 +55,12 @@ struct Repair<'a> {
 }
 
 /// Makes every chapter whole that the host needs, or says which cannot be, in words for a person.
-pub(in crate::runtime) fn repair(
-    data: &Path,
-    log: &WalReader<StdDisk>,
+pub fn repair<D: Disk>(
+    (disk, data): (&D, &Path),
+    log: &WalReader<D>,
     donors: &mut dyn Donors,
 ) -> anyhow::Result<()> {
-    let mut repair = Repair { data, log, before: None, named: None };
+    let mut repair = Repair { disk, data, log, before: None, named: None };
     for _ in 0..MAX_REPAIRS {
         let Some(damaged) = repair.look_on()? else { return Ok(()) };
         tracing::warn!(chapter = %damaged.chapter, damage = %damaged.why, "a chapter is damaged");
@@ -68,17 +69,17 @@ pub(in crate::runtime) fn repair(
     bail!("the chapters are damaged in more than {MAX_REPAIRS} places: replace the disk")
 }
 
-impl Repair<'_> {
+impl<D: Disk> Repair<'_, D> {
     /// Goes on from the last sound chapter to the next damaged one.
     fn look_on(&mut self) -> Result<Option<Damaged>, ChapterError> {
         loop {
             let chapter = self.due();
             let unusable = |why| Some(Damaged { chapter, seal: None, parts: Vec::new(), why });
-            match chapter::next_seal(&StdDisk, self.data, self.before.as_ref()) {
+            match chapter::next_seal(self.disk, self.data, self.before.as_ref()) {
                 // What is behind the last chapter is in the log.
                 Ok(None) if self.log.base().index <= self.sealed() => return Ok(None),
                 Ok(None) => return Ok(unusable(ChapterError::Missing { chapter, file: chapter::SEAL })),
-                Ok(Some(seal)) => match chapter::damage(&StdDisk, self.data, &seal)? {
+                Ok(Some(seal)) => match chapter::damage(self.disk, self.data, &seal)? {
                     None => self.before = Some(seal),
                     Some(damage) => {
                         let (why, parts) = (damage.why, damage.parts);
@@ -103,13 +104,13 @@ impl Repair<'_> {
     fn mend(&mut self, damaged: &Damaged, donors: &mut dyn Donors) -> anyhow::Result<()> {
         let chapter = damaged.chapter;
         if let Some(seal) = &damaged.seal
-            && chapter::note_again(&StdDisk, self.data, seal, self.before.as_ref())?
+            && chapter::note_again(self.disk, self.data, seal, self.before.as_ref())?
         {
             tracing::warn!(%chapter, "the chapter's checksums are noted again; nothing was lost");
             return Ok(());
         }
         if self.log.base().index <= self.sealed() {
-            chapter::unseal(&StdDisk, self.data, chapter)?;
+            chapter::unseal(self.disk, self.data, chapter)?;
             tracing::warn!(%chapter, "the log still has the chapter's entries; it is sealed again");
             return Ok(());
         }
@@ -137,14 +138,14 @@ impl Repair<'_> {
             None => {
                 let hash = self.hash_of(donor, damaged.chapter)?;
                 let seal = fetch::seal(donor, damaged.chapter, hash)?;
-                let damage = chapter::damage(&StdDisk, self.data, &seal)?;
+                let damage = chapter::damage(self.disk, self.data, &seal)?;
                 (seal, damage.map(|damage| damage.parts).unwrap_or_default())
             }
         };
         for part in parts {
-            fetch::part((&StdDisk, self.data), donor, (&seal, part))?;
+            fetch::part((self.disk, self.data), donor, (&seal, part))?;
         }
-        Ok(chapter::install(&StdDisk, self.data, &seal, self.before.as_ref())?)
+        Ok(chapter::install(self.disk, self.data, &seal, self.before.as_ref())?)
     }
 
     /// The hash that the chapter's seal must have: the log names it, or the nearest seal behind that is here; from there back
@@ -158,7 +159,7 @@ impl Repair<'_> {
                 break *hash;
             }
             // The chapter's own seal is what is damaged.
-            let here = (chapter < at).then(|| chapter::seal(&StdDisk, self.data, at).unwrap_or_default());
+            let here = (chapter < at).then(|| chapter::seal(self.disk, self.data, at).unwrap_or_default());
             if let Some(seal) = here.flatten() {
                 at = previous(at);
                 break seal.previous;

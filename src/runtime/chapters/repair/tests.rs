@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use consensus::rt::bulk::{BulkError, FilePart};
 use log_format::chapter::ChapterReader;
+use log_format::disk::StdDisk;
 use log_format::envelope::{Envelope, Recorded};
 use log_format::event::{ChapterSealed, HostActive, HostEvent};
 use log_format::history::History;
@@ -187,7 +188,7 @@ impl Host {
     }
 
     fn repair(&self, donors: &mut Others) -> anyhow::Result<()> {
-        repair(&self.data, &self.wal.reader(), donors)
+        repair((&StdDisk, &self.data), &self.wal.reader(), donors)
     }
 
     /// Every chapter is sound and can be read.
