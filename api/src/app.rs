@@ -9,6 +9,7 @@ use crate::limits::Limits;
 use crate::ports::{NoRandomness, Ports};
 use crate::request::RequestIds;
 use crate::tls::Transport;
+use crate::write::Keys;
 
 /// What the host process tells the server at its start.
 #[derive(Debug, Clone)]
@@ -35,6 +36,7 @@ pub(crate) struct App {
     pub(crate) auth: Auth,
     pub(crate) streams: Streams,
     pub(crate) ids: RequestIds,
+    pub(crate) keys: Keys,
     pub(crate) limits: Limits,
     pub(crate) host_name: String,
     pub(crate) version: String,
@@ -58,6 +60,7 @@ impl App {
         Ok(Self {
             auth: Auth::new(local_token, cookie, ports.random.clone())?,
             streams: Streams::new(&limits),
+            keys: Keys::new(&ports.random)?,
             ids: RequestIds::new(u32::from_be_bytes(prefix)),
             ports,
             limits,

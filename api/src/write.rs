@@ -1,5 +1,6 @@
 //! Writes: one wish, submitted once however often the request is repeated.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
@@ -10,13 +11,32 @@ use projections::decide::CommandBody;
 use crate::app::App;
 use crate::auth::{self, Principal, digest};
 use crate::error::{ApiError, Code};
-use crate::ports::{Accepted, SubmitError};
+use crate::ports::{Accepted, NoRandomness, Random, SubmitError};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Characters of a key: room for a UUID and a prefix.
 const LONGEST_KEY: usize = 128;
 /// An election takes about a second; so does a burst.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Keys for wishes that come without one. They need not be secret, only new: one random text for each run of the process, and a
+/// number behind it, so that no write asks the system for randomness.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    run: String,
+    next: AtomicU64,
+}
+
+impl Keys {
+    /// Draws this run's text.
+    pub(crate) fn new(random: &Random) -> Result<Self, NoRandomness> {
+        Ok(Self { run: auth::random_text(random)?, next: AtomicU64::new(1) })
+    }
+
+    fn next(&self) -> String {
+        format!("{}-{}", self.run, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 /// A wish's identity: the same request with the same `Idempotency-Key` by the same caller is the same wish.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +70,7 @@ impl Wish {
                     ApiError::invalid_parameter(IDEMPOTENCY_KEY, reason)
                 })?
             }
-            None => auth::random_text(&app.ports.random).map_err(auth::no_randomness)?,
+            None => app.keys.next(),
         };
         let Asked { method, path, query, body } = asked;
         let parts =
@@ -104,4 +124,25 @@ pub(crate) fn actor(caller: &Principal) -> Actor {
 
 fn is_key(key: &str) -> bool {
     (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_new_and_may_be_sent_back() {
+        let random = |seed: u8| -> Random {
+            Arc::new(move |bytes: &mut [u8]| {
+                bytes.fill(seed);
+                Ok(())
+            })
+        };
+        let (one, other) = (Keys::new(&random(1)).unwrap(), Keys::new(&random(2)).unwrap());
+        let keys = [one.next(), one.next(), other.next()];
+        assert!(keys.iter().all(|key| is_key(key)));
+        assert!(keys[0] != keys[1] && keys[0] != keys[2]);
+    }
 }
