@@ -25,6 +25,11 @@ use crate::prng::Prng;
 
 /// Addresses that attack, and that people list.
 const ATTACKERS: u8 = 12;
+/// Reports of strikes of a thousand that are as large as they may be, where a run has large ones: enough to fill what a leader
+/// may hold, and most of a run's time is left for what else happens.
+const LARGE_REPORTS: u64 = 250;
+/// Deltas of the others, at most.
+const SMALL_REPORT: u64 = 4;
 /// Addresses of which people block several at once begin among so many.
 const RANGE: u64 = 64;
 /// How long people block, at most: blocks end within a run.
@@ -278,7 +283,8 @@ impl Workload {
             proven: u32::try_from(self.prng.below(8)).unwrap_or(0),
             unproven: u32::try_from(self.prng.below(4)).unwrap_or(0),
         });
-        let markers = 1 + self.prng.below(self.deltas.saturating_sub(3));
+        let most = if self.prng.chance(LARGE_REPORTS) { self.deltas } else { SMALL_REPORT };
+        let markers = 1 + self.prng.below(most.saturating_sub(3));
         let deltas = (0..markers).map(|_| marker).chain(counted).collect();
         Fact::Strikes(StrikesCounted { deltas })
     }
