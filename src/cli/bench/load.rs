@@ -113,20 +113,15 @@ async fn write_on(client: &Client, number: u16, started: Instant, load: Load) ->
     let ended = started + load.span;
     let note = note();
     let mut connection = Connection { stream: client.open(source(client, number)).await?, read: Vec::new() };
+    let text = |turn| {
+        let (path, body) = request(number, turn, load.events, &note);
+        client.text("POST", path, &body)
+    };
+    let requests: Vec<String> = (0..ADDRESSES / load.events).map(text).collect();
     let mut seen = Seen::default();
-    for turn in (0..ADDRESSES / load.events).cycle() {
-        let block = |place: u16| {
-            let [high, low] = number.to_be_bytes();
-            let [_, last] = (turn * load.events + place).to_be_bytes();
-            json!({ "address": Ipv4Addr::new(20, high, low, last), "seconds": BLOCK_SECONDS, "note": note })
-        };
-        let (path, body) = match load.events {
-            1 => ("/blocks", block(0)),
-            events => ("/blocks/batch", json!({ "items": (0..events).map(block).collect::<Vec<_>>() })),
-        };
-        let request = client.text("POST", path, &body.to_string());
+    for request in requests.iter().cycle() {
         let before = Instant::now();
-        let status = connection.ask(&request).await?;
+        let status = connection.ask(request).await?;
         let after = Instant::now();
         if ended <= after {
             break;
@@ -135,10 +130,25 @@ async fn write_on(client: &Client, number: u16, started: Instant, load: Load) ->
             201 if started <= after => seen.times.push(after - before),
             201 => {}
             503 => seen.refused += 1,
-            status => bail!("the host answers {status} to {path}: {body}"),
+            status => bail!("the host answers {status} to {}", request.lines().next().unwrap_or_default()),
         }
     }
     Ok(seen)
+}
+
+/// What a connection wishes in one turn: the path and the body. Made before the measurement, whose processors it shares.
+fn request(number: u16, turn: u16, events: u16, note: &str) -> (&'static str, String) {
+    let block = |place: u16| {
+        let [high, low] = number.to_be_bytes();
+        let [_, last] = (turn * events + place).to_be_bytes();
+        json!({ "address": Ipv4Addr::new(20, high, low, last), "seconds": BLOCK_SECONDS, "note": note })
+    };
+    match events {
+        1 => ("/blocks", block(0).to_string()),
+        events => {
+            ("/blocks/batch", json!({ "items": (0..events).map(block).collect::<Vec<_>>() }).to_string())
+        }
+    }
 }
 
 /// Where a connection comes from: loopback has more than one address.
