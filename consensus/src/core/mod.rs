@@ -131,7 +131,7 @@ impl Core {
                 Input::Read { ticket } => reads.push(ticket),
                 Input::Persisted { number } => self.persisted(number),
                 Input::Unreachable { host } => self.node.report_unreachable(host.get()),
-                Input::Transfer { to } => self.node.transfer_leader(to.get()),
+                Input::Transfer { to } => self.transfer(to),
                 Input::Campaign => self.campaign(),
                 Input::ChangeMembers { ticket, change } => self.change_members(ticket, change, effects),
                 Input::Retired { base, snapshot } => self.retire(base, snapshot),
@@ -263,6 +263,13 @@ impl Core {
             tracing::debug!(%from, ?kind, %error, "raft ignored a peer message");
         }
         self.settle_role(effects);
+    }
+
+    /// Only a leader can hand over; another host's raft would ask the leader to, in the heir's name.
+    fn transfer(&mut self, to: HostId) {
+        if self.leads() {
+            self.node.transfer_leader(to.get());
+        }
     }
 
     fn campaign(&mut self) {
