@@ -58,7 +58,7 @@ use chapters::Keeper;
 pub use chapters::{ChapterSettings, SealOrder};
 pub use frame::Handover;
 use membership::Membership;
-pub use membership::{LET_GO, Members, Trust};
+pub use membership::{Contact, LET_GO, Members, Trust};
 pub use observations::{Spooled, given_before};
 use outbox::Outbox;
 pub use outbox::{Fact, Observation};
@@ -75,7 +75,7 @@ pub struct Identity {
     pub cluster: ClusterId,
     /// The host.
     pub host: HostId,
-    /// How often its data directory was made anew.
+    /// Drawn when its data directory was made: another one under the same id is another incarnation.
     pub incarnation: Incarnation,
     /// The last number in the spool that earlier starts left, if it holds any.
     pub spooled: Option<OriginSequence>,
@@ -124,6 +124,11 @@ pub enum Input {
     },
     /// A peer says that this host was let go from the cluster.
     LetGo {
+        /// The peer.
+        by: HostId,
+    },
+    /// A peer says that the cluster knows this host with another incarnation.
+    MadeAnew {
         /// The peer.
         by: HostId,
     },
@@ -368,6 +373,14 @@ pub enum HaltReason {
         /// The hash that the log names.
         log: Hash,
     },
+    /// What this host once promised and acknowledged is gone: its vote would count for what it does not have.
+    #[error(
+        "host {by} says that the cluster knows this host with another data directory: this one was made anew under its old id, and acknowledged entries were lost. Remove the id from the cluster and let the machine join anew, into an empty folder"
+    )]
+    MadeAnew {
+        /// Who says so.
+        by: HostId,
+    },
     /// Consensus says so.
     #[error("consensus")]
     Consensus(#[source] Halt),
@@ -551,6 +564,7 @@ impl Node {
             Input::Peer { from, message } => self.hear(from, message, now, outputs),
             Input::Unreachable { host } => self.drive(CoreInput::Unreachable { host }, now, outputs),
             Input::LetGo { by } => self.membership.let_go_by(by),
+            Input::MadeAnew { by } => self.halt(HaltReason::MadeAnew { by }, outputs),
             Input::Submit { ticket, id, body } => self.outbox.submit(ticket, id, body, now),
             Input::Observe(observation) => {
                 self.outbox.observe(observation, &mut self.randomness, outputs);

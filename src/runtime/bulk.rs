@@ -196,7 +196,7 @@ impl KeyKeeper {
     }
 
     async fn fetch(&self, leader: HostId, trust: &Trust) -> anyhow::Result<()> {
-        let said = self.shared.members.borrow().get(&leader).copied().flatten();
+        let said = self.shared.members.borrow().get(&leader).and_then(|known| known.peer);
         let address = self.addresses.of(leader, said);
         let address = address.ok_or_else(|| anyhow::anyhow!("the leader's address is not known"))?;
         let mut client = BulkClient::connect(&self.files.tls()?, self.identity, leader, address).await?;

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use consensus::core::Ticket;
-use consensus::rt::transport::{Delivery, PeerEvent, PeerInput, PeerSender};
+use consensus::rt::transport::{Delivery, Peer, PeerEvent, PeerInput, PeerSender, Peers};
 use consensus::rt::writer::Writer;
 use log_format::ids::{HostId, LogIndex};
 use projections::frame::Standing;
@@ -65,7 +65,14 @@ impl Addresses {
     /// The other members and where they are reached.
     pub(super) fn resolve(&self, members: &Members) -> BTreeMap<HostId, SocketAddr> {
         let others = members.iter().filter(|(host, _)| **host != self.own);
-        others.filter_map(|(host, said)| Some((*host, self.of(*host, *said)?))).collect()
+        others.filter_map(|(host, known)| Some((*host, self.of(*host, known.peer)?))).collect()
+    }
+
+    /// The same for the transport, with what the log knows of each.
+    pub(super) fn peers(&self, members: &Members) -> Peers {
+        let incarnation = |host| members.get(&host).and_then(|known| known.incarnation);
+        let reached = self.resolve(members).into_iter();
+        reached.map(|(host, address)| (host, Peer { address, incarnation: incarnation(host) })).collect()
     }
 }
 
@@ -271,7 +278,7 @@ impl Driver {
             Output::ReadReady { ticket, index } => Shared::deliver(&shared.reads, ticket, index),
             Output::ReadRefused { ticket } => shared.forget(ticket),
             Output::Members(members) => {
-                self.outlets.peers.set_peers(self.outlets.addresses.resolve(&members));
+                self.outlets.peers.set_peers(self.outlets.addresses.peers(&members));
                 shared.members.send_replace(members);
             }
             Output::Trust(trust) => drop(shared.trust.send_replace(trust)),
@@ -309,6 +316,7 @@ fn from_peer(event: PeerEvent) -> Option<Input> {
             None
         }
         PeerInput::LetGo => Some(Input::LetGo { by: from }),
+        PeerInput::MadeAnew => Some(Input::MadeAnew { by: from }),
         PeerInput::Disconnected => {
             tracing::info!(%from, "peer disconnected");
             Some(Input::Unreachable { host: from })

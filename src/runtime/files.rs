@@ -7,13 +7,18 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use log_format::disk::{Disk, StdDisk};
+use log_format::disk::{Disk, DiskError, StdDisk};
+use log_format::ids::Incarnation;
 use thiserror::Error;
 
 /// The token with which the command line of this machine comes in.
 pub const LOCAL_TOKEN: &str = "local-token";
 /// How often the process was started on this data directory.
 const STARTS: &str = "starts";
+/// Which incarnation of the host the data directory is.
+pub const INCARNATION: &str = "incarnation";
+/// The incarnation of a data directory that was made before any was drawn.
+const UNDRAWN_INCARNATION: Incarnation = Incarnation::new(1);
 
 /// What went wrong with a file of the host's own.
 #[derive(Debug, Error)]
@@ -24,6 +29,9 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
     },
+    /// The directory cannot be made.
+    #[error(transparent)]
+    Directory(#[from] DiskError),
     /// A file cannot be read or written.
     #[error("{doing} {}", path.display())]
     Io {
@@ -53,17 +61,35 @@ impl DataDirectory {
         Self { path: path.to_owned() }
     }
 
+    /// Which incarnation of the host this is; one that was made before incarnations were drawn is the first.
+    pub fn incarnation(&self) -> Result<Incarnation, FileError> {
+        let number = self.number(INCARNATION)?;
+        Ok(number.map_or(UNDRAWN_INCARNATION, Incarnation::new))
+    }
+
+    /// Keeps a random number as the incarnation of a directory that is about to get its log.
+    pub fn begin_incarnation(&self, drawn: u32) -> Result<Incarnation, FileError> {
+        let incarnation = Incarnation::new(drawn.max(UNDRAWN_INCARNATION.get() + 1));
+        StdDisk.create_dir(&self.path)?;
+        self.replace(INCARNATION, &format!("{incarnation}\n"))?;
+        Ok(incarnation)
+    }
+
     /// Counts this start, durably, and says which it is, from 1.
     pub fn count_start(&self) -> Result<u32, FileError> {
-        let path = self.path.join(STARTS);
-        let before = match fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse().map_err(|_| FileError::Damaged { path: path.clone() })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 0_u32,
-            Err(error) => return Err(io("read", &path)(error)),
-        };
-        let now = before.saturating_add(1);
+        let now = self.number(STARTS)?.unwrap_or_default().saturating_add(1);
         self.replace(STARTS, &format!("{now}\n"))?;
         Ok(now)
+    }
+
+    /// The number in a small file, if there is one.
+    fn number(&self, name: &str) -> Result<Option<u32>, FileError> {
+        let path = self.path.join(name);
+        match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().map(Some).map_err(|_| FileError::Damaged { path: path.clone() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io("read", &path)(error)),
+        }
     }
 
     /// Writes a small file anew: whole or not at all, also when the power fails.
@@ -96,7 +122,7 @@ impl DataDirectory {
 }
 
 /// Bytes free for this process at a path.
-pub fn free_space(path: &Path) -> Result<u64, log_format::disk::DiskError> {
+pub fn free_space(path: &Path) -> Result<u64, DiskError> {
     StdDisk.free_space(path)
 }
 
@@ -116,6 +142,18 @@ mod tests {
         let held = DataDirectory::open(&path);
         assert_eq!((held.count_start().unwrap(), held.count_start().unwrap()), (1, 2));
         assert_eq!(DataDirectory::open(&path).count_start().unwrap(), 3);
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn a_directory_is_the_incarnation_that_was_drawn_for_it_and_old_ones_are_the_first() {
+        let path = scratch("incarnation");
+        let held = DataDirectory::open(&path);
+        assert_eq!(held.incarnation().unwrap(), Incarnation::new(1));
+        for (drawn, kept) in [(77, 77), (0, 2), (1, 2), (u32::MAX, u32::MAX)] {
+            assert_eq!(held.begin_incarnation(drawn).unwrap(), Incarnation::new(kept));
+            assert_eq!(DataDirectory::open(&path).incarnation().unwrap(), Incarnation::new(kept));
+        }
         fs::remove_dir_all(&path).unwrap();
     }
 

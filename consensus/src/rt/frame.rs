@@ -36,6 +36,7 @@ enum Kind {
     Renew = 11,
     Certified = 12,
     LetGo = 13,
+    MadeAnew = 14,
 }
 
 impl Kind {
@@ -54,6 +55,7 @@ impl Kind {
             Self::Renew,
             Self::Certified,
             Self::LetGo,
+            Self::MadeAnew,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)
@@ -68,6 +70,8 @@ pub(super) enum Frame {
     Idle,
     /// The receiver was let go from the cluster.
     LetGo,
+    /// The receiver's data directory was made anew.
+    MadeAnew,
     /// What travels on connections of its own.
     Extra(Extra),
 }
@@ -138,6 +142,7 @@ fn decode(kind: Kind, body: &Bytes) -> Result<Frame, FrameError> {
         Kind::Hello => return hello_from_wire(parse(body, "hello")?).map(Frame::Hello),
         Kind::Idle => return Ok(Frame::Idle),
         Kind::LetGo => return Ok(Frame::LetGo),
+        Kind::MadeAnew => return Ok(Frame::MadeAnew),
         Kind::BulkRequest => {
             return parse(body, "bulk request").map(Extra::BulkRequest).map(Frame::Extra);
         }
@@ -243,6 +248,10 @@ pub(super) fn encode_idle() -> Option<Bytes> {
 
 pub(super) fn encode_let_go() -> Option<Bytes> {
     frame(Kind::LetGo, &peer::LetGo::new())
+}
+
+pub(super) fn encode_made_anew() -> Option<Bytes> {
+    frame(Kind::MadeAnew, &peer::MadeAnew::new())
 }
 
 fn frame(kind: Kind, message: &impl protobuf::Message) -> Option<Bytes> {

@@ -44,14 +44,27 @@ const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
 pub struct TransportConfig {
     /// This host.
     pub identity: WalIdentity,
-    /// The other members and where they listen. Whoever is not named is not spoken to.
-    pub peers: BTreeMap<HostId, SocketAddr>,
+    /// The other members. Whoever is not named is not spoken to.
+    pub peers: Peers,
     /// What this host shows and whom it trusts.
     pub tls: PeerTls,
     /// This program's version, for people.
     pub build: String,
     /// What else this host does for others.
     pub services: Services,
+}
+
+/// The other members, as this host knows them.
+pub type Peers = BTreeMap<HostId, Peer>;
+
+/// A member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its incarnation, if the log has it. A host that shows another one has lost what it acknowledged and may have voted:
+    /// nobody speaks with it.
+    pub incarnation: Option<Incarnation>,
 }
 
 /// What a host does for others beside raft; what is not there is not served.
@@ -116,6 +129,8 @@ pub enum PeerInput {
     Disconnected,
     /// It says that this host was let go from the cluster, and speaks with it no more.
     LetGo,
+    /// It says that the cluster knows this host with another incarnation, and does not speak with it.
+    MadeAnew,
 }
 
 /// Something from a peer whose certificate names `from`.
@@ -160,7 +175,7 @@ pub enum TransportError {
 /// The host's side of all its connections. Dropping it cuts them; [`Transport::shutdown`] closes them.
 pub struct Transport {
     shared: Arc<Shared>,
-    peers: Arc<watch::Sender<BTreeMap<HostId, SocketAddr>>>,
+    peers: Arc<watch::Sender<Peers>>,
     stop: watch::Sender<bool>,
     address: SocketAddr,
     supervisor: JoinHandle<()>,
@@ -170,7 +185,7 @@ pub struct Transport {
 #[derive(Clone)]
 pub struct PeerSender {
     shared: Arc<Shared>,
-    peers: Arc<watch::Sender<BTreeMap<HostId, SocketAddr>>>,
+    peers: Arc<watch::Sender<Peers>>,
 }
 
 struct Shared {
@@ -182,7 +197,7 @@ struct Shared {
     inbox: Arc<dyn Inbox>,
     fetching: Arc<Semaphore>,
     at_desk: Arc<Semaphore>,
-    peers: watch::Receiver<BTreeMap<HostId, SocketAddr>>,
+    peers: watch::Receiver<Peers>,
     stop: watch::Receiver<bool>,
 }
 
@@ -232,7 +247,7 @@ impl Transport {
     }
 
     /// Sets who the other members are and where they listen. Whoever is not named any more is cut off at once.
-    pub fn set_peers(&self, peers: BTreeMap<HostId, SocketAddr>) {
+    pub fn set_peers(&self, peers: Peers) {
         self.peers.send_replace(peers);
     }
 
@@ -274,7 +289,7 @@ impl PeerSender {
     }
 
     /// See [`Transport::set_peers`].
-    pub fn set_peers(&self, peers: BTreeMap<HostId, SocketAddr>) {
+    pub fn set_peers(&self, peers: Peers) {
         self.peers.send_replace(peers);
     }
 
@@ -312,7 +327,10 @@ impl Shared {
         let links = self.lock_links();
         let peers = self.peers.borrow();
         let younger = peers.iter().filter(|(peer, _)| self.identity.host < **peer);
-        younger.filter(|(peer, _)| !links.contains_key(peer)).map(|(peer, at)| (*peer, *at)).collect()
+        younger
+            .filter(|(peer, _)| !links.contains_key(peer))
+            .map(|(peer, known)| (*peer, known.address))
+            .collect()
     }
 
     /// Whether this host knows that the other one was let go.
@@ -326,7 +344,12 @@ impl Shared {
         self.is_among(&self.peers.borrow(), host)
     }
 
-    fn is_among(&self, peers: &BTreeMap<HostId, SocketAddr>, host: HostId) -> bool {
+    /// Whether the log knows the host with another incarnation than this one.
+    fn was_made_anew(&self, host: HostId, shown: Incarnation) -> bool {
+        is_another(&self.peers.borrow(), host, shown)
+    }
+
+    fn is_among(&self, peers: &Peers, host: HostId) -> bool {
         let may_be_new = || self.services.desk.as_ref().is_some_and(|desk| desk.may_be_new(host));
         peers.contains_key(&host) || may_be_new()
     }
@@ -354,6 +377,11 @@ impl Shared {
     async fn deliver(&self, from: HostId, input: PeerInput) {
         self.inbox.deliver(PeerEvent { from, input }).await;
     }
+}
+
+fn is_another(peers: &Peers, host: HostId, shown: Incarnation) -> bool {
+    let known = peers.get(&host).and_then(|peer| peer.incarnation);
+    known.is_some_and(|known| known != shown)
 }
 
 /// Where everything that comes from peers goes, whatever else its owner puts in.

@@ -147,7 +147,7 @@ pub(super) fn issue(cluster: &Cluster, host: usize) -> String {
     String::from_utf8(issued.stdout).unwrap().trim().to_owned()
 }
 
-fn remove(cluster: &Cluster, host: usize, gone: usize) -> Output {
+pub(super) fn remove(cluster: &Cluster, host: usize, gone: usize) -> Output {
     cluster.palisade(host, &["cluster", "remove", &(gone + 1).to_string()])
 }
 
@@ -161,13 +161,13 @@ fn transfer(cluster: &Cluster, host: usize, to: &str) -> Output {
 }
 
 /// What a host says of the one with this id.
-fn row(cluster: &Cluster, host: usize, id: &str) -> Value {
+pub(super) fn row(cluster: &Cluster, host: usize, id: &str) -> Value {
     let hosts = cluster.status(host).map_or(Value::Null, |status| status["hosts"].clone());
     let rows = hosts.as_array().cloned().unwrap_or_default();
     rows.into_iter().find(|row| row["id"] == id).unwrap_or(Value::Null)
 }
 
-fn write(cluster: &Cluster, host: usize, number: u8) -> u16 {
+pub(super) fn write(cluster: &Cluster, host: usize, number: u8) -> u16 {
     let body = block_of(number);
     let request = Request { method: "POST", path: "/blocks", key: "", body: &body };
     cluster.door(host).send(&request).unwrap().status

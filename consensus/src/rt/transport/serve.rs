@@ -32,9 +32,7 @@ pub(super) async fn fetches(shared: &Shared, mut stream: TlsStream<TcpStream>, h
             Err(_) => return Ended::Silent,
             Ok(Err(error)) => return Ended::Frame(error),
             Ok(Ok(Frame::Extra(Extra::BulkRequest(request)))) => request,
-            Ok(Ok(Frame::Extra(_) | Frame::Hello(_) | Frame::Message(_) | Frame::Idle | Frame::LetGo)) => {
-                return Ended::Channel;
-            }
+            Ok(Ok(_)) => return Ended::Channel,
         };
         let source = Arc::clone(source);
         let answer = tokio::task::spawn_blocking(move || bulk::answer(&*source, host, request));

@@ -123,7 +123,7 @@ async fn a_host_that_joined_since_is_heard_by_one_that_has_not_heard_of_it() {
     let event = one.event().await;
     assert_eq!(event.from, host(2));
     assert!(matches!(event.input, PeerInput::Connected { .. }), "{event:?}");
-    one.transport.set_peers(BTreeMap::from([(host(2), two.transport.address())]));
+    one.transport.set_peers(at([(host(2), two.transport.address())]));
     one.has_heard_nothing();
 }
 
@@ -157,6 +157,52 @@ async fn a_host_that_was_let_go_hears_it_whether_it_dials_or_should_be_dialled()
         assert_eq!((event.from, event.input), (host(member), PeerInput::LetGo));
         one.has_heard_nothing();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_whose_data_directory_was_made_anew_hears_it_whether_it_dials_or_is_dialled() {
+    for (member, anew) in [(1, 2), (2, 1)] {
+        let authority = Authority::new();
+        let (older, newer) = (member.min(anew), member.max(anew));
+        let mut older = Node::start(older, [(newer, nowhere())], authority.tls(older));
+        let address = older.transport.address();
+        let known = |peer, address| {
+            let incarnation = (peer == anew).then_some(Incarnation::new(7));
+            BTreeMap::from([(host(peer), Peer { address, incarnation })])
+        };
+        older.transport.set_peers(known(newer, nowhere()));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut newer_node = Node::start_on(listener, host(newer), [], authority.tls(newer));
+        newer_node.transport.set_peers(known(member.min(anew), address));
+        let (member_node, anew_node) =
+            if member < anew { (older, &mut newer_node) } else { (newer_node, &mut older) };
+        loop {
+            let event = anew_node.event().await;
+            assert_eq!(event.from, host(member));
+            match event.input {
+                PeerInput::MadeAnew => break,
+                // It cannot know before it is told.
+                PeerInput::Connected { .. } | PeerInput::Disconnected => {}
+                PeerInput::Message(_) | PeerInput::LetGo => panic!("{event:?}"),
+            }
+        }
+        member_node.has_heard_nothing();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connected_host_is_cut_off_once_the_log_has_another_incarnation_of_it() {
+    let authority = Authority::new();
+    let (mut one, two) = pair(&authority).await;
+    let known = |number| {
+        let peer = Peer { address: two.transport.address(), incarnation: Some(Incarnation::new(number)) };
+        BTreeMap::from([(host(2), peer)])
+    };
+    one.transport.set_peers(known(1));
+    one.transport.set_peers(known(7));
+    let event = one.event().await;
+    assert_eq!((event.from, event.input), (host(2), PeerInput::Disconnected));
+    one.has_heard_nothing();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -391,7 +437,7 @@ impl Node {
     ) -> Self {
         let config = TransportConfig {
             identity: identity(host),
-            peers: BTreeMap::from(peers),
+            peers: at(peers),
             tls,
             build: "test".to_owned(),
             services,
@@ -421,6 +467,11 @@ impl Node {
         assert_eq!(self.inbox.try_recv().ok(), None);
         assert!(self.transport.sender().connected().is_empty());
     }
+}
+
+/// Members that have not said which incarnation they are.
+fn at<const N: usize>(peers: [(HostId, SocketAddr); N]) -> Peers {
+    peers.into_iter().map(|(host, address)| (host, Peer { address, incarnation: None })).collect()
 }
 
 /// Hosts 1 and 2, connected.
