@@ -338,6 +338,11 @@ impl Shared {
         self.services.desk.as_ref().is_some_and(|desk| desk.was_let_go(host))
     }
 
+    /// Whether the other one is a member as far as this host has heard.
+    fn knows(&self, host: HostId) -> bool {
+        self.peers.borrow().contains_key(&host)
+    }
+
     /// Whether this host speaks with the other one: a member, or one that joined while this host heard nothing. Without the
     /// latter a host that was away could not hear of it from a leader that joined meanwhile.
     fn is_member(&self, host: HostId) -> bool {

@@ -329,7 +329,8 @@ fn check(shared: &Shared, theirs: &Hello, host: HostId) -> Result<(), Ended> {
     }
     match channel {
         Channel::Raft => Ok(()),
-        Channel::Bulk if shared.services.bulk.is_some() => Ok(()),
+        // One that may have joined since is heard, so that this host comes to know of it, and is given nothing.
+        Channel::Bulk if shared.services.bulk.is_some() && shared.knows(host) => Ok(()),
         Channel::Bulk => Err(Ended::Channel),
     }
 }
