@@ -6,12 +6,13 @@
 mod connection;
 mod dial;
 mod link;
+mod places;
 mod serve;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -26,13 +27,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use self::link::Link;
+use self::places::{Origin, Places};
 use super::bulk::BulkSource;
 use super::join::JoinDesk;
 use super::tls::{PeerTls, TlsSetup, TlsSetupError};
 
-/// Connections that have not yet shown who they are. Every further one is closed at once.
-const MAX_STRANGERS: usize = 64;
-/// Connections that fetch, and strangers at the desk, each: they cost disk and signatures.
+/// Connections that fetch, strangers at the desk, and members at the desk, each: they cost disk and signatures.
 const MAX_SERVED: usize = 16;
 /// A pause after the system refused to accept, so that running out of descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -196,7 +196,8 @@ struct Shared {
     links: Mutex<BTreeMap<HostId, Arc<Link>>>,
     inbox: Arc<dyn Inbox>,
     fetching: Arc<Semaphore>,
-    at_desk: Arc<Semaphore>,
+    joining: Arc<Semaphore>,
+    renewing: Arc<Semaphore>,
     peers: watch::Receiver<Peers>,
     stop: watch::Receiver<bool>,
 }
@@ -227,7 +228,8 @@ impl Transport {
             links: Mutex::new(BTreeMap::new()),
             inbox: Arc::new(inbox),
             fetching: Arc::new(Semaphore::new(MAX_SERVED)),
-            at_desk: Arc::new(Semaphore::new(MAX_SERVED)),
+            joining: Arc::new(Semaphore::new(MAX_SERVED)),
+            renewing: Arc::new(Semaphore::new(MAX_SERVED)),
             peers: peers_seen,
             stop: stop_seen,
         });
@@ -333,6 +335,13 @@ impl Shared {
             .collect()
     }
 
+    /// Whether a member listens at this address; most dial from there, too.
+    fn origin(&self, address: IpAddr) -> Origin {
+        let address = address.to_canonical();
+        let is_one = self.peers.borrow().values().any(|peer| peer.address.ip().to_canonical() == address);
+        if is_one { Origin::Member } else { Origin::Elsewhere }
+    }
+
     /// Whether this host knows that the other one was let go.
     fn was_let_go(&self, host: HostId) -> bool {
         self.services.desk.as_ref().is_some_and(|desk| desk.was_let_go(host))
@@ -404,7 +413,7 @@ impl<T: From<PeerEvent> + Send + 'static> Inbox for mpsc::Sender<T> {
 }
 
 async fn supervise(shared: Arc<Shared>, listener: tokio::net::TcpListener) {
-    let strangers = Arc::new(Semaphore::new(MAX_STRANGERS));
+    let places = Places::new();
     let mut peers = shared.peers.clone();
     let (mut tasks, mut dialled) = (JoinSet::new(), BTreeSet::new());
     tasks.spawn(dial::keep_asking(Arc::clone(&shared)));
@@ -419,9 +428,9 @@ async fn supervise(shared: Arc<Shared>, listener: tokio::net::TcpListener) {
             changed = peers.changed() => if changed.is_err() { break },
             Some(_) = tasks.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, address)) => match Arc::clone(&strangers).try_acquire_owned() {
-                    Ok(permit) => drop(tasks.spawn(connection::accept(Arc::clone(&shared), stream, permit))),
-                    Err(_) => tracing::debug!(%address, "too many connections without a name; closing one"),
+                Ok((stream, address)) => match places.take(address.ip(), shared.origin(address.ip())) {
+                    Some(place) => drop(tasks.spawn(connection::accept(Arc::clone(&shared), stream, place))),
+                    None => tracing::debug!(%address, "too many connections without a name; closing one"),
                 },
                 Err(error) => {
                     tracing::warn!(%error, "accept peer connection");

@@ -10,12 +10,12 @@ use rustls::server::{Acceptor, ClientHello};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
 use super::link::Link;
+use super::places::Place;
 use super::{PeerInput, PeerMessage, Peers, Shared, is_another, serve};
 use crate::rt::frame::{self, Channel, Frame, FrameError, Hello, MAX_FRAME, MAX_HELLO, PROTOCOL};
 use crate::rt::tls::IdentityError;
@@ -108,7 +108,7 @@ impl Ended {
 }
 
 /// Serves a connection that somebody opened.
-pub(super) async fn accept(shared: Arc<Shared>, stream: TcpStream, stranger: OwnedSemaphorePermit) {
+pub(super) async fn accept(shared: Arc<Shared>, stream: TcpStream, place: Place) {
     let greeting = async {
         stream.set_nodelay(true).map_err(Ended::Handshake)?;
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await.map_err(Ended::Handshake)?;
@@ -140,7 +140,8 @@ pub(super) async fn accept(shared: Arc<Shared>, stream: TcpStream, stranger: Own
         Ok((stream, Guest::Peer(host, hello)))
     };
     let greeted = before_stop(&shared, greeting).await;
-    drop(stranger);
+    // A stranger stays one.
+    let _place = matches!(greeted, Ok((_, Guest::Stranger))).then_some(place);
     match greeted {
         Ok((stream, Guest::Peer(host, hello))) => match hello.channel {
             Channel::Raft => run(&shared, stream, host, hello).await,

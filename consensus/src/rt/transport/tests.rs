@@ -274,6 +274,27 @@ async fn a_host_that_answers_in_place_of_another_hears_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn strangers_that_say_nothing_keep_no_member_out() {
+    let authority = Authority::new();
+    let mut one = Node::start(1, [(2, nowhere())], authority.tls(1));
+    let mut idle = Vec::new();
+    for source in 2..=12 {
+        // More than its share: the last ones are closed at once, so those before have their places by then.
+        for _ in 0..8 {
+            idle.push(connect_from(source, &one).await);
+        }
+        assert!(is_closed(&mut connect_from(source, &one).await).await);
+    }
+    drop(greeted(&authority, 2, &mut one).await);
+}
+
+async fn connect_from(last: u8, to: &Node) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into()).unwrap();
+    socket.connect(to.transport.address()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hosts_that_are_not_members_are_refused() {
     let authority = Authority::new();
     let one = Node::start(1, [(2, nowhere())], authority.tls(1));
