@@ -430,6 +430,8 @@ fn start_transport(
     files.finish_replacement().context("finish a renewal of the certificate")?;
     let (identity, tls, addresses) = (identity(config)?, files.tls()?, addresses.clone());
     let ca_key = authority::KeyFile(ca_key);
+    let data = DataDirectory::open(&config.data);
+    tokio.spawn(bulk::remember_members(data, addresses.clone(), Arc::clone(&shared)));
     tokio.spawn(bulk::KeyKeeper { identity, files, ca_key, addresses, shared }.run());
     let transport =
         TransportConfig { identity, peers, tls, build: env!("CARGO_PKG_VERSION").to_owned(), services };

@@ -25,6 +25,7 @@ use super::chapters;
 use super::chapters::fetch::{Connected, Donor};
 use super::desk::Desk;
 use super::driver::{Addresses, Shared};
+use super::files::DataDirectory;
 use super::log::{Donors, Fetched};
 use super::renewal::Files;
 use crate::chapters::fetch;
@@ -96,11 +97,11 @@ pub(super) struct PeerDonors<'a> {
 
 impl<'a> PeerDonors<'a> {
     pub(super) fn new(config: &Config, identity: WalIdentity, tokio: &'a Runtime) -> Self {
-        let others = config.cluster.hosts.iter().filter(|(host, _)| **host != config.host);
+        let remembered = DataDirectory::open(&config.data).members();
         Self {
             identity,
             files: Files::new(&config.cluster),
-            peers: others.map(|(host, known)| (*host, known.address)).collect(),
+            peers: Addresses::new(config).with(&remembered),
             first_members: config.cluster.first_members(),
             tokio,
         }
@@ -153,6 +154,18 @@ impl chapters::repair::Donors for PeerDonors<'_> {
             Some(donor)
         });
         Box::new(reached)
+    }
+}
+
+/// Keeps who the other members are beside the log, whenever that changes: the log itself cannot be asked once it is damaged.
+pub(super) async fn remember_members(data: DataDirectory, addresses: Addresses, shared: Arc<Shared>) {
+    let mut members = shared.members.subscribe();
+    members.mark_changed();
+    while members.changed().await.is_ok() {
+        let others = addresses.resolve(&members.borrow_and_update());
+        if let Err(error) = data.remember_members(&others) {
+            tracing::warn!(%error, "a start with a damaged log will ask only the configured hosts");
+        }
     }
 }
 

@@ -74,6 +74,13 @@ impl Addresses {
         let reached = self.resolve(members).into_iter();
         reached.map(|(host, address)| (host, Peer { address, incarnation: incarnation(host) })).collect()
     }
+
+    /// Those that were members last and those of the configuration, for when the log cannot be read: the members first.
+    pub(super) fn with(&self, remembered: &BTreeMap<HostId, SocketAddr>) -> Vec<(HostId, SocketAddr)> {
+        let configured = self.configured.iter().filter(|(host, _)| !remembered.contains_key(host));
+        let all = remembered.iter().chain(configured).filter(|(host, _)| **host != self.own);
+        all.map(|(host, address)| (*host, *address)).collect()
+    }
 }
 
 /// Who waits for what.
@@ -321,5 +328,23 @@ fn from_peer(event: PeerEvent) -> Option<Input> {
             tracing::info!(%from, "peer disconnected");
             Some(Input::Unreachable { host: from })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_a_damaged_log_the_last_members_are_asked_before_the_configured_hosts() {
+        let at = |port| SocketAddr::from(([10, 0, 0, 1], port));
+        let hosts = |hosts: [(u64, u16); 3]| hosts.map(|(host, port)| (HostId::new(host), at(port)));
+        let configured = hosts([(1, 1), (2, 2), (3, 3)]).into();
+        let addresses = Addresses { own: HostId::new(1), configured };
+        // Host 2 moved, 3 was replaced by 4 and 5.
+        let remembered = hosts([(2, 22), (4, 4), (5, 5)]).into();
+        let asked: Vec<_> =
+            addresses.with(&remembered).into_iter().map(|(host, at)| (host.get(), at.port())).collect();
+        assert_eq!(asked, [(2, 22), (4, 4), (5, 5), (3, 3)]);
     }
 }

@@ -2,13 +2,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "this shell keeps the host's own files")]
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use log_format::disk::{Disk, DiskError, StdDisk};
-use log_format::ids::Incarnation;
+use log_format::ids::{HostId, Incarnation};
 use thiserror::Error;
 
 /// The token with which the command line of this machine comes in.
@@ -17,6 +19,8 @@ pub const LOCAL_TOKEN: &str = "local-token";
 const STARTS: &str = "starts";
 /// Which incarnation of the host the data directory is.
 pub const INCARNATION: &str = "incarnation";
+/// Who belonged to the cluster last, a line each: id and address.
+const MEMBERS: &str = "members";
 /// The incarnation of a data directory that was made before any was drawn.
 const UNDRAWN_INCARNATION: Incarnation = Incarnation::new(1);
 
@@ -73,6 +77,22 @@ impl DataDirectory {
         StdDisk.create_dir(&self.path)?;
         self.replace(INCARNATION, &format!("{incarnation}\n"))?;
         Ok(incarnation)
+    }
+
+    /// Keeps the other members, for a start whose log cannot be read.
+    pub fn remember_members(&self, members: &BTreeMap<HostId, SocketAddr>) -> Result<(), FileError> {
+        let lines = members.iter().map(|(host, address)| format!("{host} {address}\n"));
+        self.replace(MEMBERS, &lines.collect::<String>())
+    }
+
+    /// The members that were kept last. What is missing or damaged is not there: nothing rests on it but whom to ask.
+    pub fn members(&self) -> BTreeMap<HostId, SocketAddr> {
+        let text = fs::read_to_string(self.path.join(MEMBERS)).unwrap_or_default();
+        let member = |line: &str| {
+            let (host, address) = line.split_once(' ')?;
+            Some((HostId::new(host.parse().ok()?), address.parse().ok()?))
+        };
+        text.lines().filter_map(member).collect()
     }
 
     /// Counts this start, durably, and says which it is, from 1.
@@ -154,6 +174,21 @@ mod tests {
             assert_eq!(held.begin_incarnation(drawn).unwrap(), Incarnation::new(kept));
             assert_eq!(DataDirectory::open(&path).incarnation().unwrap(), Incarnation::new(kept));
         }
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn members_are_remembered_as_far_as_they_can_be_read() {
+        let path = scratch("members");
+        let held = DataDirectory::open(&path);
+        assert_eq!(held.members(), BTreeMap::new());
+        let members: BTreeMap<HostId, SocketAddr> = [(4, "10.0.0.4:7100"), (5, "[2001:db8::5]:7100")]
+            .map(|(host, address)| (HostId::new(host), address.parse().unwrap()))
+            .into();
+        held.remember_members(&members).unwrap();
+        assert_eq!(held.members(), members);
+        held.replace(MEMBERS, "4 10.0.0.4:7100\n5\nx 10.0.0.6:7100\n5 [2001:db8::5]:7100").unwrap();
+        assert_eq!(held.members(), members);
         fs::remove_dir_all(&path).unwrap();
     }
 

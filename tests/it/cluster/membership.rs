@@ -68,6 +68,11 @@ fn a_host_joins_a_dead_one_is_replaced_and_the_old_leader_goes() {
     wait_until("ids are not used again", || row(&cluster, other, "5")["status"] == "active");
     let list = cluster.door(other).ask("GET", "/blocks").unwrap().body;
     assert_eq!(list["total"], 3, "{list}");
+    wait_until("a start with a damaged log would know whom to ask", || {
+        let kept = std::fs::read_to_string(cluster.data(other).join("members")).unwrap_or_default();
+        let ids: Vec<&str> = kept.lines().filter_map(|line| line.split(' ').next()).collect();
+        ids == ["4", "5"]
+    });
 }
 
 #[test]
