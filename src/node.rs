@@ -35,7 +35,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use consensus::core::{Core, CoreError, Effect, Halt, Input as CoreInput, PersistJob, Proposal, Ticket};
 pub use consensus::rt::transport::PeerMessage;
 use log_format::envelope::{Envelope, EnvelopeError};
@@ -612,11 +611,10 @@ impl Node {
             }
             PeerMessage::Ping { sent_at, status } => {
                 self.peers.heard(from, &status, now);
-                let message =
-                    PeerMessage::Pong { echo_sent_at: sent_at, received_at: now.wall, status: Bytes::new() };
+                let message = PeerMessage::Pong { echo_sent_at: sent_at, received_at: now.wall };
                 outputs.push(Output::Send { to: from, message });
             }
-            PeerMessage::Pong { echo_sent_at, received_at, status: _ } => {
+            PeerMessage::Pong { echo_sent_at, received_at } => {
                 self.peers.answered(from, echo_sent_at, received_at, now);
             }
             PeerMessage::Forward { ticket, payload } => {

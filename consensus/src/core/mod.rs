@@ -40,9 +40,7 @@ use self::snapshot::{Outstanding, Parked};
 
 pub use self::config::{CoreConfig, CoreError, MAX_PROPOSAL_BYTES, Restored};
 pub use self::entry::members_after;
-pub use self::io::{
-    Effect, Halt, Input, PersistJob, Proposal, Refusal, Role, SnapshotOutcome, Status, Ticket,
-};
+pub use self::io::{Effect, Halt, Input, PersistJob, Proposal, Refusal, Role, Status, Ticket};
 pub use self::log::EntryReader;
 pub use self::promise::Promise;
 pub use self::snapshot::{MAX_MANIFEST_BYTES, SNAPSHOT_TICKS, SnapshotPoint};
@@ -137,7 +135,6 @@ impl Core {
                 Input::Retired { base, snapshot } => self.retire(base, snapshot),
                 Input::Fetched { index } => self.fetched(index, effects),
                 Input::FetchFailed { index } => drop(self.parked.take(index)),
-                Input::SnapshotReported { host, outcome } => self.report_snapshot(host, outcome),
             }
         }
         if self.halted {

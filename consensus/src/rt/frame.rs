@@ -166,7 +166,6 @@ fn decode(kind: Kind, body: &Bytes) -> Result<Frame, FrameError> {
             PeerMessage::Pong {
                 echo_sent_at: Timestamp::from_nanos(pong.echo_sent_at),
                 received_at: Timestamp::from_nanos(pong.received_at),
-                status: pong.status,
             }
         }
         Kind::Forward => {
@@ -197,10 +196,9 @@ pub(super) fn encode(message: &PeerMessage) -> Option<Bytes> {
             (ping.sent_at, ping.status) = (sent_at.nanos(), status.clone());
             frame(Kind::Ping, &ping)
         }
-        PeerMessage::Pong { echo_sent_at, received_at, status } => {
+        PeerMessage::Pong { echo_sent_at, received_at } => {
             let mut pong = peer::Pong::new();
             (pong.echo_sent_at, pong.received_at) = (echo_sent_at.nanos(), received_at.nanos());
-            pong.status = status.clone();
             frame(Kind::Pong, &pong)
         }
         PeerMessage::Forward { ticket, payload } => {

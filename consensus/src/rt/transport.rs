@@ -94,8 +94,6 @@ pub enum PeerMessage {
         echo_sent_at: Timestamp,
         /// The answering host's clock.
         received_at: Timestamp,
-        /// What the answering host tells of itself.
-        status: Bytes,
     },
     /// A command for the leader.
     Forward {
@@ -248,11 +246,6 @@ impl Transport {
         PeerSender { shared: Arc::clone(&self.shared), peers: Arc::clone(&self.peers) }
     }
 
-    /// Sets who the other members are and where they listen. Whoever is not named any more is cut off at once.
-    pub fn set_peers(&self, peers: Peers) {
-        self.peers.send_replace(peers);
-    }
-
     /// Closes all connections and the listener; returns once they are closed.
     pub async fn shutdown(mut self) {
         self.stop.send_replace(true);
@@ -290,13 +283,14 @@ impl PeerSender {
         links.iter().for_each(|link| link.close());
     }
 
-    /// See [`Transport::set_peers`].
+    /// Sets who the other members are and where they listen. Whoever is not named any more is cut off at once.
     pub fn set_peers(&self, peers: Peers) {
         self.peers.send_replace(peers);
     }
 
     /// The hosts that are connected just now.
-    pub fn connected(&self) -> BTreeSet<HostId> {
+    #[cfg(test)]
+    fn connected(&self) -> BTreeSet<HostId> {
         self.shared.lock_links().keys().copied().collect()
     }
 }

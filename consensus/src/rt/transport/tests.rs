@@ -82,7 +82,7 @@ async fn shutting_down_frees_the_port_and_forgets_the_peers() {
 async fn a_host_that_is_no_longer_a_member_is_cut_off_and_stays_out() {
     let authority = Authority::new();
     let (mut one, two) = pair(&authority).await;
-    one.transport.set_peers(BTreeMap::new());
+    one.transport.sender().set_peers(BTreeMap::new());
     let event = one.event().await;
     assert_eq!((event.from, event.input), (host(2), PeerInput::Disconnected));
     drop(two);
@@ -123,7 +123,7 @@ async fn a_host_that_joined_since_is_heard_by_one_that_has_not_heard_of_it() {
     let event = one.event().await;
     assert_eq!(event.from, host(2));
     assert!(matches!(event.input, PeerInput::Connected { .. }), "{event:?}");
-    one.transport.set_peers(at([(host(2), two.transport.address())]));
+    one.transport.sender().set_peers(at([(host(2), two.transport.address())]));
     assert_eq!(one.inbox.try_recv().ok(), None, "the connection stays");
 }
 
@@ -170,10 +170,10 @@ async fn a_host_whose_data_directory_was_made_anew_hears_it_whether_it_dials_or_
             let incarnation = (peer == anew).then_some(Incarnation::new(7));
             BTreeMap::from([(host(peer), Peer { address, incarnation })])
         };
-        older.transport.set_peers(known(newer, nowhere()));
+        older.transport.sender().set_peers(known(newer, nowhere()));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let mut newer_node = Node::start_on(listener, host(newer), [], authority.tls(newer));
-        newer_node.transport.set_peers(known(member.min(anew), address));
+        newer_node.transport.sender().set_peers(known(member.min(anew), address));
         let (member_node, anew_node) =
             if member < anew { (older, &mut newer_node) } else { (newer_node, &mut older) };
         loop {
@@ -198,8 +198,8 @@ async fn a_connected_host_is_cut_off_once_the_log_has_another_incarnation_of_it(
         let peer = Peer { address: two.transport.address(), incarnation: Some(Incarnation::new(number)) };
         BTreeMap::from([(host(2), peer)])
     };
-    one.transport.set_peers(known(1));
-    one.transport.set_peers(known(7));
+    one.transport.sender().set_peers(known(1));
+    one.transport.sender().set_peers(known(7));
     let event = one.event().await;
     assert_eq!((event.from, event.input), (host(2), PeerInput::Disconnected));
     one.has_heard_nothing();
@@ -617,11 +617,7 @@ fn one_of_each(from: HostId) -> Vec<PeerMessage> {
     vec![
         raft(from, 9),
         PeerMessage::Ping { sent_at: Timestamp::from_nanos(12), status: text.clone() },
-        PeerMessage::Pong {
-            echo_sent_at: Timestamp::from_nanos(12),
-            received_at: Timestamp::from_nanos(13),
-            status: text.clone(),
-        },
+        PeerMessage::Pong { echo_sent_at: Timestamp::from_nanos(12), received_at: Timestamp::from_nanos(13) },
         PeerMessage::Forward { ticket: u64::MAX, payload: text.clone() },
         PeerMessage::Forwarded { ticket: 1, outcome: text },
     ]

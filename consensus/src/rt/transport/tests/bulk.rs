@@ -98,7 +98,7 @@ async fn a_host_that_may_have_joined_since_is_given_nothing_before_it_is_known()
     // The greeting may be refused before the first request or after it left.
     let fetched = async || client(&authority, 3, &two).await?.owner(Bytes::new()).await;
     assert!(fetched().await.is_err());
-    two.transport.set_peers(at([(host(3), nowhere())]));
+    two.transport.sender().set_peers(at([(host(3), nowhere())]));
     assert!(fetched().await.is_ok());
 }
 
@@ -110,7 +110,7 @@ async fn only_members_fetch_and_whoever_is_removed_is_cut_off_at_once() {
     assert!(client(&Authority::new(), 1, &two).await.is_err());
     let mut client = client(&authority, 1, &two).await.unwrap();
     assert!(client.owner(Bytes::new()).await.is_ok());
-    two.transport.set_peers(BTreeMap::new());
+    two.transport.sender().set_peers(BTreeMap::new());
     while client.owner(Bytes::new()).await.is_ok() {}
     two.has_heard_nothing();
 }
