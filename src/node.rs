@@ -35,7 +35,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use consensus::core::{Core, CoreError, Effect, Halt, Input as CoreInput, PersistJob, Proposal, Ticket};
 pub use consensus::rt::transport::PeerMessage;
 use log_format::envelope::{Envelope, EnvelopeError};
@@ -58,7 +57,7 @@ use chapters::Keeper;
 pub use chapters::{ChapterSettings, SealOrder};
 pub use frame::Handover;
 use membership::Membership;
-pub use membership::{LET_GO, Members, Trust};
+pub use membership::{Contact, LET_GO, Members, Trust};
 pub use observations::{Spooled, given_before};
 use outbox::Outbox;
 pub use outbox::{Fact, Observation};
@@ -75,7 +74,7 @@ pub struct Identity {
     pub cluster: ClusterId,
     /// The host.
     pub host: HostId,
-    /// How often its data directory was made anew.
+    /// Drawn when its data directory was made: another one under the same id is another incarnation.
     pub incarnation: Incarnation,
     /// The last number in the spool that earlier starts left, if it holds any.
     pub spooled: Option<OriginSequence>,
@@ -124,6 +123,11 @@ pub enum Input {
     },
     /// A peer says that this host was let go from the cluster.
     LetGo {
+        /// The peer.
+        by: HostId,
+    },
+    /// A peer says that the cluster knows this host with another incarnation.
+    MadeAnew {
         /// The peer.
         by: HostId,
     },
@@ -368,6 +372,14 @@ pub enum HaltReason {
         /// The hash that the log names.
         log: Hash,
     },
+    /// What this host once promised and acknowledged is gone: its vote would count for what it does not have.
+    #[error(
+        "host {by} says that the cluster knows this host with another data directory: this one was made anew under its old id, and acknowledged entries were lost. Remove the id from the cluster and let the machine join anew, into an empty folder"
+    )]
+    MadeAnew {
+        /// Who says so.
+        by: HostId,
+    },
     /// Consensus says so.
     #[error("consensus")]
     Consensus(#[source] Halt),
@@ -551,6 +563,7 @@ impl Node {
             Input::Peer { from, message } => self.hear(from, message, now, outputs),
             Input::Unreachable { host } => self.drive(CoreInput::Unreachable { host }, now, outputs),
             Input::LetGo { by } => self.membership.let_go_by(by),
+            Input::MadeAnew { by } => self.halt(HaltReason::MadeAnew { by }, outputs),
             Input::Submit { ticket, id, body } => self.outbox.submit(ticket, id, body, now),
             Input::Observe(observation) => {
                 self.outbox.observe(observation, &mut self.randomness, outputs);
@@ -598,11 +611,10 @@ impl Node {
             }
             PeerMessage::Ping { sent_at, status } => {
                 self.peers.heard(from, &status, now);
-                let message =
-                    PeerMessage::Pong { echo_sent_at: sent_at, received_at: now.wall, status: Bytes::new() };
+                let message = PeerMessage::Pong { echo_sent_at: sent_at, received_at: now.wall };
                 outputs.push(Output::Send { to: from, message });
             }
-            PeerMessage::Pong { echo_sent_at, received_at, status: _ } => {
+            PeerMessage::Pong { echo_sent_at, received_at } => {
                 self.peers.answered(from, echo_sent_at, received_at, now);
             }
             PeerMessage::Forward { ticket, payload } => {

@@ -48,7 +48,7 @@ use consensus::rt::transport::{PeerMessage, PeerSender, Services, Transport, Tra
 use consensus::rt::writer::Writer;
 use log_format::disk::{Disk, StdDisk};
 use log_format::history::History;
-use log_format::ids::{HostId, Incarnation, LogIndex, OriginSequence};
+use log_format::ids::{HostId, LogIndex, OriginSequence};
 use log_format::spool::{Spool, SpoolOptions, SpoolSetup};
 use log_format::wal::{FileStamp, Stamps, Wal, WalIdentity, WalOptions, WalReader, WalSetup};
 use projections::frame::Folded;
@@ -69,8 +69,6 @@ use crate::node::chapters::snapshot_of;
 use crate::node::{HostPicture, Identity, Input, KnownHost, LocalState, Node, Output, given_before};
 use crate::witness::WitnessKey;
 
-/// The incarnation of a data directory that was never replaced.
-pub(crate) const FIRST_INCARNATION: Incarnation = Incarnation::new(1);
 /// The witness key's file below the directory of keys.
 const WITNESS_KEY: &str = "witness.key";
 /// How often the host's own state (sensor, firewall) is told to the node.
@@ -162,8 +160,7 @@ impl Host {
         let driver = driver::start(node, messages, outlets, clocks.clone())?;
 
         let doors = Arc::new(ports::Doors {
-            cluster: config.cluster.id,
-            host: config.host,
+            identity: identity(config)?,
             inbox: inbox.clone(),
             shared: Arc::clone(&shared),
             checkpoints: checkpoint_orders,
@@ -276,9 +273,12 @@ fn open_log(config: &Config, clocks: &Clocks, tokio: &Runtime) -> anyhow::Result
             config.data.display()
         );
     }
-    let identity = identity(config);
-    let setup = || WalSetup { identity, options: WalOptions::default(), stamps: stamps(clocks) };
-    let mut donors = bulk::PeerDonors::new(config, identity, tokio);
+    let setup = |incarnation| WalSetup {
+        identity: WalIdentity { cluster: config.cluster.id, host: config.host, incarnation },
+        options: WalOptions::default(),
+        stamps: stamps(clocks),
+    };
+    let mut donors = bulk::PeerDonors::new(config, identity(config)?, tokio);
     let opened = log::open(&config.data, setup, config.cluster.first_members(), &mut donors)?;
     chapters::repair::repair((&StdDisk, &config.data), &opened.0.reader(), &mut donors)?;
     Ok(opened)
@@ -309,7 +309,7 @@ fn open_spool(
 ) -> anyhow::Result<(Spool<StdDisk>, Numbers)> {
     let start = data.count_start().context("count this start")?;
     let setup = SpoolSetup {
-        identity: identity(config),
+        identity: identity(config)?,
         options: SpoolOptions::default(),
         given_upto: given_before(start),
         stamps: stamps(clocks),
@@ -321,8 +321,10 @@ fn open_spool(
     Ok((spool, (start, found.last)))
 }
 
-fn identity(config: &Config) -> WalIdentity {
-    WalIdentity { cluster: config.cluster.id, host: config.host, incarnation: FIRST_INCARNATION }
+/// Who this host is: the configuration says its id, the data directory which incarnation.
+fn identity(config: &Config) -> anyhow::Result<WalIdentity> {
+    let incarnation = DataDirectory::open(&config.data).incarnation().context("read the incarnation")?;
+    Ok(WalIdentity { cluster: config.cluster.id, host: config.host, incarnation })
 }
 
 fn compose(
@@ -336,14 +338,8 @@ fn compose(
         name: host.name.clone(),
         addresses: host.addresses().collect(),
     });
-    let identity = Identity {
-        cluster: config.cluster.id,
-        host: config.host,
-        incarnation: FIRST_INCARNATION,
-        spooled,
-        start,
-        hosts: known.collect(),
-    };
+    let WalIdentity { cluster, host, incarnation } = identity(config)?;
+    let identity = Identity { cluster, host, incarnation, spooled, start, hosts: known.collect() };
     let history = history(config, &wal.reader());
     let seals = history.seals().context("read the seals of the chapters")?;
     let committed = seals.partition_point(|seal| seal.last.index <= restored.hard_state.commit);
@@ -419,7 +415,7 @@ fn start_transport(
     (addresses, (desk, log)): (&Addresses, (Arc<Desk>, WalReader<StdDisk>)),
 ) -> anyhow::Result<Transport> {
     let (shared, ca_key) = (desk.shared(), config.cluster.ca_key.clone());
-    let peers = addresses.resolve(&shared.members.borrow());
+    let peers = addresses.peers(&shared.members.borrow());
     let data = config.data.clone();
     let source = bulk::Source {
         history: history(config, &log),
@@ -432,8 +428,10 @@ fn start_transport(
     let services = Services { bulk: Some(Arc::new(source)), desk: Some(desk) };
     let files = Files::new(&config.cluster);
     files.finish_replacement().context("finish a renewal of the certificate")?;
-    let (identity, tls, addresses) = (identity(config), files.tls()?, addresses.clone());
+    let (identity, tls, addresses) = (identity(config)?, files.tls()?, addresses.clone());
     let ca_key = authority::KeyFile(ca_key);
+    let data = DataDirectory::open(&config.data);
+    tokio.spawn(bulk::remember_members(data, addresses.clone(), Arc::clone(&shared)));
     tokio.spawn(bulk::KeyKeeper { identity, files, ca_key, addresses, shared }.run());
     let transport =
         TransportConfig { identity, peers, tls, build: env!("CARGO_PKG_VERSION").to_owned(), services };
@@ -448,7 +446,7 @@ fn start_renewal(
     (server, clocks): (&Server, Clocks),
 ) -> anyhow::Result<()> {
     let renewal = Renewal {
-        identity: identity(config),
+        identity: identity(config)?,
         files: Files::new(&config.cluster),
         addresses: Addresses::new(config),
         shared: desk.shared(),
@@ -474,7 +472,7 @@ fn start_chapters(
     let peers = chapters::Peers {
         tokio: tokio.handle().clone(),
         files: Files::new(&config.cluster),
-        identity: identity(config),
+        identity: identity(config)?,
         addresses: addresses.clone(),
         shared: Arc::clone(shared),
     };

@@ -47,7 +47,7 @@ pub trait Projection: Default + Clone + Send + Serialize + DeserializeOwned {
 
 impl Projection for Model {
     const NAME: &'static str = "decisions";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     fn apply(&mut self, index: LogIndex, envelope: &Envelope) {
         self.evolve(index, envelope);

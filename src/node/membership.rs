@@ -11,8 +11,8 @@ use std::sync::PoisonError;
 use consensus::core::Input as CoreInput;
 use consensus::core::membership::{CatchUp, Desired, Eligibility, Picture, Step, next_step};
 use log_format::event::HostRole;
-use log_format::ids::HostId;
-use projections::decide::{CommandBody, HostState};
+use log_format::ids::{HostId, Incarnation};
+use projections::decide::{CommandBody, HostState, Member};
 
 use super::submit::refuse;
 use super::{Node, Now, Outcome, Output};
@@ -21,8 +21,17 @@ use super::{Node, Now, Outcome, Output};
 pub const LET_GO: &str = "this host was removed from the cluster: no host speaks with it any more, and it protects itself alone, with what it \
                           knew. Stop it; to use the machine again, let it join anew into an empty folder (`palisade cluster join`)";
 
-/// The hosts to speak with, and where each is reached; `None`: as the start-up configuration says.
-pub type Members = BTreeMap<HostId, Option<SocketAddr>>;
+/// The hosts to speak with.
+pub type Members = BTreeMap<HostId, Contact>;
+
+/// How a host is known to the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Contact {
+    /// Where it is reached; `None`: as the start-up configuration says.
+    pub peer: Option<SocketAddr>,
+    /// Its incarnation; `None`: the log does not have it yet.
+    pub incarnation: Option<Incarnation>,
+}
 
 /// The authorities that the log names, beside the one that the cluster was made with.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -66,13 +75,17 @@ impl Node {
         let status = self.core.status();
         let taking_part = status.voters.into_iter().chain(status.learners);
         let leaving = taking_part.filter(|host| self.model.host_state(*host) == Some(HostState::Removed));
-        let reached = |host: &HostId| self.membership.told.get(host).copied().flatten();
+        let told = |host: &HostId| self.membership.told.get(host).copied().unwrap_or_default();
         let configured = self.identity.hosts.iter().map(|known| known.host);
         let unknown = configured.filter(|host| self.model.host_state(*host).is_none());
         unknown
-            .map(|host| (host, None))
-            .chain(leaving.map(|host| (host, reached(&host))))
-            .chain(self.model.members().map(|member| (member.host, member.peer)))
+            .map(|host| (host, Contact::default()))
+            .chain(leaving.map(|host| (host, told(&host))))
+            .chain(
+                self.model
+                    .members()
+                    .map(|Member { host, peer, incarnation, .. }| (host, Contact { peer, incarnation })),
+            )
             .collect()
     }
 

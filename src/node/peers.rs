@@ -266,8 +266,7 @@ impl Node {
             return;
         }
         self.peers.next_ping = now.monotonic + PING_EVERY;
-        let status =
-            Bytes::from(wire::encode_status(&self.peers.local, &self.core.status(), self.applied, now.wall));
+        let status = Bytes::from(wire::encode_status(&self.peers.local, &self.core.status(), self.applied));
         for &to in self.peers.peers.keys() {
             let message = PeerMessage::Ping { sent_at: now.wall, status: status.clone() };
             outputs.push(Output::Send { to, message });

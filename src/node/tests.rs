@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use bytes::Bytes;
 use consensus::core::{CoreConfig, Restored, Role};
 use log_format::disk::MemoryDisk;
 use log_format::envelope::Recorded;

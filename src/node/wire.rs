@@ -344,12 +344,10 @@ pub fn decode_outcome(bytes: &[u8]) -> Outcome {
 }
 
 /// Encodes what this host says of itself.
-pub fn encode_status(state: &LocalState, status: &Status, applied: LogIndex, now: Timestamp) -> Vec<u8> {
+pub fn encode_status(state: &LocalState, status: &Status, applied: LogIndex) -> Vec<u8> {
     let mut message = proto::HostStatus::new();
     message.set_applied(applied.get());
     message.set_commit(status.commit.get());
-    message.set_term(status.term.get());
-    message.set_clock(now.nanos());
     message.set_enforced(state.enforced.get());
     message.set_firewall(match state.firewall {
         FirewallState::Off => proto::HostStatus_Firewall::OFF,

@@ -36,6 +36,7 @@ use crate::config::{self, Config, rewrite};
 use crate::node::SealOrder;
 use crate::provision::{self, FirewallSwitch, NewCluster, NewHost};
 use crate::runtime;
+use crate::runtime::files::{DataDirectory, INCARNATION};
 
 /// Behind the name of a data directory that is being made; what an attempt left there is removed by the next.
 const MAKING: &str = ".recovering";
@@ -46,7 +47,7 @@ const PIECE: u64 = 1 << 20;
 /// Observations copied at once.
 const RECORDS: usize = 256;
 /// The host's own small files that go along.
-const OWN_FILES: [&str; 2] = ["starts", "tls/witness.key"];
+const OWN_FILES: [&str; 3] = ["starts", INCARNATION, "tls/witness.key"];
 
 /// A cluster that was forced to go on.
 #[derive(Debug)]
@@ -85,11 +86,10 @@ pub fn force_new_cluster(configuration: &Path) -> Result<Forced, RecoverError> {
     let mark: String = cluster.to_string().chars().take(MARK).collect();
     let new_text = rewrite::for_another_cluster(&text, cluster, &mark).map_err(anyhow::Error::from)?;
     let new = config::parse(configuration, &new_text).map_err(anyhow::Error::from)?;
-    let identity = |config: &Config| WalIdentity {
-        cluster: config.cluster.id,
-        host: config.host,
-        incarnation: runtime::FIRST_INCARNATION,
-    };
+    // The data directory goes on, so it stays the incarnation that the log knows.
+    let incarnation = DataDirectory::open(&config.data).incarnation().map_err(anyhow::Error::from)?;
+    let identity =
+        |config: &Config| WalIdentity { cluster: config.cluster.id, host: config.host, incarnation };
     // Holds the directory's lock until the new configuration is in force.
     let (wal, found) = Wal::open(Arc::new(StdDisk), &config.data, past::setup(identity(&config)))?;
     let past = Past::fold(&config.data, &wal.reader())?;

@@ -2,7 +2,7 @@
 //! both and renews its certificate under the new one, then the old one is retired.
 //!
 //! ```text
-//!  rotate:  key.new written ──> AuthorityAdded in the log ──> key.new renamed ──> hosts with a vote fetch the key
+//!  rotate:  next key written ──> AuthorityAdded in the log ──> it is renamed ──> hosts with a vote fetch the key
 //!           every host: trusts both ──> renews: the leader first, then whoever sees that the leader has
 //!  retire:  AuthorityRetired in the log ──> every host trusts the new one alone, and connects anew
 //! ```
@@ -20,9 +20,12 @@ use consensus::rt::tls::{authority_hashes, certificate_pem, key_hash};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::renewal::{fresh, rename};
+use super::renewal::rename;
 use crate::node::Trust;
 use crate::provision;
+
+/// Bytes of a key's hash in the name of the file in which it waits.
+const MARK_BYTES: usize = 8;
 
 /// The authorities to trust: those of the host's own file that are not retired, then those that the log added.
 pub(super) fn merged(file: &[u8], trust: &Trust) -> anyhow::Result<Vec<u8>> {
@@ -69,9 +72,10 @@ impl KeyFile {
         hash_at(&self.0)
     }
 
-    /// Writes down a key that is not this host's to sign with yet.
+    /// Writes down a key that is not this host's to sign with yet. Another one that is prepared stays: which of them the log
+    /// takes is not known before it has.
     pub(super) fn prepare(&self, key_pem: &str) -> anyhow::Result<()> {
-        let path = fresh(&self.0);
+        let path = self.waiting(&provision::key_hash(key_pem)?);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("remove {}", path.display()));
@@ -84,14 +88,23 @@ impl KeyFile {
     /// Signs with the prepared key from now on, if it is the newest authority's. Also after a crash between the two, and when
     /// the desk and the renewal do so at once: whoever comes second finds it done.
     pub(super) fn adopt(&self, trust: &Trust) -> anyhow::Result<()> {
-        let prepared = fresh(&self.0);
-        match (newest(trust), hash_at(&prepared)) {
-            (Some(newest), Some(held)) if newest == held => match rename(&prepared, &self.0) {
-                Err(_) if self.hash() == Some(newest) => Ok(()),
-                done => done,
-            },
-            (Some(_) | None, Some(_) | None) => Ok(()),
+        let Some(newest) = newest(trust) else { return Ok(()) };
+        let prepared = self.waiting(&newest);
+        if hash_at(&prepared) != Some(newest) {
+            return Ok(());
         }
+        match rename(&prepared, &self.0) {
+            Err(_) if self.hash() == Some(newest) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Where a key waits until the log names its authority.
+    fn waiting(&self, hash: &[u8; 32]) -> PathBuf {
+        let mark: String = hash.iter().take(MARK_BYTES).map(|byte| format!("{byte:02x}")).collect();
+        let mut name = self.0.as_os_str().to_owned();
+        name.push(format!(".{mark}.new"));
+        PathBuf::from(name)
     }
 
     /// Whether this is the key that signs now.
@@ -183,8 +196,8 @@ mod tests {
         let (two, never) = (one.succeed(CLUSTER, NOW).unwrap(), one.succeed(CLUSTER, NOW).unwrap());
         std::fs::write(&file.0, &first_key).unwrap();
         let before = file.hash();
-        file.prepare(&never.key_pem).unwrap();
         file.prepare(&two.key_pem).unwrap();
+        file.prepare(&never.key_pem).unwrap();
         file.adopt(&Trust::default()).unwrap();
         assert_eq!(file.hash(), before);
         let trust = Trust { added: vec![two.certificate], retired: BTreeSet::new() };

@@ -25,6 +25,7 @@ use super::chapters;
 use super::chapters::fetch::{Connected, Donor};
 use super::desk::Desk;
 use super::driver::{Addresses, Shared};
+use super::files::DataDirectory;
 use super::log::{Donors, Fetched};
 use super::renewal::Files;
 use crate::chapters::fetch;
@@ -96,11 +97,11 @@ pub(super) struct PeerDonors<'a> {
 
 impl<'a> PeerDonors<'a> {
     pub(super) fn new(config: &Config, identity: WalIdentity, tokio: &'a Runtime) -> Self {
-        let others = config.cluster.hosts.iter().filter(|(host, _)| **host != config.host);
+        let remembered = DataDirectory::open(&config.data).members();
         Self {
             identity,
             files: Files::new(&config.cluster),
-            peers: others.map(|(host, known)| (*host, known.address)).collect(),
+            peers: Addresses::new(config).with(&remembered),
             first_members: config.cluster.first_members(),
             tokio,
         }
@@ -156,6 +157,18 @@ impl chapters::repair::Donors for PeerDonors<'_> {
     }
 }
 
+/// Keeps who the other members are beside the log, whenever that changes: the log itself cannot be asked once it is damaged.
+pub(super) async fn remember_members(data: DataDirectory, addresses: Addresses, shared: Arc<Shared>) {
+    let mut members = shared.members.subscribe();
+    members.mark_changed();
+    while members.changed().await.is_ok() {
+        let others = addresses.resolve(&members.borrow_and_update());
+        if let Err(error) = data.remember_members(&others) {
+            tracing::warn!(%error, "a start with a damaged log will ask only the configured hosts");
+        }
+    }
+}
+
 /// Asks the leader, another host, for a new authority.
 pub(super) async fn ask_for_authority(
     (files, identity): (&Files, WalIdentity),
@@ -196,7 +209,7 @@ impl KeyKeeper {
     }
 
     async fn fetch(&self, leader: HostId, trust: &Trust) -> anyhow::Result<()> {
-        let said = self.shared.members.borrow().get(&leader).copied().flatten();
+        let said = self.shared.members.borrow().get(&leader).and_then(|known| known.peer);
         let address = self.addresses.of(leader, said);
         let address = address.ok_or_else(|| anyhow::anyhow!("the leader's address is not known"))?;
         let mut client = BulkClient::connect(&self.files.tls()?, self.identity, leader, address).await?;

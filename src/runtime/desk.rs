@@ -40,6 +40,8 @@ pub(super) struct Desk {
     pub(super) shared: Arc<Shared>,
     pub(super) views: Arc<RwLock<ReadModels>>,
     pub(super) clocks: Clocks,
+    /// Held by whoever makes an authority.
+    rotating: tokio::sync::Mutex<()>,
 }
 
 /// No, and why; or: ask somebody else.
@@ -88,6 +90,7 @@ impl Desk {
             shared,
             views,
             clocks,
+            rotating: tokio::sync::Mutex::default(),
         }
     }
 
@@ -130,6 +133,12 @@ impl Desk {
 
     /// Makes the authority that follows the one there is. Only the leader does; gives the new key's hash.
     pub(super) async fn rotate(&self, by: Actor) -> Result<[u8; 32], String> {
+        // What one of two looks at is changed by the other.
+        let Ok(_alone) = self.rotating.try_lock() else {
+            return Err(
+                "an authority is being made just now; look at `palisade cluster authority list`".to_owned()
+            );
+        };
         self.succeed(by).await.map_err(|declined| match declined {
             Certified::Refused { reason } => reason,
             Certified::Elsewhere { .. } | Certified::Issued { .. } => {

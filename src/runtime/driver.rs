@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use consensus::core::Ticket;
-use consensus::rt::transport::{Delivery, PeerEvent, PeerInput, PeerSender};
+use consensus::rt::transport::{Delivery, Peer, PeerEvent, PeerInput, PeerSender, Peers};
 use consensus::rt::writer::Writer;
 use log_format::ids::{HostId, LogIndex};
 use projections::frame::Standing;
@@ -65,7 +65,21 @@ impl Addresses {
     /// The other members and where they are reached.
     pub(super) fn resolve(&self, members: &Members) -> BTreeMap<HostId, SocketAddr> {
         let others = members.iter().filter(|(host, _)| **host != self.own);
-        others.filter_map(|(host, said)| Some((*host, self.of(*host, *said)?))).collect()
+        others.filter_map(|(host, known)| Some((*host, self.of(*host, known.peer)?))).collect()
+    }
+
+    /// The same for the transport, with what the log knows of each.
+    pub(super) fn peers(&self, members: &Members) -> Peers {
+        let incarnation = |host| members.get(&host).and_then(|known| known.incarnation);
+        let reached = self.resolve(members).into_iter();
+        reached.map(|(host, address)| (host, Peer { address, incarnation: incarnation(host) })).collect()
+    }
+
+    /// Those that were members last and those of the configuration, for when the log cannot be read: the members first.
+    pub(super) fn with(&self, remembered: &BTreeMap<HostId, SocketAddr>) -> Vec<(HostId, SocketAddr)> {
+        let configured = self.configured.iter().filter(|(host, _)| !remembered.contains_key(host));
+        let all = remembered.iter().chain(configured).filter(|(host, _)| **host != self.own);
+        all.map(|(host, address)| (*host, *address)).collect()
     }
 }
 
@@ -271,7 +285,7 @@ impl Driver {
             Output::ReadReady { ticket, index } => Shared::deliver(&shared.reads, ticket, index),
             Output::ReadRefused { ticket } => shared.forget(ticket),
             Output::Members(members) => {
-                self.outlets.peers.set_peers(self.outlets.addresses.resolve(&members));
+                self.outlets.peers.set_peers(self.outlets.addresses.peers(&members));
                 shared.members.send_replace(members);
             }
             Output::Trust(trust) => drop(shared.trust.send_replace(trust)),
@@ -309,9 +323,28 @@ fn from_peer(event: PeerEvent) -> Option<Input> {
             None
         }
         PeerInput::LetGo => Some(Input::LetGo { by: from }),
+        PeerInput::MadeAnew => Some(Input::MadeAnew { by: from }),
         PeerInput::Disconnected => {
             tracing::info!(%from, "peer disconnected");
             Some(Input::Unreachable { host: from })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_a_damaged_log_the_last_members_are_asked_before_the_configured_hosts() {
+        let at = |port| SocketAddr::from(([10, 0, 0, 1], port));
+        let hosts = |hosts: [(u64, u16); 3]| hosts.map(|(host, port)| (HostId::new(host), at(port)));
+        let configured = hosts([(1, 1), (2, 2), (3, 3)]).into();
+        let addresses = Addresses { own: HostId::new(1), configured };
+        // Host 2 moved, 3 was replaced by 4 and 5.
+        let remembered = hosts([(2, 22), (4, 4), (5, 5)]).into();
+        let asked: Vec<_> =
+            addresses.with(&remembered).into_iter().map(|(host, at)| (host.get(), at.port())).collect();
+        assert_eq!(asked, [(2, 22), (4, 4), (5, 5), (3, 3)]);
     }
 }

@@ -16,9 +16,12 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use consensus::core::Restored;
 use log_format::disk::{Disk, StdDisk};
+use log_format::ids::Incarnation;
 use log_format::recover::RecoverError;
 use log_format::repair::{self, Need, RecordsNeed, RepairError, RepairOrder};
 use log_format::wal::{ConfState, LogEntry, Recovered, TailEnd, Wal, WalIdentity, WalSetup};
+
+use super::files::DataDirectory;
 
 /// Repairs at one start: far more than a disk needs that is worth keeping.
 const MAX_REPAIRS: usize = 10_000;
@@ -37,18 +40,19 @@ pub(super) trait Donors {
     fn ask(&mut self, need: RecordsNeed) -> Box<dyn Iterator<Item = Fetched> + '_>;
 }
 
-/// Opens the log below a data directory, or begins it with these members.
+/// Opens the log below a data directory, or begins it with these members, as an incarnation of its own.
 pub(super) fn open(
     data: &Path,
-    setup: impl Fn() -> WalSetup,
+    setup: impl Fn(Incarnation) -> WalSetup,
     founders: ConfState,
     donors: &mut dyn Donors,
 ) -> anyhow::Result<(Wal<StdDisk>, Restored)> {
-    let disk = Arc::new(StdDisk);
-    let opened = match Wal::open(Arc::clone(&disk), data, setup()) {
+    let (disk, directory) = (Arc::new(StdDisk), DataDirectory::open(data));
+    let incarnation = directory.incarnation()?;
+    let opened = match Wal::open(Arc::clone(&disk), data, setup(incarnation)) {
         Err(RecoverError::Corrupt(_) | RecoverError::Suspect(_)) => {
-            repair(data, &setup().identity, donors)?;
-            Wal::open(Arc::clone(&disk), data, setup())
+            repair(data, &setup(incarnation).identity, donors)?;
+            Wal::open(Arc::clone(&disk), data, setup(incarnation))
         }
         opened => opened,
     };
@@ -59,7 +63,8 @@ pub(super) fn open(
         }
         Err(RecoverError::Missing { .. }) => {
             refuse_remains(data)?;
-            let wal = Wal::create(disk, data, setup(), founders.clone())?;
+            let incarnation = directory.begin_incarnation(u32::from_le_bytes(super::random()?))?;
+            let wal = Wal::create(disk, data, setup(incarnation), founders.clone())?;
             let ConfState { voters, learners } = &founders;
             tracing::info!(?voters, ?learners, "begins a new log");
             Ok((wal, Restored::empty(founders)))
@@ -135,7 +140,7 @@ fn repair_records(
 mod tests {
     use std::path::PathBuf;
 
-    use log_format::ids::{ClusterId, HostId, Incarnation, LogIndex, Term};
+    use log_format::ids::{ClusterId, HostId, LogIndex, Term};
     use log_format::time::Timestamp;
     use log_format::wal::{Batch, Durability, EntryKind, FileStamp, HardState, WalOptions};
 
@@ -192,6 +197,10 @@ mod tests {
             assert!(text.contains(&format!("has {remains} and no log")), "{text}");
             std::fs::remove_dir(data.join(remains)).unwrap();
         }
+        let begun = open(&data, setup, members(), &mut Peer(Vec::new())).unwrap();
+        drop(begun);
+        let incarnation = DataDirectory::open(&data).incarnation().unwrap();
+        assert_ne!(incarnation, Incarnation::new(1), "it is another host than the one that was here");
         open(&data, setup, members(), &mut Peer(Vec::new())).unwrap();
     }
 
@@ -199,7 +208,7 @@ mod tests {
     fn damaged(name: &str, byte: usize) -> (PathBuf, PathBuf) {
         let data = std::env::temp_dir().join(format!("palisade-open-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&data); // It is mostly not there.
-        let mut wal = Wal::create(Arc::new(StdDisk), &data, setup(), members()).unwrap();
+        let mut wal = Wal::create(Arc::new(StdDisk), &data, setup(Incarnation::new(1)), members()).unwrap();
         for index in 1..=2 {
             wal.append(&Batch {
                 hard_state: HardState { term: Term::new(1), vote: None, commit: LogIndex::new(index - 1) },
@@ -226,13 +235,9 @@ mod tests {
         ConfState::new([HostId::new(1)], [])
     }
 
-    fn setup() -> WalSetup {
+    fn setup(incarnation: Incarnation) -> WalSetup {
         WalSetup {
-            identity: WalIdentity {
-                cluster: ClusterId::new([7; 16]),
-                host: HostId::new(1),
-                incarnation: Incarnation::new(1),
-            },
+            identity: WalIdentity { cluster: ClusterId::new([7; 16]), host: HostId::new(1), incarnation },
             options: WalOptions { file_bytes: 16_384 },
             stamps: Box::new(|| FileStamp { nonce: 7, created_at: Timestamp::ZERO }),
         }

@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use log_format::disk::StdDisk;
 use log_format::envelope::Envelope;
 use log_format::event::Actor;
-use log_format::ids::{ClusterId, CommandId, HostId, LogIndex, Term};
+use log_format::ids::{CommandId, HostId, LogIndex, Term};
 use log_format::time::Timestamp;
 use log_format::wal::{EntryKind, WalIdentity, WalReader};
 use projections::decide::{CommandBody, Refusal};
@@ -41,8 +41,7 @@ const HASH_WITHIN: Duration = Duration::from_secs(5);
 
 /// Both doors.
 pub(super) struct Doors {
-    pub(super) cluster: ClusterId,
-    pub(super) host: HostId,
+    pub(super) identity: WalIdentity,
     pub(super) inbox: Inbox,
     pub(super) shared: Arc<Shared>,
     pub(super) checkpoints: checkpoints::Orders,
@@ -85,12 +84,12 @@ impl Submit for Doors {
                 let code = "authority_not_rotated".to_owned();
                 SubmitError::Rejected(Refusal { code, field: None, detail })
             };
-            if leader == self.host {
+            if leader == self.identity.host {
                 return self.desk.rotate(by).await.map_err(refused);
             }
             let (_, address) = self.name_and_address(leader);
             let address = address.ok_or(SubmitError::Busy)?;
-            let asked = bulk::ask_for_authority((&self.files, self.identity()), (leader, address), &by).await;
+            let asked = bulk::ask_for_authority((&self.files, self.identity), (leader, address), &by).await;
             asked.map_err(|error| refused(format!("{error:#}")))
         }
         .boxed()
@@ -107,8 +106,8 @@ impl Reads for Doors {
         match picture {
             Some(picture) => self.cluster_view(&picture),
             None => ClusterView {
-                cluster: self.cluster,
-                this: self.host,
+                cluster: self.identity.cluster,
+                this: self.identity.host,
                 leader: None,
                 term: Term::new(0),
                 commit: LogIndex::new(0),
@@ -200,10 +199,6 @@ impl Reads for Doors {
 }
 
 impl Doors {
-    fn identity(&self) -> WalIdentity {
-        WalIdentity { cluster: self.cluster, host: self.host, incarnation: super::FIRST_INCARNATION }
-    }
-
     fn leader(&self) -> Option<HostId> {
         self.shared
             .cluster

@@ -120,7 +120,7 @@ fn write_fresh(path: &Path, pem: &[u8]) -> anyhow::Result<()> {
 }
 
 /// Where the next version of a file is written.
-pub(super) fn fresh(path: &Path) -> PathBuf {
+fn fresh(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     PathBuf::from(name)

@@ -5,6 +5,7 @@
 #![cfg(test)]
 #![expect(clippy::disallowed_methods, reason = "tests are shells: they start programs and read their files")]
 
+mod anew;
 mod authority;
 mod door;
 mod membership;

@@ -18,6 +18,8 @@ pub(super) enum Inadmissible {
     Malformed,
     #[error("this host's log is not durable yet")]
     NotDurable,
+    #[error("it is for a leader")]
+    NotLeader,
 }
 
 pub(super) fn check(core: &Core, from: HostId, message: &Message) -> Result<(), Inadmissible> {
@@ -30,7 +32,12 @@ pub(super) fn check(core: &Core, from: HostId, message: &Message) -> Result<(), 
     }
     match message.msg_type {
         MessageType::MsgAppend => well_formed(has_term(message) && entries_hang_together(message)),
-        MessageType::MsgReadIndex => well_formed(message.entries.len() == 1),
+        // Any other host's raft sends it on, still in the asker's name, which the leader would take for a forgery. The asker
+        // asks again.
+        MessageType::MsgReadIndex => {
+            well_formed(message.entries.len() == 1)?;
+            core.leads().then_some(()).ok_or(Inadmissible::NotLeader)
+        }
         // A vote may make this host leader, and raft panics on a leader whose log is not durable.
         MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => {
             well_formed(has_term(message))?;

@@ -3,10 +3,10 @@
 use log_format::ids::{HostId, LogIndex, Term};
 use log_format::wal::LogPosition;
 use protobuf::Message as _;
+use raft::Storage as _;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
-use raft::{SnapshotStatus, Storage as _};
 
-use super::io::{Effect, Refusal, SnapshotOutcome, Ticket};
+use super::io::{Effect, Refusal, Ticket};
 use super::membership::Change;
 use super::snapshot::{MAX_MANIFEST_BYTES, Parking, SnapshotPoint};
 use super::{Core, entry};
@@ -121,16 +121,5 @@ impl Core {
             tracing::debug!(%index, %error, "raft ignored a snapshot");
         }
         self.settle_role(effects);
-    }
-
-    pub(super) fn report_snapshot(&mut self, host: HostId, outcome: SnapshotOutcome) {
-        self.outstanding.forget(host);
-        self.node.report_snapshot(
-            host.get(),
-            match outcome {
-                SnapshotOutcome::Finished => SnapshotStatus::Finish,
-                SnapshotOutcome::Failed => SnapshotStatus::Failure,
-            },
-        );
     }
 }

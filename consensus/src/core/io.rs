@@ -96,23 +96,6 @@ pub enum Input {
         /// The index of the snapshot.
         index: LogIndex,
     },
-    /// What became of a snapshot that this leader sent, if its owner learns it. A follower that acknowledges it needs no
-    /// report, and one of which nothing is heard is taken for failed after [`SNAPSHOT_TICKS`](super::SNAPSHOT_TICKS).
-    SnapshotReported {
-        /// The follower.
-        host: HostId,
-        /// What became of it.
-        outcome: SnapshotOutcome,
-    },
-}
-
-/// What became of a snapshot on its way to a follower.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SnapshotOutcome {
-    /// The follower has it.
-    Finished,
-    /// It has to be sent again.
-    Failed,
 }
 
 /// One thing the driver must do, in the order of the effects.

@@ -75,28 +75,6 @@ impl Change {
     }
 }
 
-/// Folds one committed entry into the members, as raft does: for whoever needs the members at an entry that raft has passed.
-pub fn fold_members(members: &mut ConfState, entry: &LogEntry) {
-    if entry.kind != EntryKind::ConfChange {
-        return;
-    }
-    let Ok(change) = ConfChange::parse_from_bytes(&entry.data) else { return };
-    let host = HostId::new(change.node_id);
-    let last_voter = members.voters == [host];
-    if change.change_type != ConfChangeType::AddNode && last_voter {
-        // Raft refuses to be left without a voter.
-        return;
-    }
-    let without = |hosts: &[HostId]| hosts.iter().copied().filter(|known| *known != host).collect::<Vec<_>>();
-    let (mut voters, mut learners) = (without(&members.voters), without(&members.learners));
-    match change.change_type {
-        ConfChangeType::AddNode => voters.push(host),
-        ConfChangeType::AddLearnerNode => learners.push(host),
-        ConfChangeType::RemoveNode => {}
-    }
-    *members = ConfState::new(voters, learners);
-}
-
 /// Whether a host may have a vote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Eligibility {

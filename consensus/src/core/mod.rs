@@ -40,9 +40,7 @@ use self::snapshot::{Outstanding, Parked};
 
 pub use self::config::{CoreConfig, CoreError, MAX_PROPOSAL_BYTES, Restored};
 pub use self::entry::members_after;
-pub use self::io::{
-    Effect, Halt, Input, PersistJob, Proposal, Refusal, Role, SnapshotOutcome, Status, Ticket,
-};
+pub use self::io::{Effect, Halt, Input, PersistJob, Proposal, Refusal, Role, Status, Ticket};
 pub use self::log::EntryReader;
 pub use self::promise::Promise;
 pub use self::snapshot::{MAX_MANIFEST_BYTES, SNAPSHOT_TICKS, SnapshotPoint};
@@ -131,13 +129,12 @@ impl Core {
                 Input::Read { ticket } => reads.push(ticket),
                 Input::Persisted { number } => self.persisted(number),
                 Input::Unreachable { host } => self.node.report_unreachable(host.get()),
-                Input::Transfer { to } => self.node.transfer_leader(to.get()),
+                Input::Transfer { to } => self.transfer(to),
                 Input::Campaign => self.campaign(),
                 Input::ChangeMembers { ticket, change } => self.change_members(ticket, change, effects),
                 Input::Retired { base, snapshot } => self.retire(base, snapshot),
                 Input::Fetched { index } => self.fetched(index, effects),
                 Input::FetchFailed { index } => drop(self.parked.take(index)),
-                Input::SnapshotReported { host, outcome } => self.report_snapshot(host, outcome),
             }
         }
         if self.halted {
@@ -263,6 +260,13 @@ impl Core {
             tracing::debug!(%from, ?kind, %error, "raft ignored a peer message");
         }
         self.settle_role(effects);
+    }
+
+    /// Only a leader can hand over; another host's raft would ask the leader to, in the heir's name.
+    fn transfer(&mut self, to: HostId) {
+        if self.leads() {
+            self.node.transfer_leader(to.get());
+        }
     }
 
     fn campaign(&mut self) {

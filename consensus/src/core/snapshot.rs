@@ -120,10 +120,6 @@ impl Outstanding {
         self.0.extract_if(.., |_, left| *left == 0).map(|(host, _)| host).collect()
     }
 
-    pub(super) fn forget(&mut self, host: HostId) {
-        self.0.remove(&host);
-    }
-
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }

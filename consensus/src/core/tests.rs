@@ -399,6 +399,21 @@ fn an_answer_to_a_read_of_an_earlier_life_is_not_taken() {
 }
 
 #[test]
+fn a_host_that_does_not_lead_speaks_in_nobody_elses_name() {
+    let mut cluster = Cluster::led_by_first(3);
+    cluster.input(host(2), Input::Read { ticket: Ticket::new(1) });
+    let question = cluster.network.pop_back().unwrap().message;
+    assert_eq!(question.msg_type, MessageType::MsgReadIndex);
+    // Host 3 led when the question left.
+    let message = Box::new(Message { to: 3, ..*question });
+    cluster.input(host(3), Input::Peer { from: host(2), message });
+    cluster.input(host(3), Input::Transfer { to: host(2) });
+    assert!(cluster.network.is_empty(), "{:?}", cluster.network);
+    cluster.settle();
+    assert_eq!(cluster.leader(), Some(host(1)));
+}
+
+#[test]
 fn a_voter_with_a_wiped_disk_halts_instead_of_going_on() {
     let mut cluster = Cluster::led_by_first(3);
     cluster.propose(host(1), &[b"acknowledged by host 2"]);

@@ -188,9 +188,8 @@ impl BulkClient {
         self.write(&hello).await?;
         match frame::read(&mut self.stream, MAX_HELLO).await {
             Ok(Frame::Hello(_)) => Ok(()),
-            Ok(Frame::Message(_) | Frame::Idle | Frame::Extra(_) | Frame::LetGo) | Err(_) => {
-                Err(self.broken())
-            }
+            Ok(Frame::Message(_) | Frame::Idle | Frame::Extra(_) | Frame::LetGo | Frame::MadeAnew)
+            | Err(_) => Err(self.broken()),
         }
     }
 

@@ -36,6 +36,7 @@ enum Kind {
     Renew = 11,
     Certified = 12,
     LetGo = 13,
+    MadeAnew = 14,
 }
 
 impl Kind {
@@ -54,6 +55,7 @@ impl Kind {
             Self::Renew,
             Self::Certified,
             Self::LetGo,
+            Self::MadeAnew,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)
@@ -68,6 +70,8 @@ pub(super) enum Frame {
     Idle,
     /// The receiver was let go from the cluster.
     LetGo,
+    /// The receiver's data directory was made anew.
+    MadeAnew,
     /// What travels on connections of its own.
     Extra(Extra),
 }
@@ -138,6 +142,7 @@ fn decode(kind: Kind, body: &Bytes) -> Result<Frame, FrameError> {
         Kind::Hello => return hello_from_wire(parse(body, "hello")?).map(Frame::Hello),
         Kind::Idle => return Ok(Frame::Idle),
         Kind::LetGo => return Ok(Frame::LetGo),
+        Kind::MadeAnew => return Ok(Frame::MadeAnew),
         Kind::BulkRequest => {
             return parse(body, "bulk request").map(Extra::BulkRequest).map(Frame::Extra);
         }
@@ -161,7 +166,6 @@ fn decode(kind: Kind, body: &Bytes) -> Result<Frame, FrameError> {
             PeerMessage::Pong {
                 echo_sent_at: Timestamp::from_nanos(pong.echo_sent_at),
                 received_at: Timestamp::from_nanos(pong.received_at),
-                status: pong.status,
             }
         }
         Kind::Forward => {
@@ -192,10 +196,9 @@ pub(super) fn encode(message: &PeerMessage) -> Option<Bytes> {
             (ping.sent_at, ping.status) = (sent_at.nanos(), status.clone());
             frame(Kind::Ping, &ping)
         }
-        PeerMessage::Pong { echo_sent_at, received_at, status } => {
+        PeerMessage::Pong { echo_sent_at, received_at } => {
             let mut pong = peer::Pong::new();
             (pong.echo_sent_at, pong.received_at) = (echo_sent_at.nanos(), received_at.nanos());
-            pong.status = status.clone();
             frame(Kind::Pong, &pong)
         }
         PeerMessage::Forward { ticket, payload } => {
@@ -243,6 +246,10 @@ pub(super) fn encode_idle() -> Option<Bytes> {
 
 pub(super) fn encode_let_go() -> Option<Bytes> {
     frame(Kind::LetGo, &peer::LetGo::new())
+}
+
+pub(super) fn encode_made_anew() -> Option<Bytes> {
+    frame(Kind::MadeAnew, &peer::MadeAnew::new())
 }
 
 fn frame(kind: Kind, message: &impl protobuf::Message) -> Option<Bytes> {

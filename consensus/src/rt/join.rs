@@ -320,7 +320,9 @@ async fn ask(
     match timeout(ANSWER_TIME, asking).await.map_err(|_| JoinError::Silent { address })?? {
         Frame::Extra(Extra::Certified(answer)) => from_wire(answer).ok_or_else(broken),
         Frame::LetGo => Ok(Certified::Refused { reason: LET_GO.to_owned() }),
-        Frame::Extra(_) | Frame::Hello(_) | Frame::Message(_) | Frame::Idle => Err(broken()),
+        Frame::Extra(_) | Frame::Hello(_) | Frame::Message(_) | Frame::Idle | Frame::MadeAnew => {
+            Err(broken())
+        }
     }
 }
 

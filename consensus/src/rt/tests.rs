@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::testing::{Authority, CLUSTER};
 use super::transport::{
-    Delivery, PeerEvent, PeerInput, PeerMessage, PeerSender, Services, Transport, TransportConfig,
+    Delivery, Peer, PeerEvent, PeerInput, PeerMessage, PeerSender, Services, Transport, TransportConfig,
 };
 use super::writer::Writer;
 use crate::core::{Core, CoreConfig, Effect, Input, Proposal, Restored, Ticket};
@@ -128,7 +128,10 @@ impl Cluster {
         peers.remove(&host);
         let config = TransportConfig {
             identity: identity(host),
-            peers,
+            peers: peers
+                .into_iter()
+                .map(|(host, address)| (host, Peer { address, incarnation: None }))
+                .collect(),
             tls: self.authority.tls(host.get()),
             build: "test".to_owned(),
             services: Services::default(),
@@ -308,6 +311,7 @@ fn peer_input(from: HostId, input: PeerInput) -> Option<Input> {
         PeerInput::Disconnected => Some(Input::Unreachable { host: from }),
         PeerInput::Connected { .. }
         | PeerInput::LetGo
+        | PeerInput::MadeAnew
         | PeerInput::Message(
             PeerMessage::Ping { .. }
             | PeerMessage::Pong { .. }

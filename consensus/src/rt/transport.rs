@@ -6,12 +6,13 @@
 mod connection;
 mod dial;
 mod link;
+mod places;
 mod serve;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -26,13 +27,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use self::link::Link;
+use self::places::{Origin, Places};
 use super::bulk::BulkSource;
 use super::join::JoinDesk;
 use super::tls::{PeerTls, TlsSetup, TlsSetupError};
 
-/// Connections that have not yet shown who they are. Every further one is closed at once.
-const MAX_STRANGERS: usize = 64;
-/// Connections that fetch, and strangers at the desk, each: they cost disk and signatures.
+/// Connections that fetch, strangers at the desk, and members at the desk, each: they cost disk and signatures.
 const MAX_SERVED: usize = 16;
 /// A pause after the system refused to accept, so that running out of descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -44,14 +44,27 @@ const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
 pub struct TransportConfig {
     /// This host.
     pub identity: WalIdentity,
-    /// The other members and where they listen. Whoever is not named is not spoken to.
-    pub peers: BTreeMap<HostId, SocketAddr>,
+    /// The other members. Whoever is not named is not spoken to.
+    pub peers: Peers,
     /// What this host shows and whom it trusts.
     pub tls: PeerTls,
     /// This program's version, for people.
     pub build: String,
     /// What else this host does for others.
     pub services: Services,
+}
+
+/// The other members, as this host knows them.
+pub type Peers = BTreeMap<HostId, Peer>;
+
+/// A member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its incarnation, if the log has it. A host that shows another one has lost what it acknowledged and may have voted:
+    /// nobody speaks with it.
+    pub incarnation: Option<Incarnation>,
 }
 
 /// What a host does for others beside raft; what is not there is not served.
@@ -81,8 +94,6 @@ pub enum PeerMessage {
         echo_sent_at: Timestamp,
         /// The answering host's clock.
         received_at: Timestamp,
-        /// What the answering host tells of itself.
-        status: Bytes,
     },
     /// A command for the leader.
     Forward {
@@ -116,6 +127,8 @@ pub enum PeerInput {
     Disconnected,
     /// It says that this host was let go from the cluster, and speaks with it no more.
     LetGo,
+    /// It says that the cluster knows this host with another incarnation, and does not speak with it.
+    MadeAnew,
 }
 
 /// Something from a peer whose certificate names `from`.
@@ -160,7 +173,7 @@ pub enum TransportError {
 /// The host's side of all its connections. Dropping it cuts them; [`Transport::shutdown`] closes them.
 pub struct Transport {
     shared: Arc<Shared>,
-    peers: Arc<watch::Sender<BTreeMap<HostId, SocketAddr>>>,
+    peers: Arc<watch::Sender<Peers>>,
     stop: watch::Sender<bool>,
     address: SocketAddr,
     supervisor: JoinHandle<()>,
@@ -170,7 +183,7 @@ pub struct Transport {
 #[derive(Clone)]
 pub struct PeerSender {
     shared: Arc<Shared>,
-    peers: Arc<watch::Sender<BTreeMap<HostId, SocketAddr>>>,
+    peers: Arc<watch::Sender<Peers>>,
 }
 
 struct Shared {
@@ -181,8 +194,9 @@ struct Shared {
     links: Mutex<BTreeMap<HostId, Arc<Link>>>,
     inbox: Arc<dyn Inbox>,
     fetching: Arc<Semaphore>,
-    at_desk: Arc<Semaphore>,
-    peers: watch::Receiver<BTreeMap<HostId, SocketAddr>>,
+    joining: Arc<Semaphore>,
+    renewing: Arc<Semaphore>,
+    peers: watch::Receiver<Peers>,
     stop: watch::Receiver<bool>,
 }
 
@@ -212,7 +226,8 @@ impl Transport {
             links: Mutex::new(BTreeMap::new()),
             inbox: Arc::new(inbox),
             fetching: Arc::new(Semaphore::new(MAX_SERVED)),
-            at_desk: Arc::new(Semaphore::new(MAX_SERVED)),
+            joining: Arc::new(Semaphore::new(MAX_SERVED)),
+            renewing: Arc::new(Semaphore::new(MAX_SERVED)),
             peers: peers_seen,
             stop: stop_seen,
         });
@@ -229,11 +244,6 @@ impl Transport {
     /// The sending half.
     pub fn sender(&self) -> PeerSender {
         PeerSender { shared: Arc::clone(&self.shared), peers: Arc::clone(&self.peers) }
-    }
-
-    /// Sets who the other members are and where they listen. Whoever is not named any more is cut off at once.
-    pub fn set_peers(&self, peers: BTreeMap<HostId, SocketAddr>) {
-        self.peers.send_replace(peers);
     }
 
     /// Closes all connections and the listener; returns once they are closed.
@@ -273,13 +283,14 @@ impl PeerSender {
         links.iter().for_each(|link| link.close());
     }
 
-    /// See [`Transport::set_peers`].
-    pub fn set_peers(&self, peers: BTreeMap<HostId, SocketAddr>) {
+    /// Sets who the other members are and where they listen. Whoever is not named any more is cut off at once.
+    pub fn set_peers(&self, peers: Peers) {
         self.peers.send_replace(peers);
     }
 
     /// The hosts that are connected just now.
-    pub fn connected(&self) -> BTreeSet<HostId> {
+    #[cfg(test)]
+    fn connected(&self) -> BTreeSet<HostId> {
         self.shared.lock_links().keys().copied().collect()
     }
 }
@@ -312,12 +323,27 @@ impl Shared {
         let links = self.lock_links();
         let peers = self.peers.borrow();
         let younger = peers.iter().filter(|(peer, _)| self.identity.host < **peer);
-        younger.filter(|(peer, _)| !links.contains_key(peer)).map(|(peer, at)| (*peer, *at)).collect()
+        younger
+            .filter(|(peer, _)| !links.contains_key(peer))
+            .map(|(peer, known)| (*peer, known.address))
+            .collect()
+    }
+
+    /// Whether a member listens at this address; most dial from there, too.
+    fn origin(&self, address: IpAddr) -> Origin {
+        let address = address.to_canonical();
+        let is_one = self.peers.borrow().values().any(|peer| peer.address.ip().to_canonical() == address);
+        if is_one { Origin::Member } else { Origin::Elsewhere }
     }
 
     /// Whether this host knows that the other one was let go.
     fn was_let_go(&self, host: HostId) -> bool {
         self.services.desk.as_ref().is_some_and(|desk| desk.was_let_go(host))
+    }
+
+    /// Whether the other one is a member as far as this host has heard.
+    fn knows(&self, host: HostId) -> bool {
+        self.peers.borrow().contains_key(&host)
     }
 
     /// Whether this host speaks with the other one: a member, or one that joined while this host heard nothing. Without the
@@ -326,7 +352,12 @@ impl Shared {
         self.is_among(&self.peers.borrow(), host)
     }
 
-    fn is_among(&self, peers: &BTreeMap<HostId, SocketAddr>, host: HostId) -> bool {
+    /// Whether the log knows the host with another incarnation than this one.
+    fn was_made_anew(&self, host: HostId, shown: Incarnation) -> bool {
+        is_another(&self.peers.borrow(), host, shown)
+    }
+
+    fn is_among(&self, peers: &Peers, host: HostId) -> bool {
         let may_be_new = || self.services.desk.as_ref().is_some_and(|desk| desk.may_be_new(host));
         peers.contains_key(&host) || may_be_new()
     }
@@ -356,6 +387,11 @@ impl Shared {
     }
 }
 
+fn is_another(peers: &Peers, host: HostId, shown: Incarnation) -> bool {
+    let known = peers.get(&host).and_then(|peer| peer.incarnation);
+    known.is_some_and(|known| known != shown)
+}
+
 /// Where everything that comes from peers goes, whatever else its owner puts in.
 pub trait Inbox: Send + Sync + 'static {
     /// Hands something over; while there is no room it waits, and nothing more of that peer is read. An inbox that nobody
@@ -371,7 +407,7 @@ impl<T: From<PeerEvent> + Send + 'static> Inbox for mpsc::Sender<T> {
 }
 
 async fn supervise(shared: Arc<Shared>, listener: tokio::net::TcpListener) {
-    let strangers = Arc::new(Semaphore::new(MAX_STRANGERS));
+    let places = Places::new();
     let mut peers = shared.peers.clone();
     let (mut tasks, mut dialled) = (JoinSet::new(), BTreeSet::new());
     tasks.spawn(dial::keep_asking(Arc::clone(&shared)));
@@ -386,9 +422,9 @@ async fn supervise(shared: Arc<Shared>, listener: tokio::net::TcpListener) {
             changed = peers.changed() => if changed.is_err() { break },
             Some(_) = tasks.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, address)) => match Arc::clone(&strangers).try_acquire_owned() {
-                    Ok(permit) => drop(tasks.spawn(connection::accept(Arc::clone(&shared), stream, permit))),
-                    Err(_) => tracing::debug!(%address, "too many connections without a name; closing one"),
+                Ok((stream, address)) => match places.take(address.ip(), shared.origin(address.ip())) {
+                    Some(place) => drop(tasks.spawn(connection::accept(Arc::clone(&shared), stream, place))),
+                    None => tracing::debug!(%address, "too many connections without a name; closing one"),
                 },
                 Err(error) => {
                     tracing::warn!(%error, "accept peer connection");

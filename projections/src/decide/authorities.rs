@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 use super::{Model, Rejection};
 use crate::digest::Canonical;
 
-/// Authorities trusted at one time at most; a rotation needs two.
-pub const MAX_AUTHORITIES: usize = 8;
+/// Authorities trusted at one time at most, the one that the cluster was made with among them: a rotation needs two, and a third
+/// would leave behind a key that nobody signs with.
+pub const MAX_AUTHORITIES: usize = 2;
 /// Authorities that the log may name in all, retired ones included: a rotation a month for twenty years.
 pub const MAX_AUTHORITIES_EVER: usize = 256;
 /// A certificate's bytes at most; an authority's own has some hundreds.
@@ -91,7 +92,9 @@ pub(super) fn add(model: &Model, added: AuthorityAdded) -> Result<Vec<Event>, Re
     if model.authorities.certificate(&key_hash) == Some(&added.certificate) {
         return Ok(Vec::new());
     }
-    if MAX_AUTHORITIES <= trusted.len() {
+    // Nothing is retired before the first one, which no event names.
+    let unnamed = usize::from(retired.is_empty());
+    if MAX_AUTHORITIES <= unnamed + trusted.len() {
         return Err(Rejection::ListFull { list: "authorities", limit: MAX_AUTHORITIES });
     }
     if MAX_AUTHORITIES_EVER <= trusted.len() + retired.len() {
@@ -225,7 +228,12 @@ mod tests {
         model.authorities.add(&added(bytes(CERTIFICATE)));
         assert_eq!(add(&model, added(bytes(CERTIFICATE))), Ok(Vec::new()));
         assert_eq!(retire(&model, retire_it(first)), Err(Rejection::LastAuthority));
+        let full = Rejection::ListFull { list: "authorities", limit: MAX_AUTHORITIES };
+        assert_eq!(add(&model, added(another(1))), Err(full.clone()), "the unnamed one is trusted still");
+        model.authorities.retire(&retire_it([1; 32]));
+        assert_eq!(add(&model, added(another(1))).unwrap().len(), 1);
         model.authorities.add(&added(another(1)));
+        assert_eq!(add(&model, added(another(2))), Err(full));
         assert_eq!(retire(&model, retire_it(first)).unwrap().len(), 1);
         model.authorities.retire(&retire_it(first));
         assert_eq!(retire(&model, retire_it(first)), Ok(Vec::new()));
@@ -240,11 +248,13 @@ mod tests {
     #[test]
     fn authorities_are_bounded() {
         let mut model = Model::default();
-        for number in 0..8 {
-            model.authorities.add(&added(another(number)));
+        for number in 0..=u8::MAX {
+            let key_hash = [number; 32];
+            model.authorities.retire(&AuthorityRetired { key_hash, by: Actor::System });
         }
-        let full = Rejection::ListFull { list: "authorities", limit: MAX_AUTHORITIES };
-        assert_eq!(add(&model, added(another(8))), Err(full));
+        let list = "authorities ever named";
+        let full = Rejection::ListFull { list, limit: MAX_AUTHORITIES_EVER };
+        assert_eq!(add(&model, added(another(1))), Err(full));
         let long = vec![0; MAX_CERTIFICATE_BYTES + 1];
         assert!(matches!(add(&model, added(long)), Err(Rejection::TooMany { field: "certificate", .. })));
     }

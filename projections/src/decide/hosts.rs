@@ -8,7 +8,7 @@ use log_format::event::{
     Actor, AddressReleased, DenylistEvent, Event, HostActive, HostEnrolled, HostEvent, HostInactive,
     HostKeyAnnounced, HostRemoved, HostRole, ReleaseCause, SpoolDropped, Text,
 };
-use log_format::ids::{HostId, JoinTokenId, Origin};
+use log_format::ids::{HostId, Incarnation, JoinTokenId, Origin};
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -53,6 +53,8 @@ pub(crate) struct Host {
     state: HostState,
     /// With which it signs what it witnesses; `None`: it has not said.
     key: Option<[u8; 32]>,
+    /// Its incarnation when it first said a key: the only one that it ever has.
+    incarnation: Option<Incarnation>,
 }
 
 /// A host that belongs to the cluster, as consensus and transport need it.
@@ -62,6 +64,8 @@ pub struct Member {
     pub host: HostId,
     /// Where its peers reach it; `None`: as the start-up configuration says.
     pub peer: Option<SocketAddr>,
+    /// Its incarnation; `None`: it has not spoken for itself yet.
+    pub incarnation: Option<Incarnation>,
     /// What it may become.
     pub role: HostRole,
     /// Whether it answers.
@@ -98,6 +102,7 @@ impl Hosts {
         members.map(|(id, host)| Member {
             host: *id,
             peer: host.peer,
+            incarnation: host.incarnation,
             role: host.role,
             is_active: host.state == HostState::Active,
         })
@@ -121,13 +126,16 @@ impl Hosts {
         members.map(|(id, host)| (*id, host)).filter(move |(id, _)| *id != than)
     }
 
-    pub(crate) fn evolve(&mut self, event: &HostEvent) {
+    /// `speaker` is the incarnation of whoever the event's command is from.
+    pub(crate) fn evolve(&mut self, event: &HostEvent, speaker: Incarnation) {
         match event {
             HostEvent::Enrolled(HostEnrolled { host, name, addresses, peer, role, token: _ }) => {
                 let (name, addresses) = (name.clone(), addresses.iter().copied().collect());
                 let (peer, role, state) = (*peer, *role, HostState::Active);
-                let key = self.by_id.get(host).and_then(|before| before.key);
-                self.by_id.insert(*host, Host { name, addresses, peer, role, state, key });
+                let before = self.by_id.get(host);
+                let key = before.and_then(|before| before.key);
+                let incarnation = before.and_then(|before| before.incarnation);
+                self.by_id.insert(*host, Host { name, addresses, peer, role, state, key, incarnation });
             }
             HostEvent::Active(HostActive { host }) => self.set(*host, HostState::Active),
             HostEvent::Inactive(HostInactive { host, last_heard }) => {
@@ -137,6 +145,7 @@ impl Hosts {
             HostEvent::KeyAnnounced(HostKeyAnnounced { host, key }) => {
                 if let Some(host) = self.by_id.get_mut(host) {
                     host.key = Some(*key);
+                    host.incarnation.get_or_insert(speaker);
                 }
             }
             HostEvent::SpoolDropped(_) => return, // What is missing is remembered with what came.
@@ -170,7 +179,8 @@ pub(super) fn enrol(
     let peer = peer.or(before.and_then(|before| before.peer));
     let role = before.map_or(HostRole::VoterCapable, |before| before.role);
     let same = |before: &Host| {
-        let Host { name: known, addresses: held, peer: reached, role: _, state, key: _ } = before;
+        let Host { name: known, addresses: held, peer: reached, role: _, state, key: _, incarnation: _ } =
+            before;
         (known, held, reached, state) == (&name, &addresses, &peer, &HostState::Active)
     };
     if before.is_some_and(same) {
@@ -284,7 +294,7 @@ pub(super) fn mark_inactive(model: &Model, inactive: HostInactive) -> Result<Vec
     }
 }
 
-/// Judges a key. A host says it of itself.
+/// Judges a key. A host says it of itself, and its first key says which incarnation it is, for ever.
 pub(super) fn announce_key(
     model: &Model,
     origin: &Origin,
@@ -292,6 +302,10 @@ pub(super) fn announce_key(
 ) -> Result<Vec<Event>, Rejection> {
     let HostKeyAnnounced { host, key } = announced;
     is_member_itself(model, origin, host)?;
+    let known = model.hosts.member(host).and_then(|host| host.incarnation);
+    if known.is_some_and(|known| known != origin.incarnation) {
+        return Err(Rejection::HostMadeAnew { host });
+    }
     if model.hosts.key(host) == Some(key) {
         return Ok(Vec::new());
     }
@@ -369,13 +383,14 @@ impl Canonical for HostState {
 
 impl Canonical for Host {
     fn put(&self, out: &mut Sha256) {
-        let Self { name, addresses, peer, role, state, key } = self;
+        let Self { name, addresses, peer, role, state, key, incarnation } = self;
         name.put(out);
         addresses.put(out);
         peer.put(out);
         role.put(out);
         state.put(out);
         key.put(out);
+        incarnation.put(out);
     }
 }
 

@@ -93,7 +93,7 @@ impl Model {
                 }
                 Event::Denylist(event) => self.evolve_denylist(event, at),
                 Event::Settings(event) => self.settings.evolve(event),
-                Event::Host(event) => self.evolve_host(event),
+                Event::Host(event) => self.evolve_host(event, envelope.origin.incarnation),
                 Event::Membership(event) => self.evolve_membership(event, at),
                 Event::Chapter(event) => self.evolve_chapter(event, at),
                 Event::Erased(_) => {}
@@ -116,8 +116,8 @@ impl Model {
         }
     }
 
-    fn evolve_host(&mut self, event: &HostEvent) {
-        self.hosts.evolve(event);
+    fn evolve_host(&mut self, event: &HostEvent, speaker: Incarnation) {
+        self.hosts.evolve(event, speaker);
         if let HostEvent::Enrolled(HostEnrolled { host, token: Some(token), .. }) = event {
             self.tokens.consume(*token, *host);
         }

@@ -167,6 +167,14 @@ pub enum Rejection {
         /// The host.
         host: HostId,
     },
+    /// The host is another incarnation than the log knows.
+    #[error(
+        "host: the data directory of {host} was made anew, so what it acknowledged is lost; remove the host and let it join anew"
+    )]
+    HostMadeAnew {
+        /// The host.
+        host: HostId,
+    },
     /// Without this host there is no cluster.
     #[error("host: {host} is the last host of the cluster; let another one join first")]
     LastHost {
@@ -326,6 +334,7 @@ impl Rejection {
             Self::InBatch { why, .. } => why.code(),
             Self::UnknownHost { .. } => "unknown_host",
             Self::HostRemoved { .. } => "host_removed",
+            Self::HostMadeAnew { .. } => "host_made_anew",
             Self::LastHost { .. } => "last_host",
             Self::SpeaksForAnother { .. } => "speaks_for_another",
             Self::NameTaken { .. } => "name_taken",
@@ -374,6 +383,7 @@ impl Rejection {
             | Self::VersionConflict { .. }
             | Self::UnknownHost { .. }
             | Self::HostRemoved { .. }
+            | Self::HostMadeAnew { .. }
             | Self::LastHost { .. }
             | Self::SpeaksForAnother { .. }
             | Self::NameTaken { .. }

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use log_format::event::{Evidence, Sanction};
+use log_format::event::{Evidence, HostKeyAnnounced, Sanction, Text};
 use log_format::ids::{HostId, Incarnation, LogIndex, OriginSequence};
 use log_format::time::Timestamp;
 use projections::decide::{
-    BlockItem, CommandBody, Decision, MAX_BATCH, MAX_REMEMBERED, Refusal, block_id, decide,
+    BlockItem, CommandBody, Decision, MAX_BATCH, MAX_REMEMBERED, Refusal, Rejection, block_id, decide,
 };
 
 use crate::world::{World, administrator, attack, replay, strikes};
@@ -127,6 +127,31 @@ fn observations_are_remembered_by_one_number_per_incarnation() {
     let mut other = world.command(7, 1, strikes(source(1), 1, 0));
     other.origin.incarnation = Incarnation::new(2);
     assert!(matches!(decide(&world.model, &other, world.now), Ok(Decision::Events(_))));
+}
+
+#[test]
+fn the_first_key_of_a_host_says_which_incarnation_it_is_for_ever() {
+    let mut world = World::new();
+    let (name, addresses) = (Text::new(b"seven"), Vec::new());
+    let host = HostId::new(7);
+    world.submit(CommandBody::EnrolHost { host, name, addresses, peer: None }).unwrap();
+    let incarnation = |world: &World| world.model.members().last().unwrap().incarnation;
+    assert_eq!(incarnation(&world), None);
+    let key = |key| CommandBody::AnnounceKey(HostKeyAnnounced { host, key: [key; 32] });
+    let said = |world: &World, incarnation, body| {
+        let mut command = world.command(7, 0, body);
+        command.origin.incarnation = Incarnation::new(incarnation);
+        command
+    };
+    world.carry_out(said(&world, 41, key(1))).unwrap();
+    assert_eq!(incarnation(&world), Some(Incarnation::new(41)));
+    let anew = said(&world, 42, key(2));
+    assert_eq!(world.carry_out(anew), Err(Rejection::HostMadeAnew { host }));
+    world.carry_out(said(&world, 41, key(3))).unwrap();
+    world
+        .submit(CommandBody::EnrolHost { host, name: Text::new(b"other"), addresses: Vec::new(), peer: None })
+        .unwrap();
+    assert_eq!(incarnation(&world), Some(Incarnation::new(41)));
 }
 
 #[test]

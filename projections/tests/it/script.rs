@@ -224,7 +224,7 @@ fn told(outcome: Result<Vec<Event>, Rejection>, now: Timestamp) -> Vec<String> {
 }
 
 fn member_text(world: &World, member: &Member) -> String {
-    let Member { host, peer, role, is_active } = member;
+    let Member { host, peer, incarnation: _, role, is_active } = member;
     let (peer, activity) =
         (peer.map(|peer| peer.to_string()), if *is_active { "active" } else { "inactive" });
     let key = world.model.host_key(*host).map(|[first, ..]| first);

@@ -8,6 +8,22 @@ use super::{Cluster, row_of};
 use crate::support::wait_until;
 
 #[test]
+fn of_two_rotations_at_once_one_is_made_and_has_its_key() {
+    let cluster = Cluster::start(3);
+    let rotate = |host| cluster.palisade(host, &["cluster", "authority", "rotate"]);
+    let done = std::thread::scope(|scope| {
+        let asked = [0, 1, 2, 0].map(|host| scope.spawn(move || rotate(host)));
+        asked.map(|asked| asked.join().unwrap())
+    });
+    let made = done.iter().filter(|rotated| rotated.status.success()).count();
+    assert_eq!(made, 1, "{done:?}");
+    let second = second_authority(&cluster, 0);
+    wait_until("every host has a certificate of the one that was made", || {
+        (0..3).all(|host| shown(&cluster, 0, host) == second)
+    });
+}
+
+#[test]
 fn the_authority_is_replaced_and_certificates_of_the_old_one_are_refused() {
     let mut cluster = Cluster::start(3);
     let leader = cluster.leader(0).unwrap();

@@ -68,6 +68,11 @@ fn a_host_joins_a_dead_one_is_replaced_and_the_old_leader_goes() {
     wait_until("ids are not used again", || row(&cluster, other, "5")["status"] == "active");
     let list = cluster.door(other).ask("GET", "/blocks").unwrap().body;
     assert_eq!(list["total"], 3, "{list}");
+    wait_until("a start with a damaged log would know whom to ask", || {
+        let kept = std::fs::read_to_string(cluster.data(other).join("members")).unwrap_or_default();
+        let ids: Vec<&str> = kept.lines().filter_map(|line| line.split(' ').next()).collect();
+        ids == ["4", "5"]
+    });
 }
 
 #[test]
@@ -147,7 +152,7 @@ pub(super) fn issue(cluster: &Cluster, host: usize) -> String {
     String::from_utf8(issued.stdout).unwrap().trim().to_owned()
 }
 
-fn remove(cluster: &Cluster, host: usize, gone: usize) -> Output {
+pub(super) fn remove(cluster: &Cluster, host: usize, gone: usize) -> Output {
     cluster.palisade(host, &["cluster", "remove", &(gone + 1).to_string()])
 }
 
@@ -161,13 +166,13 @@ fn transfer(cluster: &Cluster, host: usize, to: &str) -> Output {
 }
 
 /// What a host says of the one with this id.
-fn row(cluster: &Cluster, host: usize, id: &str) -> Value {
+pub(super) fn row(cluster: &Cluster, host: usize, id: &str) -> Value {
     let hosts = cluster.status(host).map_or(Value::Null, |status| status["hosts"].clone());
     let rows = hosts.as_array().cloned().unwrap_or_default();
     rows.into_iter().find(|row| row["id"] == id).unwrap_or(Value::Null)
 }
 
-fn write(cluster: &Cluster, host: usize, number: u8) -> u16 {
+pub(super) fn write(cluster: &Cluster, host: usize, number: u8) -> u16 {
     let body = block_of(number);
     let request = Request { method: "POST", path: "/blocks", key: "", body: &body };
     cluster.door(host).send(&request).unwrap().status

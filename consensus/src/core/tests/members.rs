@@ -1,6 +1,5 @@
 //! Changes of members, one at a time.
 
-use super::membership::fold_members;
 use super::*;
 
 fn change(cluster: &mut Cluster, id: u64, change: Change) -> Ticket {
@@ -29,8 +28,8 @@ fn every_host_is_told_who_takes_part_from_which_entry_on() {
         assert_eq!(changes(&cluster, id), [(index(2), members.clone())], "host {id}");
     }
     let entries = cluster.hosts[&host(2)].core.entries(index(1), index(9), 1_000).unwrap();
-    let mut folded = ConfState::new([1, 2, 3].map(host), []);
-    entries.iter().for_each(|entry| fold_members(&mut folded, entry));
+    let founders = ConfState::new([1, 2, 3].map(host), []);
+    let folded = entries.iter().fold(founders, members_after);
     assert_eq!(folded, members, "whoever folds the log comes to the same");
 }
 

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use log_format::ids::{ClusterId, HostId};
+use log_format::ids::{ClusterId, HostId, Incarnation};
 use rustls::server::{Acceptor, ClientHello};
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
 use super::link::Link;
-use super::{PeerInput, PeerMessage, Shared, serve};
+use super::places::Place;
+use super::{PeerInput, PeerMessage, Peers, Shared, is_another, serve};
 use crate::rt::frame::{self, Channel, Frame, FrameError, Hello, MAX_FRAME, MAX_HELLO, PROTOCOL};
 use crate::rt::tls::IdentityError;
 use crate::rt::{self, tls};
@@ -31,6 +31,8 @@ const SILENCE_TIME: Duration = Duration::from_secs(5);
 const WRITE_TIME: Duration = Duration::from_secs(10);
 /// What is gathered for one write.
 const WRITE_BYTES: usize = 256 << 10;
+/// What is taken, and forgotten, of a host that is turned away.
+const MAX_UNHEARD: u64 = 1 << 20;
 /// Saying goodbye is a courtesy.
 const CLOSE_TIME: Duration = Duration::from_millis(500);
 
@@ -47,6 +49,13 @@ pub(super) enum Ended {
     NotMember { host: HostId },
     #[error("this host was let go from the cluster")]
     LetGo,
+    #[error(
+        "the data directory of host {host} was made anew under its old id, so what it acknowledged is lost; remove the id from \
+         the cluster and let the host join anew, into an empty folder"
+    )]
+    MadeAnew { host: HostId },
+    #[error("peer says that this host's data directory was made anew")]
+    SaidMadeAnew,
     #[error("host {found} answered in place of host {wanted}")]
     OtherHost { wanted: HostId, found: HostId },
     #[error("host {host} dialled, but has the lower id")]
@@ -86,14 +95,20 @@ pub(super) enum Ended {
 }
 
 impl Ended {
-    /// Whether somebody claims to be who they are not: worth a look, however it came about.
-    fn is_forgery(&self) -> bool {
-        matches!(self, Self::ForgedGreeting { .. } | Self::ForgedSender { .. } | Self::OtherHost { .. })
+    /// Whether somebody claims to be who they are not, or are no more: worth a look, however it came about.
+    fn is_suspicious(&self) -> bool {
+        matches!(
+            self,
+            Self::ForgedGreeting { .. }
+                | Self::ForgedSender { .. }
+                | Self::OtherHost { .. }
+                | Self::MadeAnew { .. }
+        )
     }
 }
 
 /// Serves a connection that somebody opened.
-pub(super) async fn accept(shared: Arc<Shared>, stream: TcpStream, stranger: OwnedSemaphorePermit) {
+pub(super) async fn accept(shared: Arc<Shared>, stream: TcpStream, place: Place) {
     let greeting = async {
         stream.set_nodelay(true).map_err(Ended::Handshake)?;
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await.map_err(Ended::Handshake)?;
@@ -125,14 +140,15 @@ pub(super) async fn accept(shared: Arc<Shared>, stream: TcpStream, stranger: Own
         Ok((stream, Guest::Peer(host, hello)))
     };
     let greeted = before_stop(&shared, greeting).await;
-    drop(stranger);
+    // A stranger stays one.
+    let _place = matches!(greeted, Ok((_, Guest::Stranger))).then_some(place);
     match greeted {
         Ok((stream, Guest::Peer(host, hello))) => match hello.channel {
             Channel::Raft => run(&shared, stream, host, hello).await,
             Channel::Bulk => {
                 let ended = tokio::select! {
                     ended = serve::fetches(&shared, stream, host) => ended,
-                    ended = until_unwanted(&shared, host) => ended,
+                    ended = until_unwanted(&shared, host, Some(hello.identity.incarnation)) => ended,
                 };
                 log(&ended, Some(host));
             }
@@ -147,7 +163,7 @@ pub(super) async fn accept(shared: Arc<Shared>, stream: TcpStream, stranger: Own
         Ok((stream, Guest::Late(host))) => {
             let ended = tokio::select! {
                 ended = serve::renewal(&shared, stream, host) => ended,
-                ended = until_unwanted(&shared, host) => ended,
+                ended = until_unwanted(&shared, host, None) => ended,
             };
             log(&ended, Some(host));
         }
@@ -228,8 +244,10 @@ async fn open(
         Ok((stream, hello))
     };
     let opened = before_stop(shared, greeting).await;
-    if matches!(opened, Err(Ended::LetGo)) {
-        shared.deliver(host, PeerInput::LetGo).await;
+    match opened {
+        Err(Ended::LetGo) => shared.deliver(host, PeerInput::LetGo).await,
+        Err(Ended::SaidMadeAnew) => shared.deliver(host, PeerInput::MadeAnew).await,
+        Ok(_) | Err(_) => {}
     }
     opened
 }
@@ -273,10 +291,28 @@ async fn greet(
     let theirs = match frame::read(stream, MAX_HELLO).await? {
         Frame::Hello(theirs) => theirs,
         Frame::LetGo => return Err(Ended::LetGo),
+        Frame::MadeAnew => return Err(Ended::SaidMadeAnew),
         Frame::Message(_) | Frame::Idle | Frame::Extra(_) => return Err(Ended::NoGreeting),
     };
     check(shared, &theirs, host)?;
+    if shared.was_made_anew(host, theirs.identity.incarnation) {
+        return Err(turn_away(stream, host).await);
+    }
     Ok(theirs)
+}
+
+/// Tells a host that the cluster knows it with another incarnation.
+async fn turn_away(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), host: HostId) -> Ended {
+    let bytes = frame::encode_made_anew().unwrap_or_default();
+    let say = async {
+        stream.write_all(&bytes).await?;
+        stream.shutdown().await?;
+        // Heard out, so that closing does not throw away what is on its way to it.
+        tokio::io::copy(&mut stream.take(MAX_UNHEARD), &mut tokio::io::sink()).await
+    };
+    // Whether it heard or not, the connection is over.
+    let _ = timeout(CLOSE_TIME, say).await;
+    Ended::MadeAnew { host }
 }
 
 fn check(shared: &Shared, theirs: &Hello, host: HostId) -> Result<(), Ended> {
@@ -294,7 +330,8 @@ fn check(shared: &Shared, theirs: &Hello, host: HostId) -> Result<(), Ended> {
     }
     match channel {
         Channel::Raft => Ok(()),
-        Channel::Bulk if shared.services.bulk.is_some() => Ok(()),
+        // One that may have joined since is heard, so that this host comes to know of it, and is given nothing.
+        Channel::Bulk if shared.services.bulk.is_some() && shared.knows(host) => Ok(()),
         Channel::Bulk => Err(Ended::Channel),
     }
 }
@@ -302,19 +339,23 @@ fn check(shared: &Shared, theirs: &Hello, host: HostId) -> Result<(), Ended> {
 async fn run(shared: &Arc<Shared>, stream: impl AsyncRead + AsyncWrite + Unpin, host: HostId, hello: Hello) {
     let link = shared.register(host);
     tracing::info!(peer = %host, build = ?hello.build, "peer connected");
-    let connected = PeerInput::Connected { incarnation: hello.identity.incarnation, build: hello.build };
+    let incarnation = hello.identity.incarnation;
+    let connected = PeerInput::Connected { incarnation, build: hello.build };
     shared.deliver(host, connected).await;
     let (reader, mut writer) = tokio::io::split(stream);
     let ended = tokio::select! {
         ended = receive(shared, reader, host) => ended,
         ended = transmit(&link, &mut writer) => ended,
-        ended = until_unwanted(shared, host) => ended,
+        ended = until_unwanted(shared, host, Some(incarnation)) => ended,
     };
     let current = shared.unregister(host, &link);
     link.close();
     // Whatever happens to the goodbye, the connection is over.
     let _ = timeout(CLOSE_TIME, writer.shutdown()).await;
     log(&ended, Some(host));
+    if matches!(ended, Ended::SaidMadeAnew) {
+        shared.deliver(host, PeerInput::MadeAnew).await;
+    }
     if current {
         shared.deliver(host, PeerInput::Disconnected).await;
     }
@@ -328,6 +369,7 @@ async fn receive(shared: &Shared, reader: impl AsyncRead + Unpin, host: HostId) 
             Ok(Err(error)) => return Ended::Frame(error),
             Ok(Ok(Frame::Idle)) => continue,
             Ok(Ok(Frame::Hello(_))) => return Ended::SecondGreeting,
+            Ok(Ok(Frame::MadeAnew)) => return Ended::SaidMadeAnew,
             Ok(Ok(Frame::Extra(_) | Frame::LetGo)) => return Ended::Channel,
             Ok(Ok(Frame::Message(message))) => message,
         };
@@ -374,19 +416,23 @@ async fn transmit(link: &Link, writer: &mut (impl AsyncWrite + Unpin)) -> Ended 
     }
 }
 
-/// Ends when the transport stops or the peer is no longer a member.
-async fn until_unwanted(shared: &Shared, host: HostId) -> Ended {
+/// Ends when the transport stops, the peer is no longer a member, or it turns out that the log knows another incarnation of it
+/// than it showed.
+async fn until_unwanted(shared: &Shared, host: HostId, shown: Option<Incarnation>) -> Ended {
     let mut peers = shared.peers.clone();
+    let is_another = |peers: &Peers| shown.is_some_and(|shown| is_another(peers, host, shown));
     tokio::select! {
-        () = shared.stopped() => Ended::Stopped,
-        _ = peers.wait_for(|peers| !shared.is_among(peers, host)) => Ended::NotMember { host },
+        () = shared.stopped() => return Ended::Stopped,
+        // An error means that the transport is gone, and the connection with it.
+        _ = peers.wait_for(|peers| !shared.is_among(peers, host) || is_another(peers)) => {}
     }
+    if is_another(&peers.borrow()) { Ended::MadeAnew { host } } else { Ended::NotMember { host } }
 }
 
 fn log(ended: &Ended, peer: Option<HostId>) {
     let peer = peer.map(tracing::field::display);
     let reason = rt::chain(ended);
-    if ended.is_forgery() {
+    if ended.is_suspicious() {
         tracing::warn!(peer, %reason, "peer connection refused");
     } else {
         tracing::debug!(peer, %reason, "peer connection ended");

@@ -35,7 +35,7 @@ pub(super) async fn keep_connected(shared: Arc<Shared>, peer: HostId) {
     let mut peers = shared.peers.clone();
     let mut pauses = Pauses::new(&shared, peer);
     loop {
-        let address = peers.borrow_and_update().get(&peer).copied();
+        let address = peers.borrow_and_update().get(&peer).map(|known| known.address);
         if let Some(address) = address
             && connection::dial(&shared, peer, address).await
         {

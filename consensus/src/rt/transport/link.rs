@@ -154,7 +154,8 @@ fn size(message: &PeerMessage) -> usize {
     OVERHEAD
         + match message {
             PeerMessage::Raft(message) => raft_size(message),
-            PeerMessage::Ping { status, .. } | PeerMessage::Pong { status, .. } => status.len(),
+            PeerMessage::Ping { status, .. } => status.len(),
+            PeerMessage::Pong { .. } => 0,
             PeerMessage::Forward { payload, .. } => payload.len(),
             PeerMessage::Forwarded { outcome, .. } => outcome.len(),
         }

@@ -32,9 +32,7 @@ pub(super) async fn fetches(shared: &Shared, mut stream: TlsStream<TcpStream>, h
             Err(_) => return Ended::Silent,
             Ok(Err(error)) => return Ended::Frame(error),
             Ok(Ok(Frame::Extra(Extra::BulkRequest(request)))) => request,
-            Ok(Ok(Frame::Extra(_) | Frame::Hello(_) | Frame::Message(_) | Frame::Idle | Frame::LetGo)) => {
-                return Ended::Channel;
-            }
+            Ok(Ok(_)) => return Ended::Channel,
         };
         let source = Arc::clone(source);
         let answer = tokio::task::spawn_blocking(move || bulk::answer(&*source, host, request));
@@ -49,7 +47,7 @@ pub(super) async fn fetches(shared: &Shared, mut stream: TlsStream<TcpStream>, h
 /// Hears one request of somebody without a certificate.
 pub(super) async fn joiner(shared: &Shared, mut stream: TlsStream<TcpStream>) -> Ended {
     let Some(desk) = &shared.services.desk else { return Ended::Channel };
-    let Ok(_place) = Arc::clone(&shared.at_desk).try_acquire_owned() else { return Ended::Busy };
+    let Ok(_place) = Arc::clone(&shared.joining).try_acquire_owned() else { return Ended::Busy };
     let request = match timeout(REQUEST_TIME, frame::read(&mut stream, join::MAX_REQUEST)).await {
         Err(_) => return Ended::Silent,
         Ok(Err(error)) => return Ended::Frame(error),
@@ -66,7 +64,7 @@ pub(super) async fn joiner(shared: &Shared, mut stream: TlsStream<TcpStream>) ->
 /// Hears one request of a member whose certificate may have expired.
 pub(super) async fn renewal(shared: &Shared, mut stream: TlsStream<TcpStream>, host: HostId) -> Ended {
     let Some(desk) = &shared.services.desk else { return Ended::Channel };
-    let Ok(_place) = Arc::clone(&shared.at_desk).try_acquire_owned() else { return Ended::Busy };
+    let Ok(_place) = Arc::clone(&shared.renewing).try_acquire_owned() else { return Ended::Busy };
     let request = match timeout(REQUEST_TIME, frame::read(&mut stream, join::MAX_REQUEST)).await {
         Err(_) => return Ended::Silent,
         Ok(Err(error)) => return Ended::Frame(error),

@@ -82,7 +82,7 @@ async fn shutting_down_frees_the_port_and_forgets_the_peers() {
 async fn a_host_that_is_no_longer_a_member_is_cut_off_and_stays_out() {
     let authority = Authority::new();
     let (mut one, two) = pair(&authority).await;
-    one.transport.set_peers(BTreeMap::new());
+    one.transport.sender().set_peers(BTreeMap::new());
     let event = one.event().await;
     assert_eq!((event.from, event.input), (host(2), PeerInput::Disconnected));
     drop(two);
@@ -123,8 +123,8 @@ async fn a_host_that_joined_since_is_heard_by_one_that_has_not_heard_of_it() {
     let event = one.event().await;
     assert_eq!(event.from, host(2));
     assert!(matches!(event.input, PeerInput::Connected { .. }), "{event:?}");
-    one.transport.set_peers(BTreeMap::from([(host(2), two.transport.address())]));
-    one.has_heard_nothing();
+    one.transport.sender().set_peers(at([(host(2), two.transport.address())]));
+    assert_eq!(one.inbox.try_recv().ok(), None, "the connection stays");
 }
 
 /// Knows which hosts were let go, and nothing else.
@@ -157,6 +157,52 @@ async fn a_host_that_was_let_go_hears_it_whether_it_dials_or_should_be_dialled()
         assert_eq!((event.from, event.input), (host(member), PeerInput::LetGo));
         one.has_heard_nothing();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_whose_data_directory_was_made_anew_hears_it_whether_it_dials_or_is_dialled() {
+    for (member, anew) in [(1, 2), (2, 1)] {
+        let authority = Authority::new();
+        let (older, newer) = (member.min(anew), member.max(anew));
+        let mut older = Node::start(older, [(newer, nowhere())], authority.tls(older));
+        let address = older.transport.address();
+        let known = |peer, address| {
+            let incarnation = (peer == anew).then_some(Incarnation::new(7));
+            BTreeMap::from([(host(peer), Peer { address, incarnation })])
+        };
+        older.transport.sender().set_peers(known(newer, nowhere()));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut newer_node = Node::start_on(listener, host(newer), [], authority.tls(newer));
+        newer_node.transport.sender().set_peers(known(member.min(anew), address));
+        let (member_node, anew_node) =
+            if member < anew { (older, &mut newer_node) } else { (newer_node, &mut older) };
+        loop {
+            let event = anew_node.event().await;
+            assert_eq!(event.from, host(member));
+            match event.input {
+                PeerInput::MadeAnew => break,
+                // It cannot know before it is told.
+                PeerInput::Connected { .. } | PeerInput::Disconnected => {}
+                PeerInput::Message(_) | PeerInput::LetGo => panic!("{event:?}"),
+            }
+        }
+        member_node.has_heard_nothing();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connected_host_is_cut_off_once_the_log_has_another_incarnation_of_it() {
+    let authority = Authority::new();
+    let (mut one, two) = pair(&authority).await;
+    let known = |number| {
+        let peer = Peer { address: two.transport.address(), incarnation: Some(Incarnation::new(number)) };
+        BTreeMap::from([(host(2), peer)])
+    };
+    one.transport.sender().set_peers(known(1));
+    one.transport.sender().set_peers(known(7));
+    let event = one.event().await;
+    assert_eq!((event.from, event.input), (host(2), PeerInput::Disconnected));
+    one.has_heard_nothing();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,6 +271,27 @@ async fn a_host_that_answers_in_place_of_another_hears_nothing() {
     let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut heard)).await.unwrap();
     assert_eq!(heard, []);
     five.has_heard_nothing();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_that_say_nothing_keep_no_member_out() {
+    let authority = Authority::new();
+    let mut one = Node::start(1, [(2, nowhere())], authority.tls(1));
+    let mut idle = Vec::new();
+    for source in 2..=12 {
+        // More than its share: the last ones are closed at once, so those before have their places by then.
+        for _ in 0..8 {
+            idle.push(connect_from(source, &one).await);
+        }
+        assert!(is_closed(&mut connect_from(source, &one).await).await);
+    }
+    drop(greeted(&authority, 2, &mut one).await);
+}
+
+async fn connect_from(last: u8, to: &Node) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into()).unwrap();
+    socket.connect(to.transport.address()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -391,7 +458,7 @@ impl Node {
     ) -> Self {
         let config = TransportConfig {
             identity: identity(host),
-            peers: BTreeMap::from(peers),
+            peers: at(peers),
             tls,
             build: "test".to_owned(),
             services,
@@ -421,6 +488,11 @@ impl Node {
         assert_eq!(self.inbox.try_recv().ok(), None);
         assert!(self.transport.sender().connected().is_empty());
     }
+}
+
+/// Members that have not said which incarnation they are.
+fn at<const N: usize>(peers: [(HostId, SocketAddr); N]) -> Peers {
+    peers.into_iter().map(|(host, address)| (host, Peer { address, incarnation: None })).collect()
 }
 
 /// Hosts 1 and 2, connected.
@@ -545,11 +617,7 @@ fn one_of_each(from: HostId) -> Vec<PeerMessage> {
     vec![
         raft(from, 9),
         PeerMessage::Ping { sent_at: Timestamp::from_nanos(12), status: text.clone() },
-        PeerMessage::Pong {
-            echo_sent_at: Timestamp::from_nanos(12),
-            received_at: Timestamp::from_nanos(13),
-            status: text.clone(),
-        },
+        PeerMessage::Pong { echo_sent_at: Timestamp::from_nanos(12), received_at: Timestamp::from_nanos(13) },
         PeerMessage::Forward { ticket: u64::MAX, payload: text.clone() },
         PeerMessage::Forwarded { ticket: 1, outcome: text },
     ]

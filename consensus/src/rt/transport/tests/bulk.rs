@@ -90,6 +90,19 @@ async fn a_refusal_names_its_reason_and_does_not_end_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_may_have_joined_since_is_given_nothing_before_it_is_known() {
+    let authority = Authority::new();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let services = Services { bulk: Some(Arc::new(Source)), desk: Some(Arc::new(Newer(host(2)))) };
+    let two = Node::start_serving(listener, host(2), [], (authority.tls(2), services));
+    // The greeting may be refused before the first request or after it left.
+    let fetched = async || client(&authority, 3, &two).await?.owner(Bytes::new()).await;
+    assert!(fetched().await.is_err());
+    two.transport.sender().set_peers(at([(host(3), nowhere())]));
+    assert!(fetched().await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_members_fetch_and_whoever_is_removed_is_cut_off_at_once() {
     let authority = Authority::new();
     let two = serving(&authority);
@@ -97,7 +110,7 @@ async fn only_members_fetch_and_whoever_is_removed_is_cut_off_at_once() {
     assert!(client(&Authority::new(), 1, &two).await.is_err());
     let mut client = client(&authority, 1, &two).await.unwrap();
     assert!(client.owner(Bytes::new()).await.is_ok());
-    two.transport.set_peers(BTreeMap::new());
+    two.transport.sender().set_peers(BTreeMap::new());
     while client.owner(Bytes::new()).await.is_ok() {}
     two.has_heard_nothing();
 }
