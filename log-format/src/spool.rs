@@ -11,13 +11,14 @@
 //! tail, that nobody was told of, from damage. Unlike the log, a damaged spool never refuses to open: each record carries
 //! its ordinal, so what is missing shows as a gap.
 
+mod open;
 mod pending;
 pub(crate) mod record;
 mod room;
 mod segment;
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -30,9 +31,9 @@ use crate::time::Timestamp;
 use crate::wal::batch::{self, BatchHeader, MAX_BATCH};
 use crate::wal::file_header::FileHeader;
 use crate::wal::spares::{SpareProgress, Spares};
-use crate::wal::{self, BLOCK_BYTES, ConfState, LogPosition, Stamps, WalIdentity, WalOptions, names};
+use crate::wal::{self, BLOCK_BYTES, ConfState, LogPosition, Stamps, WalIdentity, names};
 use record::Numbered;
-use segment::{Mark, Segment, SegmentEnd, SegmentScan, Step};
+use segment::{Mark, Segment};
 
 /// First bytes of a spool's file.
 pub(crate) const SPOOL_MAGIC: [u8; 8] = *b"ELOGSPL\0";
@@ -235,43 +236,6 @@ struct Place {
 }
 
 impl<D: Disk> Spool<D> {
-    /// Opens the spool below a data directory, which must be there; makes it if it is not. Damage loses only the damaged
-    /// records.
-    pub fn open(disk: Arc<D>, data: &Path, setup: SpoolSetup) -> Result<(Self, SpoolFound), SpoolError> {
-        let SpoolOptions { file_bytes, bound_bytes } = setup.options;
-        let wal_options = WalOptions { file_bytes };
-        if wal::check_options(&wal_options).is_err() || bound_bytes / 2 < file_bytes {
-            return Err(SpoolError::Options(setup.options));
-        }
-        let directory = data.join(DIRECTORY);
-        let spares = prepare(&disk, data, &directory, wal_options).map_err(disk_error)?;
-        let mut spool = Self {
-            disk,
-            directory,
-            setup,
-            segments: VecDeque::new(),
-            place: None,
-            next_file: WalSequence::new(1),
-            next_batch: BatchNumber::new(1),
-            last: Mark::default(),
-            tail: TailKnowledge::Known,
-            spares,
-            is_poisoned: false,
-        };
-        let mut found = SpoolFound::default();
-        let numbers = names::log_files(&*spool.disk, &spool.directory).map_err(disk_error)?;
-        let mut unusable = Vec::new();
-        for number in numbers {
-            spool.adopt(number, (&mut found, &mut unusable))?;
-        }
-        if spool.is_end_said().map_err(disk_error)? {
-            unusable.iter().try_for_each(|path| spool.disk.remove(path)).map_err(disk_error)?;
-        }
-        spool.disk.sync_dir(&spool.directory).map_err(disk_error)?;
-        found.last = (spool.last.sequence.get() != 0).then_some(spool.last.sequence);
-        Ok((spool, found))
-    }
-
     /// Makes records durable, with one write and one sync if they fit into one batch. Says what had to be dropped for them.
     pub fn append(&mut self, records: &[SpoolRecord]) -> Result<Vec<SpoolDropped>, SpoolError> {
         if self.is_poisoned {
@@ -334,94 +298,6 @@ impl<D: Disk> Spool<D> {
     /// Does a few milliseconds of work on the spare files, for whoever has nothing better to do. An error is not fatal.
     pub fn prepare_spare(&mut self) -> Result<SpareProgress, DiskError> {
         self.spares.step()
-    }
-
-    /// Reads a file that an earlier run left.
-    fn adopt(
-        &mut self,
-        number: WalSequence,
-        (found, unusable): (&mut SpoolFound, &mut Vec<PathBuf>),
-    ) -> Result<(), SpoolError> {
-        self.next_file = WalSequence::new(number.get().saturating_add(1));
-        self.place = None;
-        let path = names::log_file(&self.directory, number);
-        let (file, header) = match segment::open(&*self.disk, &self.directory, number).map_err(disk_error)? {
-            Ok(opened) => opened,
-            Err(damage) => {
-                found.damage.push(damage);
-                self.tail = TailKnowledge::Unknown;
-                unusable.push(path);
-                return Ok(());
-            }
-        };
-        if header.identity != self.setup.identity {
-            return Err(SpoolError::WrongIdentity {
-                file: path,
-                expected: Box::new(self.setup.identity),
-                found: Box::new(header.identity),
-            });
-        }
-        self.read(Segment::new(file, header), (&path, found)).map_err(disk_error)
-    }
-
-    fn read(
-        &mut self,
-        mut segment: Segment<D::File>,
-        (path, found): (&Path, &mut SpoolFound),
-    ) -> Result<(), DiskError> {
-        let mut scan = SegmentScan::new(Arc::clone(&segment.file), &segment.header)?;
-        self.tail = TailKnowledge::Known;
-        let end = loop {
-            match scan.step()? {
-                Step::Records(records) => {
-                    found.records += records.len() as u64;
-                    records.iter().for_each(|numbered| segment.count(numbered));
-                }
-                Step::Damage { offset, detail } => {
-                    found.damage.push(SpoolDamage { file: path.to_owned(), offset, detail });
-                }
-                Step::End(end) => break end,
-            }
-        };
-        self.next_batch = scan.due();
-        let offset = scan.offset();
-        match end {
-            SegmentEnd::Clean => self.place = Some(Place { offset }),
-            SegmentEnd::Torn => {
-                wal::zero_from(&*segment.file, offset)?;
-                self.place = Some(Place { offset });
-            }
-            SegmentEnd::Lost { detail, header } => {
-                found.damage.push(SpoolDamage { file: path.to_owned(), offset, detail });
-                match header {
-                    Some(header) => segment.last = last_of(&header),
-                    None => self.tail = TailKnowledge::Unknown,
-                }
-            }
-        }
-        // What was read may be in memory only, written by a process that was killed before its sync.
-        segment.file.sync_data()?;
-        self.last = segment.last;
-        self.segments.push_back(segment);
-        Ok(())
-    }
-
-    /// Notes durably that what a damaged end held is lost, if it is not known how much that is. Says whether every loss is
-    /// noted: on a full disk it is not, and the next start finds it again.
-    fn is_end_said(&mut self) -> Result<bool, DiskError> {
-        #[cfg(bug = "spool_loss_unsaid")]
-        if crate::planted::is_on("spool_loss_unsaid") {
-            return Ok(true);
-        }
-        if self.tail == TailKnowledge::Known {
-            return Ok(true);
-        }
-        self.last.ordinal = self.last.ordinal.saturating_add(UNKNOWN_LOSS);
-        self.last.sequence = self.last.sequence.max(self.setup.given_upto);
-        match self.mark_end() {
-            Err(error) if error.is_full() => Ok(false),
-            marked => marked.map(|()| true),
-        }
     }
 
     /// Bytes of a batch at most, header and padding included.
@@ -553,21 +429,6 @@ fn sync<F: DiskFile>(file: &F) -> Result<(), DiskError> {
     file.sync_data()
 }
 
-/// Makes the folder and removes what a crash left half done.
-fn prepare<D: Disk>(
-    disk: &Arc<D>,
-    data: &Path,
-    directory: &Path,
-    options: WalOptions,
-) -> Result<Spares<D>, DiskError> {
-    disk.create_dir(directory)?;
-    disk.sync_dir(data)?;
-    for name in disk.list(directory)?.iter().filter(|name| name.ends_with(REWRITTEN_SUFFIX)) {
-        disk.remove(&directory.join(name))?;
-    }
-    Spares::open(Arc::clone(disk), directory, options)
-}
-
 /// Whether every record of a file has a number up to this one.
 fn is_done_with<F>(segment: &Segment<F>, upto: OriginSequence) -> bool {
     #[cfg(bug = "spool_forgets_unsent")]
@@ -575,11 +436,6 @@ fn is_done_with<F>(segment: &Segment<F>, upto: OriginSequence) -> bool {
         return segment::before(&segment.header).sequence < upto;
     }
     segment.last.sequence <= upto
-}
-
-/// The last record of a damaged batch, by its header.
-fn last_of(header: &BatchHeader) -> Mark {
-    Mark { sequence: OriginSequence::new(header.last.get()), ordinal: header.hard_state.commit.get() }
 }
 
 /// As many of the first records as fit into a batch of so many bytes; one at least.
@@ -590,10 +446,6 @@ fn split<T>(records: &[T], limit: usize, size: impl Fn(&T) -> usize) -> (&[T], &
         limit < bytes
     });
     records.split_at_checked(over.unwrap_or(records.len()).max(1)).unwrap_or((records, &[]))
-}
-
-fn disk_error(source: DiskError) -> SpoolError {
-    SpoolError::Disk { source }
 }
 
 const _: () = assert!(batch::BATCH_HEADER < record::BATCH_OVERHEAD);
