@@ -103,7 +103,10 @@ impl<D: Disk> SpoolKeeper<D> {
                 self.is_full = false;
             }
             Err(
-                error @ (SpoolError::NoFile { .. } | SpoolError::Full { .. } | SpoolError::TooLarge { .. }),
+                error @ (SpoolError::NoFile { .. }
+                | SpoolError::Low { .. }
+                | SpoolError::Full { .. }
+                | SpoolError::TooLarge { .. }),
             ) => {
                 if !std::mem::replace(&mut self.is_full, true) {
                     tracing::error!(

@@ -27,6 +27,7 @@ pub use pending::Pending;
 
 use crate::disk::{Disk, DiskError, DiskFile};
 use crate::ids::{BatchNumber, LogIndex, OriginSequence, Term, WalSequence};
+use crate::reserve::SpaceLimits;
 use crate::time::Timestamp;
 use crate::wal::batch::{self, BatchHeader, MAX_BATCH};
 use crate::wal::file_header::FileHeader;
@@ -129,6 +130,8 @@ pub struct SpoolSetup {
     pub options: SpoolOptions,
     /// Numbers up to this one are given no more: what a damaged end hid is not above it.
     pub given_upto: OriginSequence,
+    /// On a disk that is low by these no file is begun: what is left is the log's.
+    pub limits: SpaceLimits,
     /// Stamps for its files.
     pub stamps: Stamps,
 }
@@ -160,6 +163,12 @@ pub enum SpoolError {
         /// What failed.
         #[source]
         source: DiskError,
+    },
+    /// The disk is nearly full, and what is left is the log's. As for [`SpoolError::NoFile`].
+    #[error("the disk has {free} bytes left, which are kept for the log")]
+    Low {
+        /// Bytes that are free.
+        free: u64,
     },
     /// An earlier append failed; nothing is written any more.
     #[error("append to the spool after an earlier failure")]
@@ -295,8 +304,12 @@ impl<D: Disk> Spool<D> {
         self.segments.iter().map(|segment| segment.header.file_bytes).sum()
     }
 
-    /// Does a few milliseconds of work on the spare files, for whoever has nothing better to do. An error is not fatal.
+    /// Does a few milliseconds of work on the spare files, for whoever has nothing better to do; makes none on a disk that is
+    /// low. An error is not fatal.
     pub fn prepare_spare(&mut self) -> Result<SpareProgress, DiskError> {
+        if self.setup.limits.are_crossed(self.disk.space(&self.directory)?) {
+            return self.spares.shrink();
+        }
         self.spares.step()
     }
 
@@ -343,6 +356,7 @@ impl<D: Disk> Spool<D> {
                 place.offset
             }
             _ => {
+                self.refuse_when_low()?;
                 self.close_file();
                 dropped.extend(self.make_room()?);
                 self.begin_file()?;
@@ -369,6 +383,14 @@ impl<D: Disk> Spool<D> {
         self.last = segment.last;
         self.next_batch = BatchNumber::new(self.next_batch.get().saturating_add(1));
         self.place = Some(Place { offset: offset.saturating_add(header.padded_bytes()) });
+        Ok(())
+    }
+
+    fn refuse_when_low(&self) -> Result<(), SpoolError> {
+        let space = self.disk.space(&self.directory).map_err(|source| SpoolError::NoFile { source })?;
+        if self.setup.limits.are_crossed(space) {
+            return Err(SpoolError::Low { free: space.free });
+        }
         Ok(())
     }
 

@@ -53,7 +53,7 @@ use crate::recover::{Ending, RecoverError};
 use file_header::FileHeader;
 use index::{Index, Span};
 pub(crate) use names::wal_directory;
-use spares::{Blank, Spares};
+use spares::{Blank, Spares, WhenFull};
 pub(crate) use walk::{Walk, walk};
 
 /// Batches and file headers start at multiples of this: a disk's block.
@@ -123,7 +123,7 @@ impl<D: Disk> Wal<D> {
         if !names::log_files(&*disk, &directory)?.is_empty() {
             return Err(RecoverError::Exists { directory });
         }
-        let mut spares = Spares::open(Arc::clone(&disk), &directory, setup.options)?;
+        let mut spares = Spares::open(Arc::clone(&disk), &directory, setup.options, WhenFull::SpendReserve)?;
         let stamp = (setup.stamps)();
         let header = FileHeader {
             identity: setup.identity,
@@ -178,7 +178,7 @@ impl<D: Disk> Wal<D> {
         write_again(&walk.tail)?;
         walk.tail.file.sync_data()?;
         disk.sync_dir(&directory)?;
-        let spares = Spares::open(Arc::clone(&disk), &directory, setup.options)?;
+        let spares = Spares::open(Arc::clone(&disk), &directory, setup.options, WhenFull::SpendReserve)?;
         let recovered = Recovered {
             hard_state: walk.hard_state,
             conf_state: walk.conf_state.clone(),

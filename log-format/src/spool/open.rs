@@ -12,7 +12,7 @@ use super::{
 use crate::disk::{Disk, DiskError, DiskFile};
 use crate::ids::{BatchNumber, OriginSequence, WalSequence};
 use crate::wal::batch::BatchHeader;
-use crate::wal::spares::Spares;
+use crate::wal::spares::{Spares, WhenFull};
 use crate::wal::{self, WalOptions, names};
 
 impl<D: Disk> Spool<D> {
@@ -154,7 +154,7 @@ fn prepare<D: Disk>(
     for name in disk.list(directory)?.iter().filter(|name| name.ends_with(REWRITTEN_SUFFIX)) {
         disk.remove(&directory.join(name))?;
     }
-    Spares::open(Arc::clone(disk), directory, options)
+    Spares::open(Arc::clone(disk), directory, options, WhenFull::Refuse)
 }
 
 /// The last record of a damaged batch, by its header.

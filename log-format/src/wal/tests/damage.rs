@@ -235,6 +235,8 @@ fn a_full_disk_costs_the_reserve_before_it_costs_a_batch() {
         if is_idle {
             while matches!(wal.prepare_spare(), Ok(SpareProgress::Working)) {}
         }
+        // It is not given up before a file is needed.
+        assert_eq!(reserve.state().unwrap(), SpaceState::Ample);
         for index in 1..=10 {
             append(&mut wal, 1, &[entry(index, 1, 10)]).unwrap();
         }
