@@ -223,6 +223,23 @@ fn on_a_disk_that_is_low_no_file_is_begun_and_none_is_kept_for_later() {
 }
 
 #[test]
+fn a_batch_whose_sync_failed_is_durable_once_the_spool_was_opened() {
+    let (disk, mut spool) = fresh();
+    spool.append(&[record(1, 1_000, true)]).unwrap();
+    disk.inject(Fault { operation: Operation::SyncData, after: 0, kind: io::ErrorKind::Other });
+    spool.append(&[record(2, 5_000, true)]).unwrap_err();
+    drop(spool);
+    disk.kill();
+    // The batch is visible, and the kernel takes it for written.
+    let (mut spool, found) = open(&disk);
+    assert_eq!(found.last, Some(OriginSequence::new(2)));
+    spool.append(&[record(3, 10, true)]).unwrap();
+    drop(spool);
+    disk.crash(11);
+    assert_eq!(kept(&items(&open(&disk).0, 1)), [1, 2, 3]);
+}
+
+#[test]
 fn every_damaged_byte_costs_only_the_records_it_touches_and_says_so() {
     let (disk, mut spool) = fresh();
     for group in 0..6 {

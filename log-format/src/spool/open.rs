@@ -9,7 +9,7 @@ use super::{
     DIRECTORY, Place, REWRITTEN_SUFFIX, Spool, SpoolDamage, SpoolError, SpoolFound, SpoolOptions, SpoolSetup,
     TailKnowledge, UNKNOWN_LOSS,
 };
-use crate::disk::{Disk, DiskError, DiskFile};
+use crate::disk::{Disk, DiskError, DiskFile, Operation};
 use crate::ids::{BatchNumber, OriginSequence, WalSequence};
 use crate::wal::batch::BatchHeader;
 use crate::wal::spares::{Spares, WhenFull};
@@ -88,9 +88,12 @@ impl<D: Disk> Spool<D> {
     ) -> Result<(), DiskError> {
         let mut scan = SegmentScan::new(Arc::clone(&segment.file), &segment.header)?;
         self.tail = TailKnowledge::Known;
+        let mut last = scan.offset();
         let end = loop {
+            let due = scan.offset();
             match scan.step()? {
                 Step::Records(records) => {
+                    last = due;
                     found.records += records.len() as u64;
                     records.iter().for_each(|numbered| segment.count(numbered));
                 }
@@ -116,7 +119,11 @@ impl<D: Disk> Spool<D> {
                 }
             }
         }
-        // What was read may be in memory only, written by a process that was killed before its sync.
+        // What was read may be in memory only, written by a process that was killed before its sync, or whose sync failed.
+        match wal::write_again(&*segment.file, last, offset) {
+            Err(error) if error.operation == Operation::Read => {} // The damage shows at the next start.
+            written => written?,
+        }
         segment.file.sync_data()?;
         self.last = segment.last;
         self.segments.push_back(segment);
