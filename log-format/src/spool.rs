@@ -170,6 +170,13 @@ pub enum SpoolError {
         /// Bytes that are free.
         free: u64,
     },
+    /// The disk failed while records were read back, beyond a place that cannot be read.
+    #[error("read the spool")]
+    Read {
+        /// What failed.
+        #[source]
+        source: DiskError,
+    },
     /// An earlier append failed; nothing is written any more.
     #[error("append to the spool after an earlier failure")]
     Poisoned,
