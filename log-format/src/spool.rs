@@ -214,6 +214,14 @@ pub enum SpoolError {
         /// Who wrote it.
         found: Box<WalIdentity>,
     },
+    /// A newer version wrote it.
+    #[error("{} was written by a newer version of palisade ({what}): upgrade this host", file.display())]
+    Version {
+        /// The file.
+        file: PathBuf,
+        /// What is unknown.
+        what: String,
+    },
     /// The sizes cannot work.
     #[error("spool files of {} bytes, {} in all: a file must be a multiple of 4096 and at least 8192, and two must fit", .0.file_bytes, .0.bound_bytes)]
     Options(SpoolOptions),
@@ -234,6 +242,10 @@ pub struct Spool<D: Disk> {
     last: Mark,
     tail: TailKnowledge,
     spares: Spares<D>,
+    /// Files that could not be read when this was opened: a later start may read them, until their loss is in the log.
+    unread: Vec<PathBuf>,
+    /// The last number when this was opened.
+    given_before: OriginSequence,
     is_poisoned: bool,
 }
 
@@ -287,6 +299,9 @@ impl<D: Disk> Spool<D> {
         {
             self.give_up(oldest).map_err(|source| self.poison(source))?;
             files += 1;
+        }
+        if self.given_before <= upto {
+            files += self.forget_unread().map_err(|source| self.poison(source))?;
         }
         if 0 < files {
             self.disk.sync_dir(&self.directory).map_err(|source| self.poison(source))?;
@@ -442,6 +457,16 @@ impl<D: Disk> Spool<D> {
     fn give_up(&mut self, segment: Segment<D::File>) -> Result<(), DiskError> {
         let path = names::log_file(&self.directory, segment.header.sequence);
         self.spares.recycle(&path, segment.file)
+    }
+
+    /// Removes what could not be read: the log says that it is lost.
+    fn forget_unread(&mut self) -> Result<u64, DiskError> {
+        let mut files = 0;
+        while let Some(path) = self.unread.pop() {
+            self.disk.remove(&path)?;
+            files += 1;
+        }
+        Ok(files)
     }
 
     fn poison(&mut self, source: DiskError) -> SpoolError {

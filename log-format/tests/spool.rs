@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use log_format::disk::{Disk, DiskFile, Fault, MemoryDisk, Operation};
+use log_format::disk::{Defect, Disk, DiskFile, Fault, MemoryDisk, Operation};
 use log_format::ids::{ClusterId, HostId, Incarnation, OriginSequence};
 use log_format::reserve::SpaceLimits;
 use log_format::spool::{
@@ -237,6 +237,52 @@ fn a_batch_whose_sync_failed_is_durable_once_the_spool_was_opened() {
     drop(spool);
     disk.crash(11);
     assert_eq!(kept(&items(&open(&disk).0, 1)), [1, 2, 3]);
+}
+
+#[test]
+fn a_header_that_cannot_be_read_is_read_by_a_later_start_until_its_loss_is_known() {
+    let (disk, mut spool) = fresh();
+    (1..=3).for_each(|sequence| drop(spool.append(&[record(sequence, 5_000, true)]).unwrap()));
+    drop(spool);
+    // Read ahead with what is behind it, and then alone.
+    let unreadable = |disk: &Arc<MemoryDisk>, times| {
+        let file = &files(disk)[1];
+        assert!(disk.spoil(file, 0, Defect::Unreadable { times }));
+    };
+    unreadable(&disk, 2);
+    let (spool, found) = open(&disk);
+    assert_eq!(found.damage.len(), 1);
+    assert_eq!(kept(&items(&spool, 1)), [1, 3]);
+    check_gaps(&items(&spool, 1), 1, 4);
+    drop(spool);
+    let (spool, found) = open(&disk);
+    assert_eq!((found.damage, kept(&items(&spool, 1))), (Vec::new(), vec![1, 2, 3]));
+    drop(spool);
+    unreadable(&disk, 2);
+    let (mut spool, _) = open(&disk);
+    spool.acknowledge(OriginSequence::new(2)).unwrap();
+    assert_eq!(files(&disk).len(), 2);
+    spool.acknowledge(OriginSequence::new(3)).unwrap();
+    assert_eq!(files(&disk).len(), 1);
+    drop(spool);
+    assert_eq!(kept(&items(&open(&disk).0, 1)), [3]);
+}
+
+#[test]
+fn what_a_newer_version_spooled_is_refused_and_stays() {
+    let (disk, mut spool) = fresh();
+    spool.append(&[record(1, 10, true)]).unwrap();
+    drop(spool);
+    let file = &files(&disk)[0];
+    let mut newer = disk.contents(file).unwrap();
+    newer[8] += 1;
+    let end = usize::from(newer[10]) + 256 * usize::from(newer[11]) - 4;
+    let crc = crc32c::crc32c(&newer[..end]);
+    newer[end..end + 4].copy_from_slice(&crc.to_le_bytes());
+    disk.overwrite(file, 0, &newer);
+    let opened = Spool::open(Arc::clone(&disk), Path::new(DATA), setup());
+    assert!(matches!(opened, Err(SpoolError::Version { .. })), "{:?}", opened.err());
+    assert_eq!(disk.contents(file), Some(newer));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::segment::{self, Mark, Segment, SegmentEnd, SegmentScan, Step};
+use super::segment::{self, Mark, Opened, Segment, SegmentEnd, SegmentScan, Step};
 use super::{
     DIRECTORY, Place, REWRITTEN_SUFFIX, Spool, SpoolDamage, SpoolError, SpoolFound, SpoolOptions, SpoolSetup,
     TailKnowledge, UNKNOWN_LOSS,
@@ -17,7 +17,7 @@ use crate::wal::{self, WalOptions, names};
 
 impl<D: Disk> Spool<D> {
     /// Opens the spool below a data directory, which must be there; makes it if it is not. Damage loses only the damaged
-    /// records.
+    /// records. What a newer version wrote is refused: it is not damage, and must not go away.
     pub fn open(disk: Arc<D>, data: &Path, setup: SpoolSetup) -> Result<(Self, SpoolFound), SpoolError> {
         let SpoolOptions { file_bytes, bound_bytes } = setup.options;
         let wal_options = WalOptions { file_bytes };
@@ -37,6 +37,8 @@ impl<D: Disk> Spool<D> {
             last: Mark::default(),
             tail: TailKnowledge::Known,
             spares,
+            unread: Vec::new(),
+            given_before: OriginSequence::default(),
             is_poisoned: false,
         };
         let mut found = SpoolFound::default();
@@ -49,6 +51,7 @@ impl<D: Disk> Spool<D> {
             unusable.iter().try_for_each(|path| spool.disk.remove(path)).map_err(disk_error)?;
         }
         spool.disk.sync_dir(&spool.directory).map_err(disk_error)?;
+        spool.given_before = spool.last.sequence;
         found.last = (spool.last.sequence.get() != 0).then_some(spool.last.sequence);
         Ok((spool, found))
     }
@@ -62,9 +65,16 @@ impl<D: Disk> Spool<D> {
         self.next_file = WalSequence::new(number.get().saturating_add(1));
         self.place = None;
         let path = names::log_file(&self.directory, number);
-        let (file, header) = match segment::open(&*self.disk, &self.directory, number).map_err(disk_error)? {
-            Ok(opened) => opened,
-            Err(damage) => {
+        let opened = segment::open(&*self.disk, &self.directory, number)?;
+        let (file, header) = match opened {
+            Opened::Sound(file, header) => (file, header),
+            Opened::Unread(damage) => {
+                found.damage.push(damage);
+                self.tail = TailKnowledge::Unknown;
+                self.unread.push(path);
+                return Ok(());
+            }
+            Opened::Damaged(damage) => {
                 found.damage.push(damage);
                 self.tail = TailKnowledge::Unknown;
                 unusable.push(path);
@@ -78,20 +88,20 @@ impl<D: Disk> Spool<D> {
                 found: Box::new(header.identity),
             });
         }
-        self.read(Segment::new(file, header), (&path, found)).map_err(disk_error)
+        self.read(Segment::new(file, header), (&path, found))
     }
 
     fn read(
         &mut self,
         mut segment: Segment<D::File>,
         (path, found): (&Path, &mut SpoolFound),
-    ) -> Result<(), DiskError> {
-        let mut scan = SegmentScan::new(Arc::clone(&segment.file), &segment.header)?;
+    ) -> Result<(), SpoolError> {
+        let mut scan = SegmentScan::new(Arc::clone(&segment.file), &segment.header).map_err(disk_error)?;
         self.tail = TailKnowledge::Known;
         let mut last = scan.offset();
         let end = loop {
             let due = scan.offset();
-            match scan.step()? {
+            match scan.step().map_err(disk_error)? {
                 Step::Records(records) => {
                     last = due;
                     found.records += records.len() as u64;
@@ -108,9 +118,10 @@ impl<D: Disk> Spool<D> {
         match end {
             SegmentEnd::Clean => self.place = Some(Place { offset }),
             SegmentEnd::Torn => {
-                wal::zero_from(&*segment.file, offset)?;
+                wal::zero_from(&*segment.file, offset).map_err(disk_error)?;
                 self.place = Some(Place { offset });
             }
+            SegmentEnd::Newer { what } => return Err(SpoolError::Version { file: path.to_owned(), what }),
             SegmentEnd::Lost { detail, header } => {
                 found.damage.push(SpoolDamage { file: path.to_owned(), offset, detail });
                 match header {
@@ -122,9 +133,9 @@ impl<D: Disk> Spool<D> {
         // What was read may be in memory only, written by a process that was killed before its sync, or whose sync failed.
         match wal::write_again(&*segment.file, last, offset) {
             Err(error) if error.operation == Operation::Read => {} // The damage shows at the next start.
-            written => written?,
+            written => written.map_err(disk_error)?,
         }
-        segment.file.sync_data()?;
+        segment.file.sync_data().map_err(disk_error)?;
         self.last = segment.last;
         self.segments.push_back(segment);
         Ok(())
@@ -169,6 +180,6 @@ fn last_of(header: &BatchHeader) -> Mark {
     Mark { sequence: OriginSequence::new(header.last.get()), ordinal: header.hard_state.commit.get() }
 }
 
-fn disk_error(source: DiskError) -> SpoolError {
+pub(super) fn disk_error(source: DiskError) -> SpoolError {
     SpoolError::Disk { source }
 }
