@@ -17,6 +17,7 @@ pub(crate) mod batch;
 pub(crate) mod bytes;
 mod classify;
 pub(crate) mod crc;
+mod cuts;
 mod entries;
 mod error;
 pub(crate) mod file_header;
@@ -84,6 +85,8 @@ pub struct Wal<D: Disk> {
     buffer: Vec<u8>,
     health: Health,
     scrubbed: Vec<Stray>,
+    /// The last entry that was left behind since this was opened.
+    left_behind: LogIndex,
     _lock: D::Lock,
 }
 
@@ -154,6 +157,7 @@ impl<D: Disk> Wal<D> {
             buffer: Vec::new(),
             health: Health::Sound,
             scrubbed: Vec::new(),
+            left_behind: LogIndex::default(),
             _lock: lock,
         })
     }
@@ -210,6 +214,7 @@ impl<D: Disk> Wal<D> {
             buffer: Vec::new(),
             health: Health::Sound,
             scrubbed,
+            left_behind: LogIndex::default(),
             _lock: lock,
         };
         wal.drop_replaced()?;
