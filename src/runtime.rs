@@ -49,6 +49,7 @@ use consensus::rt::writer::Writer;
 use log_format::disk::{Disk, StdDisk};
 use log_format::history::History;
 use log_format::ids::{HostId, LogIndex, OriginSequence};
+use log_format::reserve::SpaceLimits;
 use log_format::spool::{Spool, SpoolOptions, SpoolSetup};
 use log_format::wal::{FileStamp, Stamps, Wal, WalIdentity, WalOptions, WalReader, WalSetup};
 use projections::frame::Folded;
@@ -312,6 +313,7 @@ fn open_spool(
         identity: identity(config)?,
         options: SpoolOptions::default(),
         given_upto: given_before(start),
+        limits: SpaceLimits::default(),
         stamps: stamps(clocks),
     };
     let (spool, found) = Spool::open(Arc::new(StdDisk), &config.data, setup)?;

@@ -81,10 +81,7 @@ impl<D: Disk> SpoolKeeper<D> {
                 self.spool.close_file();
                 self.forget(self.taken)
             }
-            SpoolOrder::Read { from, most } => {
-                self.read(from, most, tell);
-                Ok(())
-            }
+            SpoolOrder::Read { from, most } => self.read(from, most, tell),
         }
     }
 
@@ -103,7 +100,10 @@ impl<D: Disk> SpoolKeeper<D> {
                 self.is_full = false;
             }
             Err(
-                error @ (SpoolError::NoFile { .. } | SpoolError::Full { .. } | SpoolError::TooLarge { .. }),
+                error @ (SpoolError::NoFile { .. }
+                | SpoolError::Low { .. }
+                | SpoolError::Full { .. }
+                | SpoolError::TooLarge { .. }),
             ) => {
                 if !std::mem::replace(&mut self.is_full, true) {
                     tracing::error!(
@@ -118,7 +118,14 @@ impl<D: Disk> SpoolKeeper<D> {
         Ok(())
     }
 
-    fn read(&mut self, from: OriginSequence, most: usize, tell: &mut dyn FnMut(Spooled)) {
+    /// Places that cannot be read are gaps among the items. Any other error is no end: the node would say that everything
+    /// behind it is lost, and have the spool forget what can be read after a new start.
+    fn read(
+        &mut self,
+        from: OriginSequence,
+        most: usize,
+        tell: &mut dyn FnMut(Spooled),
+    ) -> Result<(), SpoolError> {
         let mut items = Vec::new();
         let mut is_end = true;
         for item in self.spool.pending(from) {
@@ -126,14 +133,13 @@ impl<D: Disk> SpoolKeeper<D> {
                 is_end = false;
                 break;
             }
-            match item {
-                Ok(item) => items.push(item),
-                Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "read the spool");
-                    break;
-                }
-            }
+            items.push(item.map_err(|source| SpoolError::Read { source })?);
         }
         tell(Spooled::Read { items, is_end });
+        Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "spooling_tests.rs"]
+mod tests;

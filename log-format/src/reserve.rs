@@ -42,6 +42,9 @@ impl SpaceLimits {
     /// File systems grow slow beyond this, and an administrator needs some hours to react.
     pub const LOW_PERCENT: u64 = 5;
 
+    /// No disk is ever low, and there is no reserve.
+    pub const NONE: Self = Self { reserve_bytes: 0, low_bytes: 0, low_percent: 0 };
+
     /// Whether so much space is low.
     pub fn are_crossed(&self, space: Space) -> bool {
         let share = space.total / 100 * self.low_percent;

@@ -11,13 +11,14 @@
 //! tail, that nobody was told of, from damage. Unlike the log, a damaged spool never refuses to open: each record carries
 //! its ordinal, so what is missing shows as a gap.
 
+mod open;
 mod pending;
 pub(crate) mod record;
 mod room;
 mod segment;
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -26,13 +27,14 @@ pub use pending::Pending;
 
 use crate::disk::{Disk, DiskError, DiskFile};
 use crate::ids::{BatchNumber, LogIndex, OriginSequence, Term, WalSequence};
+use crate::reserve::SpaceLimits;
 use crate::time::Timestamp;
 use crate::wal::batch::{self, BatchHeader, MAX_BATCH};
 use crate::wal::file_header::FileHeader;
 use crate::wal::spares::{SpareProgress, Spares};
-use crate::wal::{self, BLOCK_BYTES, ConfState, LogPosition, Stamps, WalIdentity, WalOptions, names};
+use crate::wal::{self, BLOCK_BYTES, ConfState, LogPosition, Stamps, WalIdentity, names};
 use record::Numbered;
-use segment::{Mark, Segment, SegmentEnd, SegmentScan, Step};
+use segment::{Mark, Segment};
 
 /// First bytes of a spool's file.
 pub(crate) const SPOOL_MAGIC: [u8; 8] = *b"ELOGSPL\0";
@@ -128,6 +130,8 @@ pub struct SpoolSetup {
     pub options: SpoolOptions,
     /// Numbers up to this one are given no more: what a damaged end hid is not above it.
     pub given_upto: OriginSequence,
+    /// On a disk that is low by these no file is begun: what is left is the log's.
+    pub limits: SpaceLimits,
     /// Stamps for its files.
     pub stamps: Stamps,
 }
@@ -156,6 +160,19 @@ pub enum SpoolError {
     /// There is no room for another file. What [`Spool::last`] names is spooled; the rest may be tried again.
     #[error("make a file for the spool")]
     NoFile {
+        /// What failed.
+        #[source]
+        source: DiskError,
+    },
+    /// The disk is nearly full, and what is left is the log's. As for [`SpoolError::NoFile`].
+    #[error("the disk has {free} bytes left, which are kept for the log")]
+    Low {
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// The disk failed while records were read back, beyond a place that cannot be read.
+    #[error("read the spool")]
+    Read {
         /// What failed.
         #[source]
         source: DiskError,
@@ -197,6 +214,14 @@ pub enum SpoolError {
         /// Who wrote it.
         found: Box<WalIdentity>,
     },
+    /// A newer version wrote it.
+    #[error("{} was written by a newer version of palisade ({what}): upgrade this host", file.display())]
+    Version {
+        /// The file.
+        file: PathBuf,
+        /// What is unknown.
+        what: String,
+    },
     /// The sizes cannot work.
     #[error("spool files of {} bytes, {} in all: a file must be a multiple of 4096 and at least 8192, and two must fit", .0.file_bytes, .0.bound_bytes)]
     Options(SpoolOptions),
@@ -217,6 +242,10 @@ pub struct Spool<D: Disk> {
     last: Mark,
     tail: TailKnowledge,
     spares: Spares<D>,
+    /// Files that could not be read when this was opened: a later start may read them, until their loss is in the log.
+    unread: Vec<PathBuf>,
+    /// The last number when this was opened.
+    given_before: OriginSequence,
     is_poisoned: bool,
 }
 
@@ -235,43 +264,6 @@ struct Place {
 }
 
 impl<D: Disk> Spool<D> {
-    /// Opens the spool below a data directory, which must be there; makes it if it is not. Damage loses only the damaged
-    /// records.
-    pub fn open(disk: Arc<D>, data: &Path, setup: SpoolSetup) -> Result<(Self, SpoolFound), SpoolError> {
-        let SpoolOptions { file_bytes, bound_bytes } = setup.options;
-        let wal_options = WalOptions { file_bytes };
-        if wal::check_options(&wal_options).is_err() || bound_bytes / 2 < file_bytes {
-            return Err(SpoolError::Options(setup.options));
-        }
-        let directory = data.join(DIRECTORY);
-        let spares = prepare(&disk, data, &directory, wal_options).map_err(disk_error)?;
-        let mut spool = Self {
-            disk,
-            directory,
-            setup,
-            segments: VecDeque::new(),
-            place: None,
-            next_file: WalSequence::new(1),
-            next_batch: BatchNumber::new(1),
-            last: Mark::default(),
-            tail: TailKnowledge::Known,
-            spares,
-            is_poisoned: false,
-        };
-        let mut found = SpoolFound::default();
-        let numbers = names::log_files(&*spool.disk, &spool.directory).map_err(disk_error)?;
-        let mut unusable = Vec::new();
-        for number in numbers {
-            spool.adopt(number, (&mut found, &mut unusable))?;
-        }
-        if spool.is_end_said().map_err(disk_error)? {
-            unusable.iter().try_for_each(|path| spool.disk.remove(path)).map_err(disk_error)?;
-        }
-        spool.disk.sync_dir(&spool.directory).map_err(disk_error)?;
-        found.last = (spool.last.sequence.get() != 0).then_some(spool.last.sequence);
-        Ok((spool, found))
-    }
-
     /// Makes records durable, with one write and one sync if they fit into one batch. Says what had to be dropped for them.
     pub fn append(&mut self, records: &[SpoolRecord]) -> Result<Vec<SpoolDropped>, SpoolError> {
         if self.is_poisoned {
@@ -308,6 +300,9 @@ impl<D: Disk> Spool<D> {
             self.give_up(oldest).map_err(|source| self.poison(source))?;
             files += 1;
         }
+        if self.given_before <= upto {
+            files += self.forget_unread().map_err(|source| self.poison(source))?;
+        }
         if 0 < files {
             self.disk.sync_dir(&self.directory).map_err(|source| self.poison(source))?;
         }
@@ -331,97 +326,13 @@ impl<D: Disk> Spool<D> {
         self.segments.iter().map(|segment| segment.header.file_bytes).sum()
     }
 
-    /// Does a few milliseconds of work on the spare files, for whoever has nothing better to do. An error is not fatal.
+    /// Does a few milliseconds of work on the spare files, for whoever has nothing better to do; makes none on a disk that is
+    /// low. An error is not fatal.
     pub fn prepare_spare(&mut self) -> Result<SpareProgress, DiskError> {
+        if self.setup.limits.are_crossed(self.disk.space(&self.directory)?) {
+            return self.spares.shrink();
+        }
         self.spares.step()
-    }
-
-    /// Reads a file that an earlier run left.
-    fn adopt(
-        &mut self,
-        number: WalSequence,
-        (found, unusable): (&mut SpoolFound, &mut Vec<PathBuf>),
-    ) -> Result<(), SpoolError> {
-        self.next_file = WalSequence::new(number.get().saturating_add(1));
-        self.place = None;
-        let path = names::log_file(&self.directory, number);
-        let (file, header) = match segment::open(&*self.disk, &self.directory, number).map_err(disk_error)? {
-            Ok(opened) => opened,
-            Err(damage) => {
-                found.damage.push(damage);
-                self.tail = TailKnowledge::Unknown;
-                unusable.push(path);
-                return Ok(());
-            }
-        };
-        if header.identity != self.setup.identity {
-            return Err(SpoolError::WrongIdentity {
-                file: path,
-                expected: Box::new(self.setup.identity),
-                found: Box::new(header.identity),
-            });
-        }
-        self.read(Segment::new(file, header), (&path, found)).map_err(disk_error)
-    }
-
-    fn read(
-        &mut self,
-        mut segment: Segment<D::File>,
-        (path, found): (&Path, &mut SpoolFound),
-    ) -> Result<(), DiskError> {
-        let mut scan = SegmentScan::new(Arc::clone(&segment.file), &segment.header)?;
-        self.tail = TailKnowledge::Known;
-        let end = loop {
-            match scan.step()? {
-                Step::Records(records) => {
-                    found.records += records.len() as u64;
-                    records.iter().for_each(|numbered| segment.count(numbered));
-                }
-                Step::Damage { offset, detail } => {
-                    found.damage.push(SpoolDamage { file: path.to_owned(), offset, detail });
-                }
-                Step::End(end) => break end,
-            }
-        };
-        self.next_batch = scan.due();
-        let offset = scan.offset();
-        match end {
-            SegmentEnd::Clean => self.place = Some(Place { offset }),
-            SegmentEnd::Torn => {
-                wal::zero_from(&*segment.file, offset)?;
-                self.place = Some(Place { offset });
-            }
-            SegmentEnd::Lost { detail, header } => {
-                found.damage.push(SpoolDamage { file: path.to_owned(), offset, detail });
-                match header {
-                    Some(header) => segment.last = last_of(&header),
-                    None => self.tail = TailKnowledge::Unknown,
-                }
-            }
-        }
-        // What was read may be in memory only, written by a process that was killed before its sync.
-        segment.file.sync_data()?;
-        self.last = segment.last;
-        self.segments.push_back(segment);
-        Ok(())
-    }
-
-    /// Notes durably that what a damaged end held is lost, if it is not known how much that is. Says whether every loss is
-    /// noted: on a full disk it is not, and the next start finds it again.
-    fn is_end_said(&mut self) -> Result<bool, DiskError> {
-        #[cfg(bug = "spool_loss_unsaid")]
-        if crate::planted::is_on("spool_loss_unsaid") {
-            return Ok(true);
-        }
-        if self.tail == TailKnowledge::Known {
-            return Ok(true);
-        }
-        self.last.ordinal = self.last.ordinal.saturating_add(UNKNOWN_LOSS);
-        self.last.sequence = self.last.sequence.max(self.setup.given_upto);
-        match self.mark_end() {
-            Err(error) if error.is_full() => Ok(false),
-            marked => marked.map(|()| true),
-        }
     }
 
     /// Bytes of a batch at most, header and padding included.
@@ -467,6 +378,7 @@ impl<D: Disk> Spool<D> {
                 place.offset
             }
             _ => {
+                self.refuse_when_low()?;
                 self.close_file();
                 dropped.extend(self.make_room()?);
                 self.begin_file()?;
@@ -493,6 +405,14 @@ impl<D: Disk> Spool<D> {
         self.last = segment.last;
         self.next_batch = BatchNumber::new(self.next_batch.get().saturating_add(1));
         self.place = Some(Place { offset: offset.saturating_add(header.padded_bytes()) });
+        Ok(())
+    }
+
+    fn refuse_when_low(&self) -> Result<(), SpoolError> {
+        let space = self.disk.space(&self.directory).map_err(|source| SpoolError::NoFile { source })?;
+        if self.setup.limits.are_crossed(space) {
+            return Err(SpoolError::Low { free: space.free });
+        }
         Ok(())
     }
 
@@ -539,6 +459,16 @@ impl<D: Disk> Spool<D> {
         self.spares.recycle(&path, segment.file)
     }
 
+    /// Removes what could not be read: the log says that it is lost.
+    fn forget_unread(&mut self) -> Result<u64, DiskError> {
+        let mut files = 0;
+        while let Some(path) = self.unread.pop() {
+            self.disk.remove(&path)?;
+            files += 1;
+        }
+        Ok(files)
+    }
+
     fn poison(&mut self, source: DiskError) -> SpoolError {
         self.is_poisoned = true;
         SpoolError::Disk { source }
@@ -553,21 +483,6 @@ fn sync<F: DiskFile>(file: &F) -> Result<(), DiskError> {
     file.sync_data()
 }
 
-/// Makes the folder and removes what a crash left half done.
-fn prepare<D: Disk>(
-    disk: &Arc<D>,
-    data: &Path,
-    directory: &Path,
-    options: WalOptions,
-) -> Result<Spares<D>, DiskError> {
-    disk.create_dir(directory)?;
-    disk.sync_dir(data)?;
-    for name in disk.list(directory)?.iter().filter(|name| name.ends_with(REWRITTEN_SUFFIX)) {
-        disk.remove(&directory.join(name))?;
-    }
-    Spares::open(Arc::clone(disk), directory, options)
-}
-
 /// Whether every record of a file has a number up to this one.
 fn is_done_with<F>(segment: &Segment<F>, upto: OriginSequence) -> bool {
     #[cfg(bug = "spool_forgets_unsent")]
@@ -575,11 +490,6 @@ fn is_done_with<F>(segment: &Segment<F>, upto: OriginSequence) -> bool {
         return segment::before(&segment.header).sequence < upto;
     }
     segment.last.sequence <= upto
-}
-
-/// The last record of a damaged batch, by its header.
-fn last_of(header: &BatchHeader) -> Mark {
-    Mark { sequence: OriginSequence::new(header.last.get()), ordinal: header.hard_state.commit.get() }
 }
 
 /// As many of the first records as fit into a batch of so many bytes; one at least.
@@ -590,10 +500,6 @@ fn split<T>(records: &[T], limit: usize, size: impl Fn(&T) -> usize) -> (&[T], &
         limit < bytes
     });
     records.split_at_checked(over.unwrap_or(records.len()).max(1)).unwrap_or((records, &[]))
-}
-
-fn disk_error(source: DiskError) -> SpoolError {
-    SpoolError::Disk { source }
 }
 
 const _: () = assert!(batch::BATCH_HEADER < record::BATCH_OVERHEAD);

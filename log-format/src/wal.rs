@@ -17,6 +17,7 @@ pub(crate) mod batch;
 pub(crate) mod bytes;
 mod classify;
 pub(crate) mod crc;
+mod cuts;
 mod entries;
 mod error;
 pub(crate) mod file_header;
@@ -53,7 +54,7 @@ use crate::recover::{Ending, RecoverError};
 use file_header::FileHeader;
 use index::{Index, Span};
 pub(crate) use names::wal_directory;
-use spares::{Blank, Spares};
+use spares::{Blank, Spares, WhenFull};
 pub(crate) use walk::{Walk, walk};
 
 /// Batches and file headers start at multiples of this: a disk's block.
@@ -62,6 +63,8 @@ pub(crate) const BLOCK: usize = 4_096;
 pub(crate) const BLOCK_BYTES: u64 = BLOCK as u64;
 /// Version of the layout of files and batches.
 pub(crate) const FORMAT: u16 = 1;
+/// Bytes zeroed at once when a log is opened.
+const ZEROED_AT_ONCE: u64 = 1 << 20;
 /// The log's first batch.
 const FIRST_BATCH: BatchNumber = BatchNumber::new(1);
 /// The log's first file.
@@ -82,6 +85,8 @@ pub struct Wal<D: Disk> {
     buffer: Vec<u8>,
     health: Health,
     scrubbed: Vec<Stray>,
+    /// The last entry that was left behind since this was opened.
+    left_behind: LogIndex,
     _lock: D::Lock,
 }
 
@@ -123,7 +128,7 @@ impl<D: Disk> Wal<D> {
         if !names::log_files(&*disk, &directory)?.is_empty() {
             return Err(RecoverError::Exists { directory });
         }
-        let mut spares = Spares::open(Arc::clone(&disk), &directory, setup.options)?;
+        let mut spares = Spares::open(Arc::clone(&disk), &directory, setup.options, WhenFull::SpendReserve)?;
         let stamp = (setup.stamps)();
         let header = FileHeader {
             identity: setup.identity,
@@ -152,6 +157,7 @@ impl<D: Disk> Wal<D> {
             buffer: Vec::new(),
             health: Health::Sound,
             scrubbed: Vec::new(),
+            left_behind: LogIndex::default(),
             _lock: lock,
         })
     }
@@ -175,10 +181,11 @@ impl<D: Disk> Wal<D> {
         let ended = settle(&walk)?;
         let scrubbed = scrub(&walk.strays)?;
         // What was read may be in memory only, written by a process that was killed before its sync, or whose sync failed.
-        write_again(&walk.tail)?;
+        write_again(&*walk.tail.file, walk.tail.last, walk.tail.offset)?;
+        zero_again(&walk.tail)?;
         walk.tail.file.sync_data()?;
         disk.sync_dir(&directory)?;
-        let spares = Spares::open(Arc::clone(&disk), &directory, setup.options)?;
+        let spares = Spares::open(Arc::clone(&disk), &directory, setup.options, WhenFull::SpendReserve)?;
         let recovered = Recovered {
             hard_state: walk.hard_state,
             conf_state: walk.conf_state.clone(),
@@ -207,6 +214,7 @@ impl<D: Disk> Wal<D> {
             buffer: Vec::new(),
             health: Health::Sound,
             scrubbed,
+            left_behind: LogIndex::default(),
             _lock: lock,
         };
         wal.drop_replaced()?;
@@ -467,19 +475,36 @@ pub(crate) fn name_file<D: Disk>(
     Ok(Arc::new(blank.file))
 }
 
-/// Writes the last batch of the file once more, the same bytes to the same place. After a failed sync the kernel shows what
+/// Writes the last batch of a file once more, the same bytes to the same place. After a failed sync the kernel shows what
 /// was written and takes it for clean: a sync alone would make nothing durable. The batches before it were synced.
-fn write_again<F: DiskFile>(tail: &walk::Tail<F>) -> Result<(), DiskError> {
+pub(crate) fn write_again<F: DiskFile>(file: &F, from: u64, until: u64) -> Result<(), DiskError> {
     #[cfg(bug = "tail_not_written_again")]
     if crate::planted::is_on("tail_not_written_again") {
         return Ok(());
     }
-    let mut bytes = vec![0; usize::try_from(tail.offset.saturating_sub(tail.last)).unwrap_or_default()];
+    let mut bytes = vec![0; usize::try_from(until.saturating_sub(from)).unwrap_or_default()];
     if bytes.is_empty() {
         return Ok(());
     }
-    tail.file.read_at(tail.last, &mut bytes)?;
-    tail.file.write_at(tail.last, &bytes)
+    file.read_at(from, &mut bytes)?;
+    file.write_at(from, &bytes)
+}
+
+/// Zeroes once more where a torn batch may have been. An earlier start may have zeroed it and its sync have failed: the kernel
+/// shows zeros, the disk has the batch, and a shorter one in its place would have the remains behind it.
+fn zero_again<F: DiskFile>(tail: &walk::Tail<F>) -> Result<(), DiskError> {
+    #[cfg(bug = "tail_not_written_again")]
+    if crate::planted::is_on("tail_not_written_again") {
+        return Ok(());
+    }
+    let end = tail.header.file_bytes.min(tail.offset.saturating_add(MAX_BATCH as u64));
+    let mut at = tail.offset;
+    while at < end {
+        let piece = end.saturating_sub(at).min(ZEROED_AT_ONCE);
+        tail.file.write_zeros_at(at, usize::try_from(piece).unwrap_or(BLOCK))?;
+        at = at.saturating_add(piece);
+    }
+    Ok(())
 }
 
 /// Zeroes a torn tail; refuses a damaged log.

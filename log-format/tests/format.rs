@@ -187,6 +187,7 @@ fn spool_file() -> Vec<u8> {
         },
         options: SpoolOptions { file_bytes: 8_192, bound_bytes: 16_384 },
         given_upto: OriginSequence::new(0),
+        limits: SpaceLimits::NONE,
         stamps: Box::new(|| FileStamp { nonce: 1, created_at: Timestamp::ZERO }),
     };
     let (mut spool, _) = Spool::open(Arc::clone(&disk), Path::new("/data"), setup).expect("open the spool");

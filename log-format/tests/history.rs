@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use log_format::chapter::{self, ChapterPlan};
 use log_format::disk::{Disk, MemoryDisk};
-use log_format::event::{ChapterEvent, ChapterSealed, Event, HostEvent, HostKeyAnnounced, SealWitnessed};
+use log_format::event::{
+    Actor, ChapterEvent, ChapterSealed, Event, HostEvent, HostKeyAnnounced, RetentionCut, SealWitnessed,
+};
 use log_format::history::History;
 use log_format::ids::{HostId, LogIndex, Salt, Term};
 use log_format::seal::Seal;
@@ -101,6 +103,69 @@ fn a_seal_that_the_log_does_not_say_and_a_false_witness_are_problems() {
     );
 }
 
+#[test]
+fn what_is_erased_is_erased_for_a_reader_in_the_middle_and_held_open_by_none_at_the_end() {
+    let mut host = Host::with_entries();
+    let seal = host.seal(None, 12);
+    host.wal.retire(seal.last.index.next()).unwrap();
+    let told = |history: &History<MemoryDisk>, from: u64, until: u64| {
+        history.entries(LogIndex::new(from), LogIndex::new(until), u64::MAX).unwrap()
+    };
+    let attack = chapter::directory_of(data(), seal.chapter).join("attack.zst");
+    let length = host.disk.contents(&attack).unwrap().len() as u64;
+    let free = || host.disk.space(data()).unwrap().free;
+    // One stands in the middle of the chapter, one at its end.
+    let (middle, end) = (host.history(), host.history());
+    assert_eq!(told(&middle, 1, 2), host.written[..1]);
+    assert_eq!(told(&end, 1, 13), host.written[..12]);
+    let before = free();
+    chapter::erase(&*host.disk, data(), seal.chapter).unwrap();
+    let erased = told(&host.history(), 2, 13);
+    assert_ne!(erased, host.written[1..12]);
+    assert_eq!(told(&middle, 2, 13), erased);
+    assert_eq!(free(), before + length);
+}
+
+#[test]
+fn one_damaged_chapter_keeps_no_other_from_being_erased() {
+    let host = Host::with_entries();
+    let one = host.seal(None, 6);
+    let two = host.seal(Some(&one), 12);
+    let [files, attack] = [(&one, "files"), (&two, "attack.zst")]
+        .map(|(seal, name)| chapter::directory_of(data(), seal.chapter).join(name));
+    assert!(host.disk.flip_bit(&files, 100));
+    let error = chapter::erase(&*host.disk, data(), two.chapter).unwrap_err();
+    assert!(error.is_damage(), "{error}");
+    assert!(host.disk.contents(&attack).is_none());
+}
+
+#[test]
+fn chapters_are_erased_as_the_log_says() {
+    let mut host = Host::with_entries();
+    let one = host.seal(None, 6);
+    let two = host.seal(Some(&one), 12);
+    let problems = host.verify().problems;
+    assert!(problems.is_empty(), "{problems:?}");
+    // Nobody ordered it.
+    chapter::erase(&*host.disk, data(), one.chapter).unwrap();
+    let problems = host.verify().problems;
+    assert!(
+        matches!(problems[..], [Problem::ErasedUnordered { chapter }] if chapter == one.chapter),
+        "{problems:?}"
+    );
+    // It was ordered, and that of the next was not carried out.
+    let cut = RetentionCut { chapter: two.chapter, last: two.last.index, by: Actor::System };
+    host.record(Event::Chapter(ChapterEvent::Erased(cut)));
+    let problems = host.verify().problems;
+    assert!(
+        matches!(problems[..], [Problem::NotErased { chapter }] if chapter == two.chapter),
+        "{problems:?}"
+    );
+    chapter::erase(&*host.disk, data(), two.chapter).unwrap();
+    let problems = host.verify().problems;
+    assert!(problems.is_empty(), "{problems:?}");
+}
+
 impl Host {
     fn new() -> Self {
         let disk = Arc::new(MemoryDisk::new());
@@ -118,7 +183,10 @@ impl Host {
         let mut host = Self::new();
         for _ in 0..2 {
             let first = host.written.len() as u64 + 1;
-            samples::chapter::entries(first).into_iter().for_each(|entry| host.append(entry));
+            samples::chapter::entries(first)
+                .into_iter()
+                .map(without_chapters)
+                .for_each(|entry| host.append(entry));
         }
         host
     }
@@ -161,6 +229,15 @@ impl Host {
 /// Stands for a signature: whoever signs is not what is tested here.
 fn signature(key: &[u8; 32], seal: &[u8; 32]) -> Vec<u8> {
     [*key, *seal].concat()
+}
+
+/// The entry, or an empty one if it says something of chapters: those of the tests are others.
+fn without_chapters(entry: LogEntry) -> LogEntry {
+    let envelope = verify::decode(&entry).unwrap();
+    let is_of_chapters = |event: &Event| matches!(event, Event::Chapter(_));
+    let says = envelope
+        .is_some_and(|envelope| envelope.events.iter().any(|recorded| is_of_chapters(&recorded.event)));
+    if says { LogEntry { data: Vec::new(), ..entry } } else { entry }
 }
 
 fn members() -> ConfState {

@@ -158,8 +158,14 @@ fn a_damaged_tail_is_cut_off_on_order_and_kept_beside() {
     let at = usize::try_from(at).expect("small");
     let kept = log.disk.contents(cut).expect("a copy");
     assert!(before[at..].starts_with(&kept) && !kept.is_empty());
-    let (wal, recovered) = log.open().expect("open the log");
+    let (mut wal, recovered) = log.open().expect("open the log");
     assert_eq!((recovered.last.index, recovered.hard_state.commit), (LogIndex::new(2), LogIndex::new(2)));
+    // It stays until all that it names is erased.
+    let is_there = |copy: &PathBuf| log.disk.contents(copy).is_some();
+    wal.leave_behind(LogIndex::new(2)).expect("leave behind");
+    assert!(is_there(cut));
+    wal.leave_behind(loss.lost_upto).expect("leave behind");
+    assert!(!loss.copies.iter().any(is_there));
     drop(wal);
     let again = repair::accept_tail_loss(&*log.disk, data(), &identity());
     assert!(matches!(again, Err(RepairError::Sound)));

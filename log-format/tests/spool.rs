@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use log_format::disk::{Disk, Fault, MemoryDisk, Operation};
+use log_format::disk::{Defect, Disk, DiskFile, Fault, MemoryDisk, Operation};
 use log_format::ids::{ClusterId, HostId, Incarnation, OriginSequence};
+use log_format::reserve::SpaceLimits;
 use log_format::spool::{
     Priority, Spool, SpoolDropped, SpoolError, SpoolFound, SpoolItem, SpoolOptions, SpoolRecord, SpoolSetup,
 };
@@ -164,6 +165,124 @@ fn a_failed_write_poisons_and_a_full_disk_does_not() {
     assert!(matches!(spool.append(&[record(3, 10, false)]), Err(SpoolError::Disk { .. })));
     assert!(matches!(spool.append(&[record(3, 10, false)]), Err(SpoolError::Poisoned)));
     assert!(matches!(spool.acknowledge(OriginSequence::new(2)), Err(SpoolError::Poisoned)));
+}
+
+#[test]
+fn a_full_disk_costs_neither_the_log_its_reserve_nor_the_spool_a_record() {
+    let (disk, mut spool) = fresh_with(SMALL);
+    let reserve = disk.create(Path::new("/data/reserve")).expect("make the reserve");
+    reserve.write_at(0, &[1; 4_096]).expect("write the reserve");
+    disk.sync_dir(Path::new(DATA)).expect("sync the directory");
+    // At its bound, with actions that must be written anew, and no byte left on the disk.
+    let mut next = 1;
+    while spool.bytes() < SMALL.bound_bytes {
+        spool.append(&[record(next, 3_000, next % 3 == 0)]).unwrap();
+        next += 1;
+    }
+    let mut fill = |spool: &mut Spool<MemoryDisk>| {
+        while spool.append(&[record(next, 3_000, next % 3 == 0)]).is_ok() {
+            next += 1;
+        }
+    };
+    disk.set_capacity(0);
+    fill(&mut spool);
+    let before = kept(&items(&spool, 1));
+    let refused = spool.append(&[record(1_000, 3_000, true)]);
+    assert!(matches!(refused, Err(SpoolError::NoFile { .. })), "{refused:?}");
+    assert!(spool.prepare_spare().is_err());
+    assert_eq!(kept(&items(&spool, 1)), before);
+    assert!(disk.contents(Path::new("/data/reserve")).is_some());
+    drop(spool);
+    let (mut spool, found) = open_with(&disk, SMALL);
+    assert_eq!(found.damage, []);
+    assert!(matches!(spool.append(&[record(1_000, 3_000, true)]), Err(SpoolError::NoFile { .. })));
+    disk.set_capacity(1 << 30);
+    spool.append(&[record(1_000, 3_000, true)]).unwrap();
+}
+
+#[test]
+fn on_a_disk_that_is_low_no_file_is_begun_and_none_is_kept_for_later() {
+    let limits = SpaceLimits { reserve_bytes: 0, low_bytes: 100 * BLOCK, low_percent: 0 };
+    let disk = Arc::new(MemoryDisk::with_capacity(1 << 30));
+    disk.create_dir(Path::new(DATA)).unwrap();
+    let (mut spool, _) =
+        Spool::open(Arc::clone(&disk), Path::new(DATA), SpoolSetup { limits, ..setup() }).unwrap();
+    (1..=4).for_each(|sequence| drop(spool.append(&[record(sequence, 5_000, false)]).unwrap()));
+    spool.acknowledge(OriginSequence::new(2)).unwrap();
+    disk.set_capacity(108 * BLOCK - 1);
+    let used = || disk.space(Path::new(DATA)).map(|space| space.total - space.free).unwrap();
+    let before = used();
+    assert!(matches!(spool.append(&[record(5, 5_000, true)]), Err(SpoolError::Low { .. })));
+    // What was given up goes away, and what was begun has room for what fits into it.
+    assert_eq!(spool.prepare_spare().unwrap(), log_format::wal::SpareProgress::Ready);
+    assert_eq!(used(), before - 2 * OPTIONS.file_bytes);
+    spool.append(&[record(5, 10, true)]).unwrap();
+    assert_eq!(kept(&items(&spool, 3)), [3, 4, 5]);
+    disk.set_capacity(1 << 30);
+    spool.append(&[record(6, 5_000, true)]).unwrap();
+}
+
+#[test]
+fn a_batch_whose_sync_failed_is_durable_once_the_spool_was_opened() {
+    let (disk, mut spool) = fresh();
+    spool.append(&[record(1, 1_000, true)]).unwrap();
+    disk.inject(Fault { operation: Operation::SyncData, after: 0, kind: io::ErrorKind::Other });
+    spool.append(&[record(2, 5_000, true)]).unwrap_err();
+    drop(spool);
+    disk.kill();
+    // The batch is visible, and the kernel takes it for written.
+    let (mut spool, found) = open(&disk);
+    assert_eq!(found.last, Some(OriginSequence::new(2)));
+    spool.append(&[record(3, 10, true)]).unwrap();
+    drop(spool);
+    disk.crash(11);
+    assert_eq!(kept(&items(&open(&disk).0, 1)), [1, 2, 3]);
+}
+
+#[test]
+fn a_header_that_cannot_be_read_is_read_by_a_later_start_until_its_loss_is_known() {
+    let (disk, mut spool) = fresh();
+    (1..=3).for_each(|sequence| drop(spool.append(&[record(sequence, 5_000, true)]).unwrap()));
+    drop(spool);
+    // Read ahead with what is behind it, and then alone.
+    let unreadable = |disk: &Arc<MemoryDisk>, times| {
+        let file = &files(disk)[1];
+        assert!(disk.spoil(file, 0, Defect::Unreadable { times }));
+    };
+    unreadable(&disk, 2);
+    let (spool, found) = open(&disk);
+    assert_eq!(found.damage.len(), 1);
+    assert_eq!(kept(&items(&spool, 1)), [1, 3]);
+    check_gaps(&items(&spool, 1), 1, 4);
+    drop(spool);
+    let (spool, found) = open(&disk);
+    assert_eq!((found.damage, kept(&items(&spool, 1))), (Vec::new(), vec![1, 2, 3]));
+    drop(spool);
+    unreadable(&disk, 2);
+    let (mut spool, _) = open(&disk);
+    spool.acknowledge(OriginSequence::new(2)).unwrap();
+    assert_eq!(files(&disk).len(), 2);
+    spool.acknowledge(OriginSequence::new(3)).unwrap();
+    assert_eq!(files(&disk).len(), 1);
+    drop(spool);
+    assert_eq!(kept(&items(&open(&disk).0, 1)), [3]);
+}
+
+#[test]
+fn what_a_newer_version_spooled_is_refused_and_stays() {
+    let (disk, mut spool) = fresh();
+    spool.append(&[record(1, 10, true)]).unwrap();
+    drop(spool);
+    let file = &files(&disk)[0];
+    let mut newer = disk.contents(file).unwrap();
+    newer[8] += 1;
+    let end = usize::from(newer[10]) + 256 * usize::from(newer[11]) - 4;
+    let crc = crc32c::crc32c(&newer[..end]);
+    newer[end..end + 4].copy_from_slice(&crc.to_le_bytes());
+    disk.overwrite(file, 0, &newer);
+    let opened = Spool::open(Arc::clone(&disk), Path::new(DATA), setup());
+    assert!(matches!(opened, Err(SpoolError::Version { .. })), "{:?}", opened.err());
+    assert_eq!(disk.contents(file), Some(newer));
 }
 
 #[test]
@@ -425,6 +544,7 @@ fn setup() -> SpoolSetup {
         },
         options: OPTIONS,
         given_upto: OriginSequence::new(0),
+        limits: SpaceLimits::NONE,
         stamps: Box::new(move || {
             nonce = nonce.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             FileStamp { nonce, created_at: Timestamp::ZERO }

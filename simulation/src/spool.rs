@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use log_format::disk::MemoryDisk;
 use log_format::ids::OriginSequence;
+use log_format::reserve::SpaceLimits;
 use log_format::spool::{Spool, SpoolError, SpoolOptions, SpoolRecord, SpoolSetup};
 use log_format::time::Timestamp;
 use log_format::wal::{FileStamp, WalIdentity};
@@ -54,7 +55,8 @@ impl SpoolThread {
         let stamps = move || FileStamp { nonce: prng.next(), created_at: Timestamp::ZERO };
         let options = SpoolOptions { file_bytes: FILE_BYTES, bound_bytes };
         let given_upto = given_before(start);
-        let setup = SpoolSetup { identity, options, given_upto, stamps: Box::new(stamps) };
+        let limits = SpaceLimits::NONE;
+        let setup = SpoolSetup { identity, options, given_upto, limits, stamps: Box::new(stamps) };
         let (spool, found) = Spool::open(Arc::new(disk.clone()), data, setup)?;
         self.keeper = Some(SpoolKeeper::new(spool));
         Ok(found.last)

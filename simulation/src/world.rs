@@ -275,30 +275,25 @@ impl World {
         self.now = self.now.max(at);
         self.figures.events += 1;
         match event {
-            Event::Turn(host, life) if self.runs(host, life, Event::Turn) => self.turn(host),
-            Event::Tick(host, life) if self.runs(host, life, Event::Tick) => {
-                self.tick(host);
-                Ok(())
-            }
+            Event::Turn(host, life) if self.runs(host, life, Event::Turn) => return self.turn(host),
+            Event::Tick(host, life) if self.runs(host, life, Event::Tick) => self.tick(host),
             Event::WriterTakes(host, life) if self.runs(host, life, Event::WriterTakes) => {
-                self.writer_takes(host)
+                return self.writer_takes(host);
             }
             Event::WriterFinishes(host, life) if self.runs(host, life, Event::WriterFinishes) => {
-                self.writer_finishes(host)
+                return self.writer_finishes(host);
             }
             Event::WriterIdles(host, life) if self.runs(host, life, Event::WriterIdles) => {
-                self.writer_idles(host)
+                return self.writer_idles(host);
             }
             Event::SpoolTakes(host, life) if self.runs(host, life, Event::SpoolTakes) => {
-                self.spool_takes(host);
-                Ok(())
+                self.spool_takes(host)
             }
             Event::SpoolFinishes(host, life) if self.runs(host, life, Event::SpoolFinishes) => {
-                self.spool_finishes(host)
+                return self.spool_finishes(host);
             }
             Event::WorkshopFinishes(host, life) if self.runs(host, life, Event::WorkshopFinishes) => {
-                self.workshop_finishes(host);
-                Ok(())
+                self.workshop_finishes(host)
             }
             Event::Turn(..)
             | Event::Tick(..)
@@ -307,39 +302,21 @@ impl World {
             | Event::SpoolFinishes(..)
             | Event::WriterTakes(..)
             | Event::WriterFinishes(..)
-            | Event::WriterIdles(..) => Ok(()),
-            Event::Arrives { from, to, message } => {
-                self.arrives((from, to), message);
-                Ok(())
-            }
-            Event::Fault => self.fault(),
-            Event::Restart(host) => self.restart(host),
-            Event::GoesOn(host) => {
-                self.go_on(host);
-                Ok(())
-            }
-            Event::Wish => {
-                self.somebody_wishes();
-                Ok(())
-            }
-            Event::Read => {
-                self.somebody_reads();
-                Ok(())
-            }
+            | Event::WriterIdles(..) => {}
+            Event::Arrives { from, to, message } => self.arrives((from, to), message),
+            Event::Fault => return self.fault(),
+            Event::Restart(host) => return self.restart(host),
+            Event::GoesOn(host) => self.go_on(host),
+            Event::Wish => self.somebody_wishes(),
+            Event::Read => self.somebody_reads(),
             Event::AskAgain(wish) => {
                 self.workload.taken_up();
                 self.ask(wish);
-                Ok(())
             }
-            Event::Sense(host) => {
-                self.sense(host);
-                Ok(())
-            }
-            Event::Errand(errand) => {
-                self.run(errand);
-                Ok(())
-            }
+            Event::Sense(host) => self.sense(host),
+            Event::Errand(errand) => self.run(errand),
         }
+        Ok(())
     }
 
     /// Whether the process still lives and runs; what comes to one that stands still is held until it goes on.

@@ -24,6 +24,7 @@ use log_format::disk::{Disk, StdDisk};
 use log_format::event::{ClusterForced, Event, HostEvent, HostRemoved, MembershipEvent};
 use log_format::history::History;
 use log_format::ids::{ChapterNumber, ClusterId, HostId, LogIndex, OriginSequence, Term};
+use log_format::reserve::SpaceLimits;
 use log_format::spool::{Spool, SpoolItem, SpoolOptions, SpoolRecord, SpoolSetup};
 use log_format::wal::{
     self, Batch, ConfState, Durability, HardState, LogEntry, LogPosition, Recovered, Wal, WalIdentity,
@@ -271,8 +272,8 @@ impl Making<'_> {
         let (before, after) = self.identity;
         let open = |data, identity| {
             let given_upto = OriginSequence::default();
-            let setup =
-                SpoolSetup { identity, options: SpoolOptions::default(), given_upto, stamps: past::stamps() };
+            let (options, limits) = (SpoolOptions::default(), SpaceLimits::NONE);
+            let setup = SpoolSetup { identity, options, given_upto, limits, stamps: past::stamps() };
             Spool::open(Arc::new(StdDisk), data, setup).map(|(spool, _)| spool)
         };
         let (old, mut new) = (open(self.old, before)?, open(self.data, after)?);

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::open::disk_error;
 use super::record::{self, Numbered};
-use super::{Priority, SPOOL_MAGIC, SpoolDamage, SpoolDropped};
+use super::{Priority, SPOOL_MAGIC, SpoolDamage, SpoolDropped, SpoolError};
 use crate::disk::{Access, Disk, DiskError, DiskFile, Operation};
 use crate::ids::{OriginSequence, WalSequence};
 use crate::recover::{Evidence, FileEnd, FileScan, Place};
@@ -50,31 +51,38 @@ pub(super) fn before(header: &FileHeader) -> Mark {
 }
 
 /// A file with its header, or why it has none.
-pub(super) type Opened<F> = Result<(Arc<F>, FileHeader), SpoolDamage>;
+pub(super) enum Opened<F> {
+    Sound(Arc<F>, FileHeader),
+    /// It cannot be read. Perhaps the next start can.
+    Unread(SpoolDamage),
+    /// It is no file of a spool, and never will be.
+    Damaged(SpoolDamage),
+}
 
-/// Opens a file. What is no file of a spool is damage.
+/// Opens a file. What a newer version wrote is refused.
 pub(super) fn open<D: Disk>(
     disk: &D,
     directory: &Path,
     number: WalSequence,
-) -> Result<Opened<D::File>, DiskError> {
+) -> Result<Opened<D::File>, SpoolError> {
     let path = names::log_file(directory, number);
-    let damaged = |detail: String| SpoolDamage { file: path.clone(), offset: 0, detail };
-    let file = Arc::new(disk.open(&path, Access::ReadWrite)?);
+    let damage = |detail: String| SpoolDamage { file: path.clone(), offset: 0, detail };
+    let file = Arc::new(disk.open(&path, Access::ReadWrite).map_err(disk_error)?);
     let block = match FileScan::header_block(&file) {
         Ok(block) => block,
         Err(error) if error.operation == Operation::Read => {
-            return Ok(Err(damaged(error.source.to_string())));
+            return Ok(Opened::Unread(damage(error.source.to_string())));
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(disk_error(error)),
     };
-    let length = file.length()?;
+    let length = file.length().map_err(disk_error)?;
     Ok(match FileHeader::read_as(&block, SPOOL_MAGIC) {
-        Ok(header) if header.sequence == number && header.file_bytes == length => Ok((file, header)),
-        Ok(_) => Err(damaged("it has another number or length than it says".to_owned())),
-        Err(HeaderError::Damaged) => Err(damaged(Evidence::FileHeader.to_string())),
+        Ok(header) if header.sequence == number && header.file_bytes == length => Opened::Sound(file, header),
+        Ok(_) => Opened::Damaged(damage("it has another number or length than it says".to_owned())),
+        Err(HeaderError::Damaged) => Opened::Damaged(damage(Evidence::FileHeader.to_string())),
         Err(HeaderError::Version(format)) => {
-            Err(damaged(format!("a newer version wrote it (format {format})")))
+            let what = format!("spool format {format}");
+            return Err(SpoolError::Version { file: path, what });
         }
     })
 }
@@ -99,6 +107,10 @@ pub(super) enum Step {
 pub(super) enum SegmentEnd {
     Clean,
     Torn,
+    /// A newer version wrote what comes next.
+    Newer {
+        what: String,
+    },
     /// The last batch is damaged; its header, if that is good.
     Lost {
         detail: String,
@@ -152,7 +164,7 @@ impl<F: DiskFile> SegmentScan<F> {
                 lost(evidence.to_string(), header)
             }
             Place::End(FileEnd::Newer { flags }) => {
-                lost(format!("a newer version wrote it (flags {flags:#06x})"), None)
+                Step::End(SegmentEnd::Newer { what: format!("batch flags {flags:#06x}") })
             }
         })
     }

@@ -16,6 +16,7 @@ use crate::ids::WalSequence;
 const LOCK: &str = "LOCK";
 const WAL: &str = "wal";
 const LOG_SUFFIX: &str = ".wal";
+const CUT_SUFFIX: &str = ".cut";
 const SPARE_PREFIX: &str = "spare-";
 const READY_SUFFIX: &str = ".zero";
 const MAKING_SUFFIX: &str = ".new";
@@ -34,7 +35,15 @@ pub(crate) fn log_file(directory: &Path, sequence: WalSequence) -> PathBuf {
 
 /// The name of a copy of what was cut off a file.
 pub(crate) fn cut_file(sequence: WalSequence, copy: u32) -> String {
-    format!("{:016x}{LOG_SUFFIX}.{copy}.cut", sequence.get())
+    format!("{:016x}{LOG_SUFFIX}.{copy}{CUT_SUFFIX}", sequence.get())
+}
+
+/// Whether a name is one that [`cut_file`] gives.
+pub(crate) fn is_cut_file(name: &str) -> bool {
+    let copy = name.strip_suffix(CUT_SUFFIX).and_then(|name| name.rsplit_once('.'));
+    copy.is_some_and(|(file, copy)| {
+        copy.parse::<u32>().is_ok() && file.strip_suffix(LOG_SUFFIX).and_then(number).is_some()
+    })
 }
 
 pub(crate) fn ready_spare(directory: &Path, number: u64) -> PathBuf {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::batch;
 use super::index::RetireLimits;
 use super::{
-    AppendError, Batch, ConfState, Current, Durability, HardState, Health, LogPosition, Wal, name_file,
+    AppendError, Batch, ConfState, Current, Durability, HardState, Health, LogPosition, Wal, cuts, name_file,
     names, spares,
 };
 use crate::disk::{Disk, DiskError, DiskFile};
@@ -49,9 +49,14 @@ impl<D: Disk> Wal<D> {
     }
 
     /// Goes on in a new file if the current one was begun before an index. A file may be retired only as a whole: this keeps
-    /// what is to be erased apart from what comes after. After an error the log is poisoned.
+    /// what is to be erased apart from what comes after. What a person had cut off goes away with it. After an error the log is poisoned.
     pub fn leave_behind(&mut self, index: LogIndex) -> Result<(), AppendError> {
         self.refuse_poisoned()?;
+        if self.left_behind < index {
+            self.left_behind = index;
+            let forgotten = cuts::forget(&*self.disk, &self.directory, index);
+            self.poison_on_error(forgotten)?;
+        }
         if index <= self.current.base || self.index_mut().last().index <= self.current.base {
             return Ok(());
         }

@@ -19,6 +19,15 @@ const POOL: usize = 2;
 /// Bytes zeroed and synced in one step: a few milliseconds, so that a batch that arrives meanwhile waits no longer.
 const STEP: u64 = 1 << 20;
 
+/// What is done when a file is needed and the disk is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    /// The data directory's reserve is given up.
+    SpendReserve,
+    /// The caller goes without: the reserve is another's.
+    Refuse,
+}
+
 /// How far the spare files are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpareProgress {
@@ -33,6 +42,7 @@ pub(crate) struct Spares<D: Disk> {
     disk: Arc<D>,
     directory: PathBuf,
     file_bytes: u64,
+    when_full: WhenFull,
     ready: VecDeque<PathBuf>,
     making: Option<Making<D::File>>,
     /// Log files that were given up and are to be zeroed, with the numbers that they have as spares.
@@ -81,11 +91,17 @@ pub(crate) struct Blank<F> {
 
 impl<D: Disk> Spares<D> {
     /// Finds what an earlier run left: keeps whole zeroed files, removes everything else.
-    pub(crate) fn open(disk: Arc<D>, directory: &Path, options: WalOptions) -> Result<Self, DiskError> {
+    pub(crate) fn open(
+        disk: Arc<D>,
+        directory: &Path,
+        options: WalOptions,
+        when_full: WhenFull,
+    ) -> Result<Self, DiskError> {
         let mut spares = Self {
             disk,
             directory: directory.to_owned(),
             file_bytes: options.file_bytes,
+            when_full,
             ready: VecDeque::new(),
             making: None,
             retired: VecDeque::new(),
@@ -123,19 +139,8 @@ impl<D: Disk> Spares<D> {
         Ok(all_zero(&block))
     }
 
-    /// Does a piece of the work. On a full disk the data directory's reserve is given up first.
+    /// Does a piece of the work. A full disk is an error: the reserve is not for files that nobody needs yet.
     pub(crate) fn step(&mut self) -> Result<SpareProgress, DiskError> {
-        match self.try_step() {
-            Err(error) if error.is_full() && self.spend_reserve()? => Ok(SpareProgress::Working),
-            progress => progress,
-        }
-    }
-
-    fn spend_reserve(&self) -> Result<bool, DiskError> {
-        self.directory.parent().map_or(Ok(false), |data| reserve::spend(&*self.disk, data))
-    }
-
-    fn try_step(&mut self) -> Result<SpareProgress, DiskError> {
         if POOL <= self.ready.len() {
             return self.drop_retired();
         }
@@ -165,6 +170,19 @@ impl<D: Disk> Spares<D> {
         self.disk.rename(path, &names::spare_in_making(&self.directory, number))?;
         self.retired.push_back((number, file));
         Ok(())
+    }
+
+    /// Gives room back to a disk that is nearly full, and keeps what is ready: what would be zeroed goes away instead.
+    pub(crate) fn shrink(&mut self) -> Result<SpareProgress, DiskError> {
+        if self.making.is_none() && self.retired.is_empty() {
+            return Ok(SpareProgress::Ready);
+        }
+        if let Some(making) = self.making.take() {
+            self.disk.remove(&making.path)?;
+        }
+        self.drop_retired()?;
+        self.disk.sync_dir(&self.directory)?;
+        Ok(SpareProgress::Ready)
     }
 
     /// Removes given-up files that are not needed. Who still reads one keeps it until it is done.
@@ -222,14 +240,24 @@ impl<D: Disk> Spares<D> {
         Ok(())
     }
 
-    /// Hands out a zeroed file; makes one now if none is ready.
+    /// Hands out a zeroed file; makes one now if none is ready, also from the reserve if that is the caller's.
     pub(crate) fn take(&mut self) -> Result<Blank<D::File>, DiskError> {
         while self.ready.is_empty() {
-            self.step()?;
+            match self.step() {
+                Err(error) if error.is_full() && self.spend_reserve()? => {}
+                step => drop(step?),
+            }
         }
         let path = self.ready.pop_front().unwrap_or_default();
         let file = self.disk.open(&path, Access::ReadWrite)?;
         Ok(Blank { file, path })
+    }
+
+    fn spend_reserve(&self) -> Result<bool, DiskError> {
+        match (self.when_full, self.directory.parent()) {
+            (WhenFull::SpendReserve, Some(data)) => reserve::spend(&*self.disk, data),
+            (WhenFull::SpendReserve, None) | (WhenFull::Refuse, _) => Ok(false),
+        }
     }
 }
 

@@ -73,6 +73,22 @@ fn a_batch_whose_sync_failed_is_durable_once_the_log_was_opened() {
 }
 
 #[test]
+fn a_torn_tail_whose_zeroing_was_not_synced_is_zeroed_again() {
+    let disk = two_batches();
+    disk.overwrite(Path::new(FILE), BATCH_2, &[0; 512]);
+    disk.inject(Fault { operation: Operation::SyncData, after: 0, kind: io::ErrorKind::Other });
+    assert!(open(&disk).is_err());
+    disk.kill();
+    // The kernel shows zeros; the disk has the rest of the torn batch, and a shorter one is written over its front.
+    let (mut wal, _) = open(&disk).unwrap();
+    append(&mut wal, 1, &[entry(2, 1, 10)]).unwrap();
+    drop(wal);
+    disk.crash(5);
+    let (_, recovered) = open(&disk).unwrap();
+    assert_eq!((recovered.last, recovered.ended), (position(2, 1), TailEnd::Clean));
+}
+
+#[test]
 fn a_missing_sector_of_the_last_batch_is_torn_and_zeroed() {
     for sector in [0, 3, 8] {
         let disk = two_batches();
@@ -235,6 +251,8 @@ fn a_full_disk_costs_the_reserve_before_it_costs_a_batch() {
         if is_idle {
             while matches!(wal.prepare_spare(), Ok(SpareProgress::Working)) {}
         }
+        // It is not given up before a file is needed.
+        assert_eq!(reserve.state().unwrap(), SpaceState::Ample);
         for index in 1..=10 {
             append(&mut wal, 1, &[entry(index, 1, 10)]).unwrap();
         }
