@@ -169,6 +169,19 @@ fn killed_at_every_change_of_the_disk_an_erasure_is_finished_by_the_next() {
 }
 
 #[test]
+fn on_a_disk_without_a_byte_the_reserve_pays_for_an_erasure() {
+    let (disk, seal) = disk();
+    let reserve = data().join("reserve");
+    disk.create(&reserve).unwrap().write_at(0, &[1; 4_096]).unwrap();
+    disk.sync_dir(data()).unwrap();
+    let space = disk.space(data()).unwrap();
+    disk.set_capacity(space.total - space.free);
+    assert_eq!(chapter::erase(&disk, data(), seal.chapter).unwrap(), 1);
+    assert!(disk.contents(&path(ATTACK)).is_none() && disk.contents(&reserve).is_none());
+    chapter::verify(&disk, data(), &seal).unwrap();
+}
+
+#[test]
 fn a_chapter_comes_from_a_peer_and_nothing_else_passes_for_it() {
     let (peer, seal) = disk();
     let other = Seal { cluster: log_format::ids::ClusterId::new([1; 16]), ..seal.clone() };

@@ -8,10 +8,11 @@
 pub mod fetch;
 pub mod repair;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -91,14 +92,32 @@ pub(super) fn start(workshop: Workshop) -> std::io::Result<Orders> {
     Ok(Orders(orders))
 }
 
+/// Carries orders out until nobody gives any more. One that fails comes again after a while, and whenever others wait, they
+/// are first: what cannot be sealed on a full disk must not stand before an erasure, which makes room.
+fn work_off<T, E>(orders: &Receiver<T>, again: Duration, mut carry_out: impl FnMut(&T) -> Result<(), E>) {
+    let mut failed = VecDeque::new();
+    loop {
+        let next = match failed.is_empty() {
+            true => orders.recv().map_err(RecvTimeoutError::from),
+            false => orders.recv_timeout(again),
+        };
+        let order = match next {
+            Ok(order) => Some(order),
+            Err(RecvTimeoutError::Timeout) => failed.pop_front(),
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        failed.extend(order.filter(|order| carry_out(order).is_err()));
+    }
+}
+
 impl Workshop {
     fn run(self, orders: &Receiver<Order>) {
-        while let Ok(order) = orders.recv() {
-            while let Err(error) = self.do_one(&order) {
-                tracing::error!(error = %anyhow::Error::from(error), "work on chapters failed; it is tried again");
-                std::thread::park_timeout(TRY_AGAIN);
-            }
-        }
+        work_off(orders, TRY_AGAIN, |order| {
+            self.do_one(order).inspect_err(|error| {
+                let error: &dyn std::error::Error = error;
+                tracing::error!(error, "work on chapters failed; it is tried again");
+            })
+        });
     }
 
     fn do_one(&self, order: &Order) -> Result<(), ChapterError> {
@@ -170,5 +189,31 @@ impl Workshop {
         while let Err(NotTaken::Full) = self.inbox.offer(input()) {
             std::thread::park_timeout(PAUSE);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_waits_behind_what_comes_later() {
+        let (sender, orders) = channel();
+        ["seal", "erase", "erase more"].iter().for_each(|order| sender.send(*order).unwrap());
+        let mut sender = Some(sender);
+        let mut tried = Vec::new();
+        work_off(&orders, Duration::ZERO, |order| {
+            tried.push(*order);
+            match *order {
+                // The disk is full until something was erased.
+                "seal" if !tried.contains(&"erase") => Err(()),
+                "seal" => {
+                    sender.take();
+                    Ok(())
+                }
+                _ => Ok(()),
+            }
+        });
+        assert_eq!(tried, ["seal", "erase", "erase more", "seal"]);
     }
 }
