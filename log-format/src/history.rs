@@ -116,8 +116,11 @@ impl<D: Disk> Chapters<D> {
         seal: &Seal,
         (from, until, max_bytes): (LogIndex, LogIndex, u64),
     ) -> Result<Vec<LogEntry>, ChapterError> {
-        let (mut next, mut reader) = match self.open.take() {
-            Some((next, reader)) if next <= from && reader.seal().chapter == seal.chapter => (next, reader),
+        let is_before = |(next, reader): &(LogIndex, ChapterReader<D>)| {
+            *next <= from && reader.seal().chapter == seal.chapter
+        };
+        let (mut next, mut reader) = match self.open.take().filter(is_before) {
+            Some((next, reader)) if reader.is_current(disk, data)? => (next, reader),
             Some(_) | None => (seal.first.index, ChapterReader::open(disk, data, seal)?),
         };
         let mut entries = Vec::new();
@@ -130,7 +133,8 @@ impl<D: Disk> Chapters<D> {
                 entries.push(entry);
             }
         }
-        self.open = Some((next, reader));
+        // One that stands at the end would only keep an erased file from going away.
+        self.open = (next <= seal.last.index).then_some((next, reader));
         if entries.is_empty() && from < until {
             return Err(ChapterError::Entries { chapter: seal.chapter, expected: from });
         }

@@ -102,6 +102,29 @@ fn a_seal_that_the_log_does_not_say_and_a_false_witness_are_problems() {
 }
 
 #[test]
+fn what_is_erased_is_erased_for_a_reader_in_the_middle_and_held_open_by_none_at_the_end() {
+    let mut host = Host::with_entries();
+    let seal = host.seal(None, 12);
+    host.wal.retire(seal.last.index.next()).unwrap();
+    let told = |history: &History<MemoryDisk>, from: u64, until: u64| {
+        history.entries(LogIndex::new(from), LogIndex::new(until), u64::MAX).unwrap()
+    };
+    let attack = chapter::directory_of(data(), seal.chapter).join("attack.zst");
+    let length = host.disk.contents(&attack).unwrap().len() as u64;
+    let free = || host.disk.space(data()).unwrap().free;
+    // One stands in the middle of the chapter, one at its end.
+    let (middle, end) = (host.history(), host.history());
+    assert_eq!(told(&middle, 1, 2), host.written[..1]);
+    assert_eq!(told(&end, 1, 13), host.written[..12]);
+    let before = free();
+    chapter::erase(&*host.disk, data(), seal.chapter).unwrap();
+    let erased = told(&host.history(), 2, 13);
+    assert_ne!(erased, host.written[1..12]);
+    assert_eq!(told(&middle, 2, 13), erased);
+    assert_eq!(free(), before + length);
+}
+
+#[test]
 fn one_damaged_chapter_keeps_no_other_from_being_erased() {
     let host = Host::with_entries();
     let one = host.seal(None, 6);

@@ -48,6 +48,12 @@ impl<D: Disk> ChapterReader<D> {
         &self.seal
     }
 
+    /// Whether the chapter still is as it was opened: what was erased since must not be told.
+    pub(crate) fn is_current(&self, disk: &D, data: &Path) -> Result<bool, ChapterError> {
+        let sidecar = Sidecar::read(disk, &directory_of(data, self.seal.chapter), self.seal.chapter)?;
+        Ok(sidecar.is_erased(Part::Class(Class::Attack)) == self.is_erased(Class::Attack))
+    }
+
     /// Whether the payloads of a class are gone.
     pub(super) fn is_erased(&self, class: Class) -> bool {
         self.classes.get(class_place(class)).is_some_and(Option::is_none)
