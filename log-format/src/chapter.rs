@@ -27,7 +27,7 @@ mod verify;
 use std::path::{Path, PathBuf};
 
 pub use build::{ChapterPlan, build};
-pub use damage::{ChapterDamage, damage, note_again, says_erased, unseal};
+pub use damage::{ChapterDamage, damage, is_noted_erased, note_again, says_erased, unseal};
 pub use erase::erase;
 pub use error::ChapterError;
 pub use install::{begin_staging, install, unstage};

@@ -37,6 +37,8 @@ pub struct LogView<D: Disk> {
     batches: u64,
     bytes: u64,
     strays: Vec<Stray>,
+    /// Chapters that were noted as erased before the log was read.
+    erased: BTreeSet<ChapterNumber>,
     history: History<D>,
     disk: Arc<D>,
     data: PathBuf,
@@ -134,6 +136,22 @@ pub enum Problem {
         /// The cluster before.
         cluster: ClusterId,
     },
+    /// Attack data is gone that nobody ordered to erase.
+    #[error(
+        "the attack data of chapter {chapter} is noted as erased, and the log does not say that this was ordered"
+    )]
+    ErasedUnordered {
+        /// The chapter.
+        chapter: ChapterNumber,
+    },
+    /// Attack data is here that was to be erased.
+    #[error(
+        "the attack data of chapter {chapter} was ordered to be erased and is still here; a start erases it"
+    )]
+    NotErased {
+        /// The chapter.
+        chapter: ChapterNumber,
+    },
     /// A signature is wrong.
     #[error("host {host} did not sign the seal of chapter {chapter} with the key that it announced")]
     Witness {
@@ -192,6 +210,8 @@ struct Claims<'a> {
     /// Clusters that were forced to go on as another.
     forced: BTreeSet<ClusterId>,
     keys: BTreeMap<HostId, [u8; 32]>,
+    /// The last chapter that was ordered to be erased.
+    erased: ChapterNumber,
     check: CheckSignature<'a>,
 }
 
@@ -221,6 +241,7 @@ impl Claims<'_> {
                     report.note(Problem::Witness { chapter, host });
                 }
             }
+            Event::Chapter(ChapterEvent::Erased(cut)) => self.erased = self.erased.max(cut.chapter),
             Event::Host(_)
             | Event::Chapter(_)
             | Event::Attack(_)
@@ -253,6 +274,8 @@ impl<D: Disk + Clone> LogView<D> {
     /// Finds the batches of the log below a data directory.
     pub fn open(disk: &D, data: &Path) -> Result<Self, RecoverError> {
         let directory = wal::wal_directory(data);
+        // The order stands in the log before anything is erased: a note that is read before the log has its order there.
+        let erased = erased_chapters(disk, data);
         let walk = Self::walk(disk, &directory)?;
         let (disk, reader) = (Arc::new(disk.clone()), WalReader::new(Arc::new(RwLock::new(walk.index))));
         Ok(Self {
@@ -264,6 +287,7 @@ impl<D: Disk + Clone> LogView<D> {
             batches: walk.batches,
             bytes: walk.bytes,
             strays: walk.strays.into_iter().map(|(_, stray)| stray).collect(),
+            erased,
             history: History::new(Arc::clone(&disk), data, reader),
             disk,
             data: data.to_owned(),
@@ -330,7 +354,13 @@ impl<D: Disk + Clone> LogView<D> {
         }
         let passages = self.passages(&seals);
         let seals = seals.iter().map(|seal| (seal.chapter, seal.hash())).collect();
-        let mut claims = Claims { seals, forced: BTreeSet::new(), keys: BTreeMap::new(), check };
+        let mut claims = Claims {
+            seals,
+            forced: BTreeSet::new(),
+            keys: BTreeMap::new(),
+            erased: ChapterNumber::default(),
+            check,
+        };
         for entry in self.entries(next) {
             match entry {
                 Ok(entry) => {
@@ -342,10 +372,24 @@ impl<D: Disk + Clone> LogView<D> {
                 Err(source) => report.note(Problem::Unreadable { index: next, source }),
             }
         }
+        self.compare_erasures(&claims, &mut report);
         for (chapter, cluster) in passages.into_iter().filter(|(_, before)| !claims.forced.contains(before)) {
             report.note(Problem::Foreign { chapter, cluster });
         }
         report
+    }
+
+    /// Erased is what was ordered to be, and nothing else: the note is this host's own, and proves nothing.
+    fn compare_erasures(&self, claims: &Claims<'_>, report: &mut Report) {
+        for chapter in self.erased.iter().copied().filter(|chapter| claims.erased < *chapter) {
+            report.note(Problem::ErasedUnordered { chapter });
+        }
+        let ordered = claims.seals.keys().copied().take_while(|chapter| *chapter <= claims.erased);
+        for chapter in ordered {
+            if !chapter::is_noted_erased(&*self.disk, &self.data, chapter) {
+                report.note(Problem::NotErased { chapter });
+            }
+        }
     }
 
     /// The chapters with which another cluster begins, each with the cluster before it.
@@ -406,6 +450,13 @@ impl<D: Disk + Clone> LogView<D> {
             }
         }
     }
+}
+
+/// The chapters, from the first on, that are noted as erased.
+fn erased_chapters<D: Disk>(disk: &D, data: &Path) -> BTreeSet<ChapterNumber> {
+    let chapters = (1..).map(ChapterNumber::new);
+    let sealed = chapters.take_while(|chapter| matches!(chapter::seal(disk, data, *chapter), Ok(Some(_))));
+    sealed.filter(|chapter| chapter::is_noted_erased(disk, data, *chapter)).collect()
 }
 
 /// An error with everything behind it, on one line.

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use log_format::chapter::{self, ChapterPlan};
 use log_format::disk::{Disk, MemoryDisk};
-use log_format::event::{ChapterEvent, ChapterSealed, Event, HostEvent, HostKeyAnnounced, SealWitnessed};
+use log_format::event::{
+    Actor, ChapterEvent, ChapterSealed, Event, HostEvent, HostKeyAnnounced, RetentionCut, SealWitnessed,
+};
 use log_format::history::History;
 use log_format::ids::{HostId, LogIndex, Salt, Term};
 use log_format::seal::Seal;
@@ -135,6 +137,33 @@ fn one_damaged_chapter_keeps_no_other_from_being_erased() {
     let error = chapter::erase(&*host.disk, data(), two.chapter).unwrap_err();
     assert!(error.is_damage(), "{error}");
     assert!(host.disk.contents(&attack).is_none());
+}
+
+#[test]
+fn chapters_are_erased_as_the_log_says() {
+    let mut host = Host::with_entries();
+    let one = host.seal(None, 6);
+    let two = host.seal(Some(&one), 12);
+    let problems = host.verify().problems;
+    assert!(problems.is_empty(), "{problems:?}");
+    // Nobody ordered it.
+    chapter::erase(&*host.disk, data(), one.chapter).unwrap();
+    let problems = host.verify().problems;
+    assert!(
+        matches!(problems[..], [Problem::ErasedUnordered { chapter }] if chapter == one.chapter),
+        "{problems:?}"
+    );
+    // It was ordered, and that of the next was not carried out.
+    let cut = RetentionCut { chapter: two.chapter, last: two.last.index, by: Actor::System };
+    host.record(Event::Chapter(ChapterEvent::Erased(cut)));
+    let problems = host.verify().problems;
+    assert!(
+        matches!(problems[..], [Problem::NotErased { chapter }] if chapter == two.chapter),
+        "{problems:?}"
+    );
+    chapter::erase(&*host.disk, data(), two.chapter).unwrap();
+    let problems = host.verify().problems;
+    assert!(problems.is_empty(), "{problems:?}");
 }
 
 impl Host {

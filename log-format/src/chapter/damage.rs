@@ -7,6 +7,7 @@ use super::reader::open_part;
 use super::sidecar::Sidecar;
 use super::{ChapterError, SEAL, directory_of, install, is_there, remove_if_there};
 use crate::disk::Disk;
+use crate::event::Class;
 use crate::ids::ChapterNumber;
 use crate::seal::Seal;
 
@@ -70,6 +71,12 @@ pub fn unseal<D: Disk>(disk: &D, data: &Path, chapter: ChapterNumber) -> Result<
         Err(error) if !error.is_missing() => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// Whether this host has noted that a chapter's attack data is erased; `false` if there is no note that can be read.
+pub fn is_noted_erased<D: Disk>(disk: &D, data: &Path, chapter: ChapterNumber) -> bool {
+    let note = Sidecar::read(disk, &directory_of(data, chapter), chapter);
+    note.is_ok_and(|sidecar| sidecar.is_erased(Part::Class(Class::Attack)))
 }
 
 /// Whether a host that noted this (its file [`FILES`](super::FILES)) has erased a part of its chapter.
