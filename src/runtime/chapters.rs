@@ -199,9 +199,7 @@ mod tests {
     #[test]
     fn what_fails_waits_behind_what_comes_later() {
         let (sender, orders) = channel();
-        for order in ["seal", "erase", "erase more"] {
-            sender.send(order).unwrap();
-        }
+        ["seal", "erase", "erase more"].iter().for_each(|order| sender.send(*order).unwrap());
         let mut sender = Some(sender);
         let mut tried = Vec::new();
         work_off(&orders, Duration::ZERO, |order| {
