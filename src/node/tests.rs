@@ -21,6 +21,7 @@ use super::*;
 use crate::witness::WitnessKey;
 
 mod frame;
+mod membership;
 
 const ONE: HostId = HostId::new(1);
 const TWO: HostId = HostId::new(2);

@@ -186,6 +186,7 @@ impl Core {
             voters: conf.voters,
             learners: conf.learners,
             progress: self.followers(),
+            answering: self.answering(),
         }
     }
 
@@ -210,6 +211,13 @@ impl Core {
             .collect();
         followers.sort_unstable();
         followers
+    }
+
+    /// Raft forgets who answered each time it has counted them, and they answer again within a heartbeat.
+    fn answering(&self) -> Vec<HostId> {
+        let progress =
+            self.node.raft.prs().iter().filter(|(_, progress)| self.leads() && progress.recent_active);
+        progress.map(|(&id, _)| HostId::new(id)).filter(|host| *host != self.host).collect()
     }
 
     fn tick(&mut self, effects: &mut Vec<Effect>) {
