@@ -166,10 +166,13 @@ impl Node {
                 }
             }
             Some(Step::Change(change)) => {
+                // Whatever was decided has its place in the log before the change.
+                self.propose_all(now, outputs);
                 let ticket = self.fresh_ticket();
                 tracing::debug!(?change, "next step towards the members that the log names");
                 // A refusal (an earlier change is not in force yet) is no news: the next tick plans again.
                 self.drive(CoreInput::ChangeMembers { ticket, change }, now, outputs);
+                self.skip_foreign();
             }
         }
     }
