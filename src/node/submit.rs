@@ -8,7 +8,7 @@ use log_format::envelope::Envelope;
 use log_format::event::Event;
 use log_format::ids::{HostId, LogIndex, Origin, OriginSequence, Term};
 use log_format::wal::LogPosition;
-use projections::decide::{self, Command, CommandBody, Decision, Model, Necessity};
+use projections::decide::{self, Command, CommandBody, Decision, HOUSEKEEPING, Model, Necessity};
 
 use super::observations::Observations;
 use super::{DiskState, Node, Now, Outcome, Output, PeerMessage, wire};
@@ -364,7 +364,7 @@ impl Node {
         let sequence = OriginSequence::new(0);
         let origin = Origin { host: self.identity.host, incarnation: self.identity.incarnation, sequence };
         for body in bodies {
-            let command = Command { id: self.randomness.command_id(), origin, observed_at: now.wall, body };
+            let command = Command { id: HOUSEKEEPING, origin, observed_at: now.wall, body };
             self.decide(&command, Requester::Nobody, now, outputs);
         }
     }
