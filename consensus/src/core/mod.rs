@@ -23,6 +23,7 @@ mod reads;
 mod ready;
 mod snapshot;
 mod split;
+mod stall;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,7 @@ use self::log::Log;
 use self::reads::Reads;
 use self::ready::Progress;
 use self::snapshot::{Outstanding, Parked};
+use self::stall::Stall;
 
 pub use self::config::{CoreConfig, CoreError, MAX_PROPOSAL_BYTES, Restored};
 pub use self::entry::members_after;
@@ -58,6 +60,9 @@ pub struct Core {
     outstanding: Outstanding,
     /// Ticks after which a read is given up.
     read_ticks: usize,
+    stall: Stall,
+    /// Ticks after which a leader whose disk hangs lets another host lead.
+    stall_ticks: usize,
     max_uncommitted: usize,
     leadership: Leadership,
     halted: bool,
@@ -105,6 +110,9 @@ impl Core {
             parked: Parked::default(),
             outstanding: Outstanding::default(),
             read_ticks: config.election_ticks,
+            stall: Stall::default(),
+            // As long as others would wait for a leader that says nothing.
+            stall_ticks: config.election_ticks.saturating_mul(2),
             max_uncommitted: config.max_uncommitted_bytes,
             leadership: Leadership::None,
             halted: false,
@@ -230,6 +238,7 @@ impl Core {
             // Nobody else could lead, and nobody is to be waited for.
             self.campaign();
         }
+        self.note_stall();
         // A host whose own log is not yet durable could not answer for its candidacy: while its disk is behind, time stands
         // still for its election timeout.
         if self.leads() || self.progress.entries_durable() {
