@@ -39,6 +39,7 @@ use bytes::Bytes;
 use consensus::core::{Core, CoreError, Effect, Halt, Input as CoreInput, PersistJob, Proposal, Ticket};
 pub use consensus::rt::transport::PeerMessage;
 use log_format::envelope::{Envelope, EnvelopeError};
+use log_format::event::AttackCount;
 use log_format::ids::{
     ChapterNumber, ClusterId, CommandId, HostId, Incarnation, LogIndex, OriginSequence, Salt, Term,
 };
@@ -55,7 +56,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use chapters::Keeper;
-pub use chapters::{ChapterSettings, SealOrder};
+pub use chapters::{ChapterSettings, CountOrder, SealOrder};
 pub use frame::Handover;
 use membership::Membership;
 pub use membership::{LET_GO, Members, Trust};
@@ -172,6 +173,13 @@ pub enum Input {
         /// Its seal, as it is on the disk.
         seal: Box<Seal>,
     },
+    /// A chapter's attacks are counted: what [`Output::Count`] asked for is done.
+    Counted {
+        /// The chapter.
+        chapter: ChapterNumber,
+        /// How many attacks each host saw on each day; `None` if the chapter cannot be read now.
+        counts: Option<Vec<AttackCount>>,
+    },
     /// All chapters that [`Output::Fetch`] named are here, compared with their seals and durable.
     Fetched {
         /// The snapshot's index.
@@ -287,6 +295,8 @@ pub enum Output {
     /// Seal this chapter in the background ([`crate::chapters::seal`]), then say [`Input::Sealed`]. Asked for one at a time,
     /// and again after a start.
     Seal(SealOrder),
+    /// Count this chapter's attacks in the background ([`crate::chapters::count`]), then say [`Input::Counted`].
+    Count(CountOrder),
     /// Erase the attack data of all chapters up to this one (`log_format::chapter::erase`). Nothing is said afterwards; after
     /// a start it is asked for again.
     Erase {
@@ -567,6 +577,7 @@ impl Node {
             Input::Folded(green) => self.take_over(green, outputs),
             Input::Read { ticket } => self.ask_to_read(ticket, now, outputs),
             Input::Sealed { seal } => self.sealed(*seal),
+            Input::Counted { chapter, counts } => self.counted(chapter, counts, now),
             Input::Fetched { index, seals } => self.fetched(index, seals, now, outputs),
             Input::FetchFailed { index } => self.drive(CoreInput::FetchFailed { index }, now, outputs),
             Input::Transfer { to } => self.drive(CoreInput::Transfer { to }, now, outputs),

@@ -357,6 +357,7 @@ impl Node {
             bodies.push(CommandBody::ExpireBlocks);
         }
         bodies.extend(self.chapter_commands(&speculation.model, now));
+        let due_count = self.due_count(&speculation.model, now);
         #[cfg(bug = "expired_block_kept")]
         if log_format::planted::is_on("expired_block_kept") {
             bodies.retain(|body| *body != CommandBody::ExpireBlocks);
@@ -366,6 +367,9 @@ impl Node {
         for body in bodies {
             let command = Command { id: HOUSEKEEPING, origin, observed_at: now.wall, body };
             self.decide(&command, Requester::Nobody, now, outputs);
+        }
+        if let Some(order) = due_count {
+            self.count(order, outputs);
         }
     }
 }

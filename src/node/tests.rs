@@ -20,6 +20,7 @@ use projections::decide::Verdict;
 use super::*;
 use crate::witness::WitnessKey;
 
+mod chapters;
 mod frame;
 mod membership;
 
@@ -502,6 +503,7 @@ impl Host {
             | Output::Members(_)
             | Output::Trust(_)
             | Output::Seal(_)
+            | Output::Count(_)
             | Output::Erase { .. }
             | Output::Retire { .. }
             | Output::Fetch { .. }
