@@ -415,6 +415,8 @@ pub struct Node {
     model: Model,
     views: Arc<RwLock<ReadModels>>,
     applied: LogIndex,
+    /// What a snapshot brought is folded up to there, a piece a turn; what is committed meanwhile waits behind it.
+    behind: Option<LogIndex>,
     /// Up to where `model` and `views` were folded when they were taken up; the two may differ.
     taken_up: (LogIndex, LogIndex),
     speculation: Option<Speculation>,
@@ -459,6 +461,7 @@ impl Node {
             model: Model::default(),
             views: Arc::default(),
             applied: LogIndex::new(0),
+            behind: None,
             taken_up: (LogIndex::new(0), LogIndex::new(0)),
             speculation: None,
             waiting: BTreeMap::new(),
@@ -547,6 +550,7 @@ impl Node {
         if is_due {
             self.dispatch(now, outputs);
         }
+        self.fold_piece(outputs);
         self.keep_chapters(now, outputs);
         self.propose_decided(now, outputs);
         self.confirm_reads(now, outputs);
@@ -639,16 +643,19 @@ impl Node {
                     outputs.push(Output::Send { to, message: PeerMessage::Raft(message) });
                 }
                 Effect::Persist(job) => outputs.push(Output::Persist(job)),
-                Effect::Committed { upto } => self.apply_upto(upto, outputs),
+                Effect::Committed { upto } => self.committed(upto, outputs),
                 Effect::Proposed { ticket, at } => self.note_proposed(ticket, at),
                 Effect::Refused { ticket, reason } => self.note_refused(ticket, reason, outputs),
-                Effect::LeaderReady { term } => self.begin_leading(term, now, outputs),
+                Effect::LeaderReady { term } => {
+                    self.fold_all(outputs);
+                    self.begin_leading(term, now, outputs);
+                }
                 Effect::LeaderLost { term } => self.stop_leading(term, outputs),
                 Effect::ReadReady { ticket, index } => self.read_confirmed(ticket, index, outputs),
                 Effect::ReadDropped { ticket } => self.read_dropped(ticket),
                 Effect::MembersChanged { .. } => self.tell_members(outputs),
                 Effect::Fetch { from, at, manifest } => self.fetch((from, at), &manifest, now, outputs),
-                Effect::SnapshotInstalled { at, .. } => self.begin_after(at, outputs),
+                Effect::SnapshotInstalled { at, .. } => self.begin_after(at),
                 Effect::Halt(halt) => self.halt(HaltReason::Consensus(halt), outputs),
             }
         }

@@ -271,15 +271,16 @@ impl Node {
         self.drive(CoreInput::Fetched { index }, now, outputs);
     }
 
-    /// The log goes on after the chapters that were fetched; what they hold is folded from them.
-    pub(super) fn begin_after(&mut self, at: LogPosition, outputs: &mut Vec<Output>) {
+    /// The log goes on after the chapters that were fetched; what they hold is folded from them, a piece a turn.
+    pub(super) fn begin_after(&mut self, at: LogPosition) {
         self.keeper.base = at;
-        self.apply_upto(at.index, outputs);
+        self.behind = self.behind.max(Some(at.index));
     }
 
     /// Does what the committed model and the seals that are here ask for.
     pub(super) fn keep_chapters(&mut self, now: Now, outputs: &mut Vec<Output>) {
-        if self.keeper.key.is_none() || self.is_halted {
+        // A model that is folded half-way speaks of chapters that lie before the log's beginning.
+        if self.keeper.key.is_none() || self.is_halted || self.behind.is_some() {
             return;
         }
         self.order_seal(outputs);

@@ -94,8 +94,12 @@ impl Node {
         self.membership.is_farewell_said = is_let_go;
     }
 
-    /// Tells who the members are, if that changed.
+    /// Tells who the members are, if that changed. While this host folds what a snapshot brought, it knows only who they
+    /// once were.
     pub(super) fn tell_members(&mut self, outputs: &mut Vec<Output>) {
+        if self.behind.is_some() {
+            return;
+        }
         let members = self.members();
         if members != self.membership.told {
             self.peers.follow(&members);

@@ -231,9 +231,12 @@ fn a_host_whose_seal_is_another_one_halts_and_names_both() {
 
 /// An entry of the log's own bookkeeping.
 fn bookkeeping(index: u8, event: ChapterEvent) -> Vec<u8> {
+    envelope(index, Event::Chapter(event))
+}
+
+fn envelope(index: u8, event: Event) -> Vec<u8> {
     let origin = Origin { host: ONE, incarnation: INCARNATION, sequence: OriginSequence::new(0) };
-    let recorded =
-        Recorded { observed_at: Timestamp::ZERO, salt: Salt::default(), event: Event::Chapter(event) };
+    let recorded = Recorded { observed_at: Timestamp::ZERO, salt: Salt::default(), event };
     let accepted_at = Timestamp::from_nanos(index.into());
     let envelope = Envelope { command: id(index), origin, accepted_at, events: vec![recorded] };
     envelope.encode().expect("an envelope")

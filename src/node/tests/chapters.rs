@@ -34,6 +34,45 @@ fn a_leader_has_old_attacks_counted_elsewhere_and_asks_once() {
     assert!(rolled_up(&host) == Some(true) || erased.is_some());
 }
 
+#[test]
+fn what_a_snapshot_brought_is_folded_a_piece_a_turn() {
+    const ENTRIES: u64 = 3 * (apply::READ_BYTES as u64) / DATA;
+    const DATA: u64 = 1 << 16;
+    let host = Host::new(ONE, &[ONE], |wal| {
+        let note = Text::new(&[b'x'; 32]);
+        let enrolled = (0..DATA / 64).map(|_| note.clone());
+        let changed = log_format::event::SettingsChanged {
+            by: Actor::System,
+            changes: vec![log_format::event::SettingChange::BlockedUserAgents(enrolled.collect())],
+        };
+        let event = Event::Settings(log_format::event::SettingsEvent::Changed(changed));
+        for index in 1..=ENTRIES {
+            let entry = LogEntry {
+                index: LogIndex::new(index),
+                term: Term::new(1),
+                kind: EntryKind::Normal,
+                data: envelope(1, event.clone()),
+            };
+            let hard_state = HardState { term: Term::new(1), vote: Some(ONE), commit: entry.index };
+            append(wal, hard_state, &[entry]);
+        }
+    });
+    let mut node = host.node;
+    let at_end = LogPosition { index: LogIndex::new(ENTRIES), term: Term::new(1) };
+    node.begin_after(at_end);
+    let mut turns = 0;
+    while node.applied() < at_end.index {
+        let before = node.applied();
+        let mut outputs = Vec::new();
+        node.handle_all([Input::Plan], at(Duration::ZERO), &mut outputs);
+        assert!(before < node.applied(), "every turn folds");
+        let tells = outputs.iter().any(|output| matches!(output, Output::Members(_)));
+        assert_eq!(tells, node.applied() == at_end.index, "who once were members is told to nobody");
+        turns += 1;
+    }
+    assert!(1 < turns && turns < 10, "{turns} turns");
+}
+
 fn is_count(output: &Output) -> bool {
     let first = LogIndex::new(1);
     matches!(output, Output::Count(order) if *order == CountOrder { chapter: CHAPTER, first, last: first })
