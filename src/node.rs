@@ -38,6 +38,7 @@ use std::time::Duration;
 use consensus::core::{Core, CoreError, Effect, Halt, Input as CoreInput, PersistJob, Proposal, Ticket};
 pub use consensus::rt::transport::PeerMessage;
 use log_format::envelope::{Envelope, EnvelopeError};
+use log_format::event::AttackCount;
 use log_format::ids::{
     ChapterNumber, ClusterId, CommandId, HostId, Incarnation, LogIndex, OriginSequence, Salt, Term,
 };
@@ -54,7 +55,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use chapters::Keeper;
-pub use chapters::{ChapterSettings, SealOrder};
+pub use chapters::{ChapterSettings, CountOrder, SealOrder};
 pub use frame::Handover;
 use membership::Membership;
 pub use membership::{Contact, LET_GO, Members, Trust};
@@ -176,6 +177,13 @@ pub enum Input {
         /// Its seal, as it is on the disk.
         seal: Box<Seal>,
     },
+    /// A chapter's attacks are counted: what [`Output::Count`] asked for is done.
+    Counted {
+        /// The chapter.
+        chapter: ChapterNumber,
+        /// How many attacks each host saw on each day; `None` if the chapter cannot be read now.
+        counts: Option<Vec<AttackCount>>,
+    },
     /// All chapters that [`Output::Fetch`] named are here, compared with their seals and durable.
     Fetched {
         /// The snapshot's index.
@@ -291,6 +299,8 @@ pub enum Output {
     /// Seal this chapter in the background ([`crate::chapters::seal`]), then say [`Input::Sealed`]. Asked for one at a time,
     /// and again after a start.
     Seal(SealOrder),
+    /// Count this chapter's attacks in the background ([`crate::chapters::count`]), then say [`Input::Counted`].
+    Count(CountOrder),
     /// Erase the attack data of all chapters up to this one (`log_format::chapter::erase`). Nothing is said afterwards; after
     /// a start it is asked for again.
     Erase {
@@ -417,6 +427,8 @@ pub struct Node {
     model: Model,
     views: Arc<RwLock<ReadModels>>,
     applied: LogIndex,
+    /// What a snapshot brought is folded up to there, a piece a turn; what is committed meanwhile waits behind it.
+    behind: Option<LogIndex>,
     /// Up to where `model` and `views` were folded when they were taken up; the two may differ.
     taken_up: (LogIndex, LogIndex),
     speculation: Option<Speculation>,
@@ -461,6 +473,7 @@ impl Node {
             model: Model::default(),
             views: Arc::default(),
             applied: LogIndex::new(0),
+            behind: None,
             taken_up: (LogIndex::new(0), LogIndex::new(0)),
             speculation: None,
             waiting: BTreeMap::new(),
@@ -549,6 +562,7 @@ impl Node {
         if is_due {
             self.dispatch(now, outputs);
         }
+        self.fold_piece(outputs);
         self.keep_chapters(now, outputs);
         self.propose_decided(now, outputs);
         self.confirm_reads(now, outputs);
@@ -580,6 +594,7 @@ impl Node {
             Input::Folded(green) => self.take_over(green, outputs),
             Input::Read { ticket } => self.ask_to_read(ticket, now, outputs),
             Input::Sealed { seal } => self.sealed(*seal),
+            Input::Counted { chapter, counts } => self.counted(chapter, counts, now),
             Input::Fetched { index, seals } => self.fetched(index, seals, now, outputs),
             Input::FetchFailed { index } => self.drive(CoreInput::FetchFailed { index }, now, outputs),
             Input::Transfer { to } => self.drive(CoreInput::Transfer { to }, now, outputs),
@@ -640,16 +655,19 @@ impl Node {
                     outputs.push(Output::Send { to, message: PeerMessage::Raft(message) });
                 }
                 Effect::Persist(job) => outputs.push(Output::Persist(job)),
-                Effect::Committed { upto } => self.apply_upto(upto, outputs),
+                Effect::Committed { upto } => self.committed(upto, outputs),
                 Effect::Proposed { ticket, at } => self.note_proposed(ticket, at),
                 Effect::Refused { ticket, reason } => self.note_refused(ticket, reason, outputs),
-                Effect::LeaderReady { term } => self.begin_leading(term, now, outputs),
+                Effect::LeaderReady { term } => {
+                    self.fold_all(outputs);
+                    self.begin_leading(term, now, outputs);
+                }
                 Effect::LeaderLost { term } => self.stop_leading(term, outputs),
                 Effect::ReadReady { ticket, index } => self.read_confirmed(ticket, index, outputs),
                 Effect::ReadDropped { ticket } => self.read_dropped(ticket),
                 Effect::MembersChanged { .. } => self.tell_members(outputs),
                 Effect::Fetch { from, at, manifest } => self.fetch((from, at), &manifest, now, outputs),
-                Effect::SnapshotInstalled { at, .. } => self.begin_after(at, outputs),
+                Effect::SnapshotInstalled { at, .. } => self.begin_after(at),
                 Effect::Halt(halt) => self.halt(HaltReason::Consensus(halt), outputs),
             }
         }

@@ -12,7 +12,7 @@ use log_format::ids::{ChapterNumber, ClusterId, HostId, LogIndex};
 use log_format::merkle::Hash;
 use log_format::seal::Seal;
 use palisade::chapters::fetch::{self, Donor};
-use palisade::node::{Input, SealOrder};
+use palisade::node::{CountOrder, Input, SealOrder};
 
 /// What another host gives at once: small, so that files come in parts.
 const PART_BYTES: usize = 4 << 10;
@@ -22,6 +22,8 @@ const PART_BYTES: usize = 4 << 10;
 pub(crate) enum ChapterOrder {
     /// Seal a chapter.
     Seal(Box<SealOrder>),
+    /// Count a chapter's attacks.
+    Count(CountOrder),
     /// Erase the attack data of all chapters up to this one.
     Erase(ChapterNumber),
     /// Fetch the chapters of these seals from another host, as far as they are not here.
@@ -108,7 +110,7 @@ impl Workshop {
     pub(crate) fn fetches_from(&self) -> Option<HostId> {
         match self.in_flight {
             Some(ChapterOrder::Fetch { from, .. }) => Some(from),
-            Some(ChapterOrder::Seal(_) | ChapterOrder::Erase(_)) | None => None,
+            Some(ChapterOrder::Seal(_) | ChapterOrder::Count(_) | ChapterOrder::Erase(_)) | None => None,
         }
     }
 
@@ -137,6 +139,10 @@ impl Workshop {
                 bench.fetch((*index, seals), &mut self.fetched, self.other.as_mut())
             }
             ChapterOrder::Seal(order) => Progress::Done(Some(bench.seal(order)?)),
+            ChapterOrder::Count(order) => {
+                let counts = palisade::chapters::count(&bench.history, *order, &mut || ()).ok();
+                Progress::Done(Some(Input::Counted { chapter: order.chapter, counts }))
+            }
             ChapterOrder::Erase(upto) => {
                 chapter::erase(&bench.disk, &bench.data, *upto)?;
                 Progress::Done(None)

@@ -122,7 +122,7 @@ fn named_address(text: &str) -> Result<(String, SocketAddr), String> {
 }
 
 fn status(arguments: &Status) -> Result<(), Failure> {
-    let cluster = ask(&arguments.host, "GET", "/cluster", None)?;
+    let cluster = ask(&arguments.host, "GET", "/cluster?state_hash=true", None)?;
     let hosts = cluster.get("hosts").and_then(Value::as_array).cloned().unwrap_or_default();
     if arguments.format == Format::Jsonl {
         println!("{cluster}");

@@ -13,19 +13,50 @@ use projections::plan::firewall::{self, FirewallChange};
 use super::submit::Speculation;
 use super::{HaltReason, Node, Outcome, Output};
 
-/// Bytes of entries read and folded at once: bounds memory while a long log is folded at start.
+/// Bytes of entries read and folded at once: bounds memory while a long log is folded at start, and a turn while a host folds
+/// what a snapshot brought.
 pub(super) const READ_BYTES: usize = 4 << 20;
 
 impl Node {
     /// Folds everything committed up to there.
     pub(super) fn apply_upto(&mut self, upto: LogIndex, outputs: &mut Vec<Output>) {
+        self.apply(upto, usize::MAX, outputs);
+    }
+
+    /// Consensus committed up to there: it is folded at once, or after what a snapshot brought.
+    pub(super) fn committed(&mut self, upto: LogIndex, outputs: &mut Vec<Output>) {
+        match self.behind {
+            Some(behind) => self.behind = Some(behind.max(upto)),
+            None => self.apply_upto(upto, outputs),
+        }
+    }
+
+    /// A turn is over: folds one piece of what a snapshot brought, so that other turns come between.
+    pub(super) fn fold_piece(&mut self, outputs: &mut Vec<Output>) {
+        if let Some(upto) = self.behind {
+            self.apply(upto, 1, outputs);
+        }
+    }
+
+    /// Folds all of what a snapshot brought, for whoever must know it now.
+    pub(super) fn fold_all(&mut self, outputs: &mut Vec<Output>) {
+        if let Some(upto) = self.behind {
+            self.apply_upto(upto, outputs);
+        }
+    }
+
+    fn apply(&mut self, upto: LogIndex, pieces: usize, outputs: &mut Vec<Output>) {
         let from = self.applied;
         let mut changes = FirewallChange::default();
-        while self.applied < upto && !self.is_halted {
+        for _ in 0..pieces {
+            if upto <= self.applied || self.is_halted {
+                break;
+            }
             if let Err(reason) = self.apply_some(upto, &mut changes, outputs) {
                 return self.halt(reason, outputs);
             }
         }
+        self.behind.take_if(|behind| *behind <= self.applied);
         if !changes.is_empty() {
             // One order for all: the firewall's thread is woken once, whatever the number of entries.
             outputs.push(Output::Firewall { changes, upto: self.applied });

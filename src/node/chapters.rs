@@ -9,25 +9,24 @@
 //!                      │ yes
 //!                      ├──> WitnessSeal, through the outbox
 //!                      └──> Output::Retire
-//!  due ── roll up, cut retention ──> Output::Erase, Output::Retire
+//!  due ─────────────> Output::Count ───────────────> chapters::count
+//!      roll up <────── Input::Counted ────────────────┘
+//!      cut retention ──> Output::Erase, Output::Retire
 //! ```
 //!
 //! Nothing here waits for an answer: what is to be done follows from the committed model and from the seals that are here,
 //! and is looked at again after every entry and every tick.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use consensus::core::{Input as CoreInput, SnapshotPoint};
 use log_format::event::{
-    Actor, AttackCount, AttackEvent, ChapterEvent, ChapterSealed, Event, HostEvent, HostKeyAnnounced,
-    SealWitnessed,
+    Actor, AttackCount, ChapterEvent, ChapterSealed, Event, HostEvent, HostKeyAnnounced, SealWitnessed,
 };
 use log_format::ids::{ChapterNumber, HostId, LogIndex};
 use log_format::merkle::Hash;
 use log_format::seal::Seal;
 use log_format::time::Timestamp;
-use log_format::verify;
 use log_format::wal::LogPosition;
 use projections::decide::chapters::{self, ChapterLimits, LogStats};
 use projections::decide::{CommandBody, Model};
@@ -40,8 +39,8 @@ const MAX_LOOK_BACK: usize = 64;
 /// How long a host waits for its word on a seal or its key to enter the log before it says so again: longer than a command
 /// waits in the outbox.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
-/// Bytes of entries read at once for a roll-up.
-const READ_BYTES: usize = 4 << 20;
+/// How long a leader waits before it has a chapter counted again that could not be read.
+const COUNT_AGAIN: Duration = Duration::from_secs(10);
 
 /// When chapters are cut, and what stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +83,25 @@ pub struct SealOrder {
     pub previous: Option<Seal>,
 }
 
+/// A chapter whose attacks are to be counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CountOrder {
+    /// The chapter.
+    pub chapter: ChapterNumber,
+    /// Its first entry.
+    pub first: LogIndex,
+    /// Its last entry.
+    pub last: LogIndex,
+}
+
+/// The next step of erasing what is too old.
+enum Retention {
+    /// Keep the counts of this chapter's attacks.
+    RollUp(ChapterNumber),
+    /// Erase up to this chapter.
+    Cut(ChapterNumber),
+}
+
 /// What this host knows of its own chapters.
 #[derive(Default)]
 pub(super) struct Keeper {
@@ -107,6 +125,10 @@ pub(super) struct Keeper {
     told: usize,
     /// When this host may say its word again.
     say_after: Duration,
+    /// The chapter whose attacks are counted, and their counts once they are here.
+    counting: Option<(ChapterNumber, Option<Vec<AttackCount>>)>,
+    /// When a chapter may be counted that could not be read.
+    count_after: Duration,
 }
 
 impl Keeper {
@@ -117,6 +139,11 @@ impl Keeper {
     fn get(&self, chapter: ChapterNumber) -> Option<&Seal> {
         let place = usize::try_from(chapter.get()).ok()?.checked_sub(1)?;
         self.seals.get(place)
+    }
+
+    fn counts_of(&self, chapter: ChapterNumber) -> Option<&Vec<AttackCount>> {
+        let (counted, counts) = self.counting.as_ref()?;
+        counts.as_ref().filter(|_| *counted == chapter)
     }
 
     /// So many bytes behind the last cut were folded before.
@@ -244,15 +271,16 @@ impl Node {
         self.drive(CoreInput::Fetched { index }, now, outputs);
     }
 
-    /// The log goes on after the chapters that were fetched; what they hold is folded from them.
-    pub(super) fn begin_after(&mut self, at: LogPosition, outputs: &mut Vec<Output>) {
+    /// The log goes on after the chapters that were fetched; what they hold is folded from them, a piece a turn.
+    pub(super) fn begin_after(&mut self, at: LogPosition) {
         self.keeper.base = at;
-        self.apply_upto(at.index, outputs);
+        self.behind = self.behind.max(Some(at.index));
     }
 
     /// Does what the committed model and the seals that are here ask for.
     pub(super) fn keep_chapters(&mut self, now: Now, outputs: &mut Vec<Output>) {
-        if self.keeper.key.is_none() || self.is_halted {
+        // A model that is folded half-way speaks of chapters that lie before the log's beginning.
+        if self.keeper.key.is_none() || self.is_halted || self.behind.is_some() {
             return;
         }
         self.order_seal(outputs);
@@ -340,12 +368,19 @@ impl Node {
         {
             bodies.push(CommandBody::SealChapter(ChapterSealed { chapter, seal: seal.hash() }));
         }
-        bodies.extend(self.retention(speculation, now.wall));
+        bodies.extend(match self.retention(speculation, now.wall) {
+            Some(Retention::RollUp(chapter)) => {
+                let counts = keeper.counts_of(chapter);
+                counts.map(|counts| CommandBody::RollUpAttacks { chapter, counts: counts.clone() })
+            }
+            Some(Retention::Cut(chapter)) => Some(CommandBody::CutRetention { chapter, by: Actor::System }),
+            None => None,
+        });
         bodies
     }
 
     /// The next step of erasing what is too old: first what is kept of it, then the erasure.
-    fn retention(&self, speculation: &Model, now: Timestamp) -> Option<CommandBody> {
+    fn retention(&self, speculation: &Model, now: Timestamp) -> Option<Retention> {
         let ChapterSettings { retention, retention_every, .. } = self.keeper.settings;
         let every = u64::try_from(retention_every.as_nanos()).unwrap_or(u64::MAX).max(1);
         let looked_at = Timestamp::from_nanos(now.nanos() - now.nanos() % every);
@@ -358,36 +393,42 @@ impl Node {
         let mut last = None;
         for (chapter, held) in due {
             if !held.is_rolled_up {
-                // Not here yet: this leader waits until it has sealed it too.
-                let seal = self.keeper.get(chapter)?;
-                return Some(CommandBody::RollUpAttacks { chapter, counts: self.count_attacks(seal)? });
+                return Some(Retention::RollUp(chapter));
             }
             last = Some(chapter);
         }
-        last.map(|chapter| CommandBody::CutRetention { chapter, by: Actor::System })
+        last.map(Retention::Cut)
     }
 
-    /// How many attacks each host saw on each day of a chapter.
-    fn count_attacks(&self, seal: &Seal) -> Option<Vec<AttackCount>> {
-        const DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
-        let mut counts: BTreeMap<(Timestamp, HostId, _), u64> = BTreeMap::new();
-        let mut next = seal.first.index;
-        while next <= seal.last.index {
-            let entries = self.core.entries(next, seal.last.index.next(), READ_BYTES).ok()?;
-            next = entries.last()?.index.next();
-            for entry in &entries {
-                let Some(envelope) = verify::decode(entry).ok()? else { continue };
-                let at = envelope.accepted_at.nanos();
-                let day = Timestamp::from_nanos(at - at % DAY);
-                for recorded in &envelope.events {
-                    if let Event::Attack(AttackEvent::Observed(attack)) = &recorded.event {
-                        *counts.entry((day, envelope.origin.host, attack.attack)).or_default() += 1;
-                    }
-                }
-            }
+    /// The chapter whose attacks this leader must have counted next, if that is not under way.
+    pub(super) fn due_count(&self, speculation: &Model, now: Now) -> Option<CountOrder> {
+        let keeper = &self.keeper;
+        let Some(Retention::RollUp(chapter)) = self.retention(speculation, now.wall) else { return None };
+        let is_known = keeper.counting.as_ref().is_some_and(|(counted, _)| *counted == chapter);
+        if keeper.key.is_none() || is_known || now.monotonic < keeper.count_after {
+            return None;
         }
-        let count = |((day, host, attack), count)| AttackCount { day, host, attack, count };
-        Some(counts.into_iter().take(chapters::MAX_ROLLED_UP).map(count).collect())
+        // Not here yet: this leader waits until it has sealed it too.
+        let seal = keeper.get(chapter)?;
+        Some(CountOrder { chapter, first: seal.first.index, last: seal.last.index })
+    }
+
+    /// Has a chapter's attacks counted.
+    pub(super) fn count(&mut self, order: CountOrder, outputs: &mut Vec<Output>) {
+        self.keeper.counting = Some((order.chapter, None));
+        outputs.push(Output::Count(order));
+    }
+
+    /// A chapter's attacks are counted, or it could not be read.
+    pub(super) fn counted(&mut self, chapter: ChapterNumber, counts: Option<Vec<AttackCount>>, now: Now) {
+        let keeper = &mut self.keeper;
+        if keeper.counting.as_ref().is_none_or(|(counted, _)| *counted != chapter) {
+            return;
+        }
+        if counts.is_none() {
+            keeper.count_after = now.monotonic + COUNT_AGAIN;
+        }
+        keeper.counting = counts.map(|counts| (chapter, Some(counts)));
     }
 
     /// Says what only this host can say: its key, and that it vouches for a seal.

@@ -46,6 +46,8 @@ pub struct Trust {
 #[derive(Default)]
 pub(super) struct Membership {
     catch_up: CatchUp,
+    /// Whom this leader, which has to go, tried to hand over to last.
+    last_heir: Option<HostId>,
     told: Members,
     /// [`projections::decide::Model::authority_changes`] when the authorities were told last.
     told_authorities: usize,
@@ -105,8 +107,12 @@ impl Node {
         self.membership.is_farewell_said = is_let_go;
     }
 
-    /// Tells who the members are, if that changed.
+    /// Tells who the members are, if that changed. While this host folds what a snapshot brought, it knows only who they
+    /// once were.
     pub(super) fn tell_members(&mut self, outputs: &mut Vec<Output>) {
+        if self.behind.is_some() {
+            return;
+        }
         let members = self.members();
         if members != self.membership.told {
             self.peers.follow(&members);
@@ -167,17 +173,33 @@ impl Node {
             members: &members,
             caught_up: &self.membership.catch_up.caught_up(),
             active: &self.active_hosts(),
+            heirs: &self.heirs(&status.answering, now),
         };
         match next_step(&self.desired(&members), &picture) {
-            None => {}
-            Some(Step::Transfer { to }) => self.drive(CoreInput::Transfer { to }, now, outputs),
+            None | Some(Step::Wait) => {}
+            Some(Step::Transfer { to }) => {
+                if self.go_to(to, now, outputs) {
+                    self.membership.last_heir = Some(to);
+                }
+            }
             Some(Step::Change(change)) => {
+                // Whatever was decided has its place in the log before the change.
+                self.propose_all(now, outputs);
                 let ticket = self.fresh_ticket();
                 tracing::debug!(?change, "next step towards the members that the log names");
                 // A refusal (an earlier change is not in force yet) is no news: the next tick plans again.
                 self.drive(CoreInput::ChangeMembers { ticket, change }, now, outputs);
+                self.skip_foreign();
             }
         }
+    }
+
+    /// Voters that could lead within moments. Whoever was tried last comes last.
+    fn heirs(&self, answering: &[HostId], now: Now) -> Vec<HostId> {
+        let can_lead = |host: &HostId| self.can_take_over(*host, now).is_ok();
+        let mut heirs: Vec<_> = answering.iter().copied().filter(can_lead).collect();
+        heirs.sort_by_key(|host| (Some(*host) <= self.membership.last_heir, *host));
+        heirs
     }
 
     fn desired(&self, members: &log_format::wal::ConfState) -> Desired {

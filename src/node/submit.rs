@@ -8,7 +8,7 @@ use log_format::envelope::Envelope;
 use log_format::event::Event;
 use log_format::ids::{HostId, LogIndex, Origin, OriginSequence, Term};
 use log_format::wal::LogPosition;
-use projections::decide::{self, Command, CommandBody, Decision, Model, Necessity};
+use projections::decide::{self, Command, CommandBody, Decision, HOUSEKEEPING, Model, Necessity};
 
 use super::observations::Observations;
 use super::{DiskState, Node, Now, Outcome, Output, PeerMessage, wire};
@@ -210,7 +210,14 @@ impl Node {
     /// writer would not take it earlier, and what gathers meanwhile costs one message and one sync on every host.
     pub(super) fn propose_decided(&mut self, now: Now, outputs: &mut Vec<Output>) {
         let must_wait = self.core.is_writing() && self.decided.len() < MAX_GATHERED;
-        if self.decided.is_empty() || must_wait {
+        if !must_wait {
+            self.propose_all(now, outputs);
+        }
+    }
+
+    /// Hands what was decided to consensus, whatever the log does.
+    pub(super) fn propose_all(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        if self.decided.is_empty() {
             return;
         }
         let mut inputs = Vec::with_capacity(self.decided.len());
@@ -244,6 +251,15 @@ impl Node {
         self.waiting.entry(at.index).or_default().push((at.term, requester));
         self.in_flight.insert(at.index, envelope);
         self.is_speculation_stale |= at.index != expected;
+    }
+
+    /// Consensus may have put an entry of its own at the log's end: what is decided next comes behind it. To be called while
+    /// nothing decided is on its way there.
+    pub(super) fn skip_foreign(&mut self) {
+        debug_assert!(self.decided.is_empty());
+        if let Some(speculation) = &mut self.speculation {
+            speculation.next = self.core.status().last.next();
+        }
     }
 
     /// Consensus refused a proposal.
@@ -341,6 +357,7 @@ impl Node {
             bodies.push(CommandBody::ExpireBlocks);
         }
         bodies.extend(self.chapter_commands(&speculation.model, now));
+        let due_count = self.due_count(&speculation.model, now);
         #[cfg(bug = "expired_block_kept")]
         if log_format::planted::is_on("expired_block_kept") {
             bodies.retain(|body| *body != CommandBody::ExpireBlocks);
@@ -348,8 +365,11 @@ impl Node {
         let sequence = OriginSequence::new(0);
         let origin = Origin { host: self.identity.host, incarnation: self.identity.incarnation, sequence };
         for body in bodies {
-            let command = Command { id: self.randomness.command_id(), origin, observed_at: now.wall, body };
+            let command = Command { id: HOUSEKEEPING, origin, observed_at: now.wall, body };
             self.decide(&command, Requester::Nobody, now, outputs);
+        }
+        if let Some(order) = due_count {
+            self.count(order, outputs);
         }
     }
 }

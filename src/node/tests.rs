@@ -21,7 +21,9 @@ use projections::decide::Verdict;
 use super::*;
 use crate::witness::WitnessKey;
 
+mod chapters;
 mod frame;
+mod membership;
 
 const ONE: HostId = HostId::new(1);
 const TWO: HostId = HostId::new(2);
@@ -230,9 +232,12 @@ fn a_host_whose_seal_is_another_one_halts_and_names_both() {
 
 /// An entry of the log's own bookkeeping.
 fn bookkeeping(index: u8, event: ChapterEvent) -> Vec<u8> {
+    envelope(index, Event::Chapter(event))
+}
+
+fn envelope(index: u8, event: Event) -> Vec<u8> {
     let origin = Origin { host: ONE, incarnation: INCARNATION, sequence: OriginSequence::new(0) };
-    let recorded =
-        Recorded { observed_at: Timestamp::ZERO, salt: Salt::default(), event: Event::Chapter(event) };
+    let recorded = Recorded { observed_at: Timestamp::ZERO, salt: Salt::default(), event };
     let accepted_at = Timestamp::from_nanos(index.into());
     let envelope = Envelope { command: id(index), origin, accepted_at, events: vec![recorded] };
     envelope.encode().expect("an envelope")
@@ -502,6 +507,7 @@ impl Host {
             | Output::Members(_)
             | Output::Trust(_)
             | Output::Seal(_)
+            | Output::Count(_)
             | Output::Erase { .. }
             | Output::Retire { .. }
             | Output::Fetch { .. }

@@ -10,7 +10,8 @@ use log_format::ids::HostId;
 use super::submit::{Requester, refuse};
 use super::{Node, Now, Outcome, Output};
 
-/// Raft gives the other an election's time, 1 s to 2 s; whoever has not taken over after so many ticks will not.
+/// Raft gives the other an election's time, 1 s to 2 s; whoever has not taken over after so many ticks will not. What is
+/// left of them is for commands: raft takes none while leadership is on its way.
 const TICKS: u32 = 25;
 /// Hosts that wait for one transfer at most: each asks again for itself, and there are no more hosts than this.
 const MAX_WAITING: usize = 64;
@@ -53,8 +54,19 @@ impl Node {
         self.drive(CoreInput::Transfer { to }, now, outputs);
     }
 
+    /// This leader has to go, and nobody waits for it. Says whether the attempt began: while another one is under way, none
+    /// does.
+    pub(super) fn go_to(&mut self, to: HostId, now: Now, outputs: &mut Vec<Output>) -> bool {
+        if self.transfer.is_some() {
+            return false;
+        }
+        self.transfer = Some(Transfer { to, ticks: 0, waiting: Vec::new() });
+        self.drive(CoreInput::Transfer { to }, now, outputs);
+        true
+    }
+
     /// Whether a host could lead within moments; if not, why not.
-    fn can_take_over(&self, to: HostId, now: Now) -> Result<(), Outcome> {
+    pub(super) fn can_take_over(&self, to: HostId, now: Now) -> Result<(), Outcome> {
         let status = self.core.status();
         if !status.voters.contains(&to) {
             let detail = format!(

@@ -2,7 +2,7 @@
 //! a busy host, and never in its way: the driver hands it orders and hears of what is done.
 //!
 //! ```text
-//!  driver ──Seal, Erase, Fetch──> thread ──Sealed, Fetched, FetchFailed──> inbox
+//!  driver ──Seal, Count, Erase, Fetch──> thread ──Sealed, Counted, Fetched, FetchFailed──> inbox
 //! ```
 
 pub mod fetch;
@@ -31,7 +31,7 @@ use super::driver::{Addresses, Shared};
 use super::inbox::{Inbox, NotTaken};
 use super::renewal::Files;
 use crate::chapters;
-use crate::node::{Input, SealOrder};
+use crate::node::{CountOrder, Input, SealOrder};
 
 /// After a failed attempt (a full disk, say) the next comes so much later.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
@@ -44,6 +44,8 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub(super) enum Order {
     /// Seal a chapter.
     Seal(Box<SealOrder>),
+    /// Count a chapter's attacks.
+    Count(CountOrder),
     /// Erase the attack data of all chapters up to this one.
     Erase(ChapterNumber),
     /// Fetch the chapters of these seals, as far as they are not here.
@@ -57,7 +59,7 @@ pub(super) enum Order {
     },
 }
 
-/// The way to the thread. It holds a few orders at most: one seal, and an erasure for each retention cut.
+/// The way to the thread. It holds a few orders at most: one seal, one count, and an erasure for each retention cut.
 #[derive(Clone)]
 pub(super) struct Orders(Sender<Order>);
 
@@ -123,17 +125,20 @@ impl Workshop {
     fn do_one(&self, order: &Order) -> Result<(), ChapterError> {
         match order {
             Order::Seal(order) => {
-                let mut steps = 0;
-                let mut pause = || {
-                    steps += 1;
-                    if steps % STEP == 0 {
-                        std::thread::park_timeout(PAUSE);
-                    }
-                };
                 let log = (self.cluster, &*self.history);
-                let seal = chapters::seal(&StdDisk, &self.data, log, order, &mut pause)?;
+                let seal = chapters::seal(&StdDisk, &self.data, log, order, &mut gently())?;
                 tracing::info!(%seal, "chapter sealed");
                 self.tell(&|| Input::Sealed { seal: Box::new(seal.clone()) });
+            }
+            Order::Count(order) => {
+                let counts = chapters::count(&self.history, *order, &mut gently());
+                // Whoever asked asks again: what cannot be read may not keep the others waiting.
+                let counts = counts.inspect_err(|error| {
+                    let chapter = order.chapter;
+                    tracing::error!(%chapter, error = %error, "a chapter's attacks could not be counted");
+                });
+                let counts = counts.ok();
+                self.tell(&|| Input::Counted { chapter: order.chapter, counts: counts.clone() });
             }
             Order::Erase(upto) => {
                 let chapters = chapter::erase(&StdDisk, &self.data, *upto)?;
@@ -187,6 +192,17 @@ impl Workshop {
     /// Tells the driver, however busy it is.
     fn tell(&self, input: &dyn Fn() -> Input) {
         while let Err(NotTaken::Full) = self.inbox.offer(input()) {
+            std::thread::park_timeout(PAUSE);
+        }
+    }
+}
+
+/// Pauses now and then.
+fn gently() -> impl FnMut() {
+    let mut steps = 0;
+    move || {
+        steps += 1;
+        if steps % STEP == 0 {
             std::thread::park_timeout(PAUSE);
         }
     }

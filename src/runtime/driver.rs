@@ -290,6 +290,7 @@ impl Driver {
             }
             Output::Trust(trust) => drop(shared.trust.send_replace(trust)),
             Output::Seal(order) => self.outlets.chapters.give(Order::Seal(Box::new(order))),
+            Output::Count(order) => self.outlets.chapters.give(Order::Count(order)),
             Output::Erase { upto } => {
                 shared.erased.send_replace(*shared.applied.borrow());
                 self.outlets.spool.leave_behind();

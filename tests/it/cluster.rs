@@ -104,7 +104,7 @@ impl Cluster {
 
     /// The host's picture of the cluster; nothing while it does not answer.
     pub(crate) fn status(&self, host: usize) -> Option<Value> {
-        let answer = self.door(host).ask("GET", "/cluster").ok()?;
+        let answer = self.door(host).ask("GET", "/cluster?state_hash=true").ok()?;
         (answer.status == 200).then_some(answer.body)
     }
 

@@ -61,7 +61,8 @@ pub(crate) struct Cluster {
     pub(crate) term: u64,
     pub(crate) commit: u64,
     pub(crate) applied: u64,
-    pub(crate) state_hash: StateHash,
+    /// Only for whoever asks for it.
+    pub(crate) state_hash: Option<StateHash>,
     /// Projections of the host that answers which were found not to be the fold of the log, since its start.
     pub(crate) diverged: Vec<String>,
     pub(crate) as_of: u64,

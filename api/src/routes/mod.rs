@@ -303,7 +303,7 @@ async fn handle(
         Endpoint::Unblock => blocks::unblock(&app, &caller, &parameter, request).await,
         Endpoint::ListAttacks => attacks::list(&app, request).await,
         Endpoint::ListHosts => hosts::list(&app),
-        Endpoint::ShowCluster => hosts::cluster(&app).await,
+        Endpoint::ShowCluster => hosts::cluster(&app, request).await,
         Endpoint::ListJoinTokens => membership::list(&app),
         Endpoint::IssueJoinToken => membership::issue(&app, &caller, request).await,
         Endpoint::RevokeJoinToken => membership::revoke(&app, &caller, &parameter, request).await,

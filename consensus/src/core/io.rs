@@ -281,4 +281,6 @@ pub struct Status {
     pub learners: Vec<HostId>,
     /// What each follower is known to hold; empty unless this host leads.
     pub progress: Vec<(HostId, LogIndex)>,
+    /// On a leader: who answered it within the last election timeout. Now and then one is missing for a heartbeat.
+    pub answering: Vec<HostId>,
 }

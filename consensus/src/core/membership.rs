@@ -98,6 +98,9 @@ pub struct Picture<'a> {
     pub caught_up: &'a BTreeSet<HostId>,
     /// Hosts that answer just now, in any case the leader.
     pub active: &'a BTreeSet<HostId>,
+    /// Voters other than the leader that answer at this moment and could lead within the next, the first choice first. A host
+    /// that fell silent is active still for a while, and not among them.
+    pub heirs: &'a [HostId],
 }
 
 /// What to do next.
@@ -110,6 +113,8 @@ pub enum Step {
         /// The next leader.
         to: HostId,
     },
+    /// Do nothing yet: a vote has to go, and those that stay do not all answer just now.
+    Wait,
 }
 
 /// The next step towards `desired`; none if nothing can be done now, or all is as desired.
@@ -171,11 +176,13 @@ impl Planner<'_> {
         }
         let voters = &self.picture.members.voters;
         let mut unwanted: Vec<_> = voters.iter().copied().filter(|host| !self.may_vote(*host)).collect();
-        unwanted
-            .sort_by_key(|host| (*host == self.picture.leader, self.picture.active.contains(host), *host));
+        unwanted.sort_by_key(|host| (*host == self.picture.leader, self.picture.heirs.contains(host), *host));
         let first = *unwanted.first()?;
         if first == self.picture.leader {
             return self.hand_over();
+        }
+        if !self.can_do_without(first) {
+            return Some(self.make_room_without(first));
         }
         Some(Step::Change(match self.desired.contains_key(&first) {
             true => Change::Demote(first),
@@ -183,13 +190,38 @@ impl Planner<'_> {
         }))
     }
 
-    /// The leader must go: to a voter that stays; if there is none, somebody has to become one.
+    /// Whether most of the voters that are left without this one answer just now. If not, its vote would be the last that
+    /// anything could be decided with.
+    fn can_do_without(&self, host: HostId) -> bool {
+        let Picture { leader, members, heirs, .. } = self.picture;
+        let left: Vec<_> = members.voters.iter().filter(|voter| **voter != host).collect();
+        let well = left.iter().filter(|voter| **voter == leader || heirs.contains(voter));
+        left.len() < 2 * well.count()
+    }
+
+    /// A vote must go, and is needed: another one is given first, or one that says nothing is taken away.
+    fn make_room_without(&self, host: HostId) -> Step {
+        let Picture { members, active, .. } = self.picture;
+        let silent = members.voters.iter().find(|voter| **voter != host && !active.contains(voter));
+        let Some(silent) = silent else { return Step::Wait };
+        Step::Change(match self.candidates().first() {
+            Some(candidate) => Change::Promote(*candidate),
+            None => Change::Demote(*silent),
+        })
+    }
+
+    /// The leader must go: to a voter that stays and can lead; if none stays, somebody has to become one.
     fn hand_over(&self) -> Option<Step> {
-        let stays = |host: &&HostId| self.may_vote(**host) && self.picture.active.contains(host);
-        match self.picture.members.voters.iter().find(stays) {
-            Some(to) => Some(Step::Transfer { to: *to }),
-            None => self.candidates().first().map(|host| Step::Change(Change::Promote(*host))),
+        let Picture { members, active, heirs, .. } = self.picture;
+        let stays = |host: &&HostId| self.may_vote(**host) && members.voters.contains(host);
+        if let Some(to) = heirs.iter().find(stays) {
+            return Some(Step::Transfer { to: *to });
         }
+        if members.voters.iter().filter(stays).any(|host| active.contains(host)) {
+            // It will answer again, or be called inactive.
+            return Some(Step::Wait);
+        }
+        self.candidates().first().map(|host| Step::Change(Change::Promote(*host)))
     }
 
     fn demote_surplus(&self) -> Option<Step> {

@@ -23,6 +23,7 @@ mod reads;
 mod ready;
 mod snapshot;
 mod split;
+mod stall;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,7 @@ use self::log::Log;
 use self::reads::Reads;
 use self::ready::Progress;
 use self::snapshot::{Outstanding, Parked};
+use self::stall::Stall;
 
 pub use self::config::{CoreConfig, CoreError, MAX_PROPOSAL_BYTES, Restored};
 pub use self::entry::members_after;
@@ -56,6 +58,9 @@ pub struct Core {
     outstanding: Outstanding,
     /// Ticks after which a read is given up.
     read_ticks: usize,
+    stall: Stall,
+    /// Ticks after which a leader whose disk hangs lets another host lead.
+    stall_ticks: usize,
     max_uncommitted: usize,
     leadership: Leadership,
     halted: bool,
@@ -103,6 +108,9 @@ impl Core {
             parked: Parked::default(),
             outstanding: Outstanding::default(),
             read_ticks: config.election_ticks,
+            stall: Stall::default(),
+            // As long as others would wait for a leader that says nothing.
+            stall_ticks: config.election_ticks.saturating_mul(2),
             max_uncommitted: config.max_uncommitted_bytes,
             leadership: Leadership::None,
             halted: false,
@@ -183,6 +191,7 @@ impl Core {
             voters: conf.voters,
             learners: conf.learners,
             progress: self.followers(),
+            answering: self.answering(),
         }
     }
 
@@ -209,6 +218,13 @@ impl Core {
         followers
     }
 
+    /// Raft forgets who answered each time it has counted them, and they answer again within a heartbeat.
+    fn answering(&self) -> Vec<HostId> {
+        let progress =
+            self.node.raft.prs().iter().filter(|(_, progress)| self.leads() && progress.recent_active);
+        progress.map(|(&id, _)| HostId::new(id)).filter(|host| *host != self.host).collect()
+    }
+
     fn tick(&mut self, effects: &mut Vec<Effect>) {
         let expired = self.reads.tick();
         effects.extend(expired.into_iter().map(|ticket| Effect::ReadDropped { ticket }));
@@ -219,6 +235,7 @@ impl Core {
             // Nobody else could lead, and nobody is to be waited for.
             self.campaign();
         }
+        self.note_stall();
         // A host whose own log is not yet durable could not answer for its candidacy: while its disk is behind, time stands
         // still for its election timeout.
         if self.leads() || self.progress.entries_durable() {

@@ -49,6 +49,11 @@ impl Progress {
         self.entries <= self.persisted
     }
 
+    /// The last job known to be durable.
+    pub(super) fn durable(&self) -> u64 {
+        self.persisted
+    }
+
     /// Notes the writer's report; returns what raft may be told. `Ready`s with nothing to write count as durable once all
     /// before them are.
     pub(super) fn persisted(&mut self, number: u64) -> u64 {

@@ -4,6 +4,7 @@ mod chaos;
 mod cluster;
 mod members;
 mod snapshots;
+mod stalls;
 
 use log_format::ids::Term;
 use log_format::wal::{ConfState, Durability, LogPosition};

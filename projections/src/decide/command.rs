@@ -12,10 +12,14 @@ use log_format::ids::{BlockId, ChapterNumber, CommandId, HostId, JoinTokenId, Lo
 use log_format::time::Timestamp;
 use sha2::{Digest, Sha256};
 
+/// The identity of whatever the leader does by itself. It is issued anew while it is due, decided against what is there, and
+/// remembered by nobody: under an attack it would crowd out what people may repeat. Every other identity is random or a hash.
+pub const HOUSEKEEPING: CommandId = CommandId::new([0; 16]);
+
 /// A wish with its identity and its way into the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// Seen twice, it takes effect once.
+    /// Seen twice, it takes effect once; unless it is [`HOUSEKEEPING`].
     pub id: CommandId,
     /// Where it entered the cluster. An observation is numbered from 1, in the order in which its host submits; every
     /// other command has the sequence 0.

@@ -1,7 +1,7 @@
 //! Which commands have taken effect: a command that comes twice takes effect once.
 //!
 //! Observations are numbered by their host, so one number per host and incarnation remembers all of them. The other
-//! commands are remembered by id, for a day of log time.
+//! commands are remembered by id, for a day of log time, save for what the leader does by itself.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -15,11 +15,12 @@ use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+use super::command::HOUSEKEEPING;
 use crate::digest::Canonical;
 
 /// How long a command's id is remembered: a client that repeats a request after longer than a day means a new one.
 pub const REMEMBERED_FOR: Duration = Duration::from_secs(86_400);
-/// Ids at most. People and timers make some thousands a day; a client in a loop must not fill the memory.
+/// Ids at most. People make some thousands a day; a client in a loop must not fill the memory.
 pub const MAX_REMEMBERED: usize = 65_536;
 /// Host incarnations at most; far more than a cluster has in its life. The one heard least recently makes room.
 pub const MAX_ORIGINS: usize = 4_096;
@@ -80,7 +81,9 @@ impl Dedupe {
 
     pub(crate) fn evolve(&mut self, index: LogIndex, envelope: &Envelope) {
         let Envelope { command, origin, accepted_at, events } = envelope;
-        if origin.sequence == OriginSequence::default() {
+        if *command == HOUSEKEEPING {
+            // Nobody repeats it, and it is due as often as an attack wishes.
+        } else if origin.sequence == OriginSequence::default() {
             self.remember(index, *command, *accepted_at);
         } else {
             self.acknowledge(index, origin);

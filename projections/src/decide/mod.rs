@@ -45,7 +45,7 @@ use log_format::time::Timestamp;
 pub use addresses::{HISTORY, MAX_ALLOWED, MAX_DENIED, MAX_HISTORIES};
 pub use authorities::{Authority, MAX_AUTHORITIES, MAX_AUTHORITIES_EVER, MAX_CERTIFICATE_BYTES};
 pub use chapters::{Chapter, ChapterLimits, Chapters, LogStats, MAX_CHAPTERS};
-pub use command::{BlockItem, Command, CommandBody, MAX_BATCH, Necessity, block_id};
+pub use command::{BlockItem, Command, CommandBody, HOUSEKEEPING, MAX_BATCH, Necessity, block_id};
 pub use dedupe::{MAX_ORIGINS, MAX_REMEMBERED, REMEMBERED_FOR};
 pub use denylist::{MAX_RELEASES, SHORTEST_V4_PREFIX, SHORTEST_V6_PREFIX};
 pub use escalation::{JITTER_PERMILLE, SOFT_BLOCK_SECONDS};

@@ -7,7 +7,8 @@ use log_format::event::{Evidence, HostKeyAnnounced, Sanction, Text};
 use log_format::ids::{HostId, Incarnation, LogIndex, OriginSequence};
 use log_format::time::Timestamp;
 use projections::decide::{
-    BlockItem, CommandBody, Decision, MAX_BATCH, MAX_REMEMBERED, Refusal, Rejection, block_id, decide,
+    BlockItem, Command, CommandBody, Decision, HOUSEKEEPING, MAX_BATCH, MAX_REMEMBERED, Refusal, Rejection,
+    block_id, decide,
 };
 
 use crate::world::{World, administrator, attack, replay, strikes};
@@ -179,6 +180,18 @@ fn remembered_ids_are_bounded() {
     assert!(matches!(decide(&world.model, &first, world.now), Ok(Decision::AlreadyApplied { .. })));
     world.submit(CommandBody::ExpireBlocks).unwrap();
     assert!(!matches!(decide(&world.model, &first, world.now), Ok(Decision::AlreadyApplied { .. })));
+}
+
+#[test]
+fn what_the_leader_does_by_itself_crowds_out_nothing() {
+    let mut world = World::new();
+    world.submit(block(1)).unwrap();
+    let first = world.commands[0].clone();
+    for _ in 0..MAX_REMEMBERED + 1 {
+        let expiry = Command { id: HOUSEKEEPING, ..world.command(1, 0, CommandBody::ExpireBlocks) };
+        world.carry_out(expiry).unwrap();
+    }
+    assert!(matches!(decide(&world.model, &first, world.now), Ok(Decision::AlreadyApplied { .. })));
 }
 
 #[test]

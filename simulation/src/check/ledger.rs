@@ -11,7 +11,7 @@ use log_format::event::{
 use log_format::ids::{ChapterNumber, CommandId, HostId, LogIndex, Term};
 use log_format::time::Timestamp;
 use log_format::wal::{ConfState, LogEntry, LogPosition};
-use projections::decide::{HostState, Model};
+use projections::decide::{HOUSEKEEPING, HostState, Model};
 use projections::read::ReadModels;
 
 use super::observations::Observations;
@@ -149,7 +149,9 @@ impl Ledger {
             format!("entry {index} at {} after {}", envelope.accepted_at, self.last_accepted_at)
         })?;
         self.last_accepted_at = envelope.accepted_at;
-        once(&mut self.commands, envelope.command, index, || format!("command {}", envelope.command))?;
+        if envelope.command != HOUSEKEEPING {
+            once(&mut self.commands, envelope.command, index, || format!("command {}", envelope.command))?;
+        }
         if let Some(wish) = envelope.events.first().and_then(|recorded| wish_of(&recorded.event)) {
             once(&mut self.wishes, wish, index, || format!("wish {}", wish.0))?;
         }

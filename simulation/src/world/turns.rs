@@ -65,6 +65,7 @@ impl World {
             Output::SpoolTaken { upto } => self.order_spool(id, SpoolOrder::Taken(upto)),
             Output::ReadSpool { from, most } => self.order_spool(id, SpoolOrder::Read { from, most }),
             Output::Seal(order) => self.order_chapters(id, ChapterOrder::Seal(Box::new(order))),
+            Output::Count(order) => self.order_chapters(id, ChapterOrder::Count(order)),
             Output::Fetch { from, at, seals } => {
                 self.order_chapters(id, ChapterOrder::Fetch { from, index: at.index, seals });
             }

@@ -26,16 +26,21 @@ fn run(desired: &Desired, start: ConfState, leader: u64, asleep: &[u64]) -> (Con
         let active: BTreeSet<_> =
             members.voters.iter().chain(&members.learners).copied().filter(awake).collect();
         let caught_up: BTreeSet<_> = members.learners.iter().copied().filter(awake).collect();
-        let picture = Picture { leader, members: &members, caught_up: &caught_up, active: &active };
+        let heirs: Vec<_> = members.voters.iter().copied().filter(awake).collect();
+        let picture =
+            Picture { leader, members: &members, caught_up: &caught_up, active: &active, heirs: &heirs };
         let Some(step) = next_step(desired, &picture) else { return (members, leader, steps) };
         assert!(steps.len() < 50, "no end: {steps:?}");
         match step {
             Step::Transfer { to } => leader = to,
+            Step::Wait => panic!("whoever is active could lead: {steps:?}"),
             Step::Change(change) => {
                 assert!(change.applies_to(&members), "{change:?} to {members:?}");
                 let takes_vote = matches!(change, Change::Demote(_) | Change::Remove(_));
                 assert!(!(takes_vote && change.host() == leader), "the leader loses its own vote");
                 members = members_after(members, &entry(change));
+                let awake = members.voters.iter().filter(|host| awake(host)).count();
+                assert!(members.voters.len() < 2 * awake, "{change:?} leaves {members:?} without a majority");
             }
         }
         steps.push(step);
@@ -109,9 +114,48 @@ fn a_leader_that_is_removed_hands_over_to_one_that_answers_first() {
     let (end, leader, steps) = run(&desired(&[2, 3], &[]), start, 1, &[2]);
     assert_eq!(leader, host(3));
     assert_eq!(steps[0], Step::Transfer { to: host(3) });
-    assert_eq!(steps[1], Step::Change(Change::Remove(host(1))));
-    // Of two hosts that are left, the one that does not answer gives its vote away.
+    // Of two hosts that are left, the one that does not answer gives its vote away: while the other two can say so.
+    assert_eq!(steps[1..], [Change::Demote(host(2)), Change::Remove(host(1))].map(Step::Change));
     assert_eq!(end, members(&[3], &[2]));
+}
+
+#[test]
+fn a_leader_that_is_removed_hands_over_only_to_a_voter_that_can_lead() {
+    let (members, caught_up) = (members(&[1, 2, 3], &[4]), hosts(&[4]));
+    // Host 2 fell silent a moment ago: the log calls it active still.
+    let active = hosts(&[1, 2, 3, 4]);
+    let step = |heirs: &[u64]| {
+        let heirs: Vec<_> = hosts(heirs);
+        let picture = Picture {
+            leader: host(1),
+            members: &members,
+            caught_up: &caught_up,
+            active: &active,
+            heirs: &heirs,
+        };
+        next_step(&desired(&[2, 3, 4], &[]), &picture)
+    };
+    assert_eq!(step(&[3]), Some(Step::Transfer { to: host(3) }));
+    assert_eq!(step(&[3, 2]), Some(Step::Transfer { to: host(3) }));
+    // Nobody's vote is taken or given meanwhile.
+    assert_eq!(step(&[]), Some(Step::Wait));
+}
+
+#[test]
+fn no_vote_is_taken_that_the_others_need() {
+    let (members, active) = (members(&[1, 2, 3], &[4]), hosts(&[1, 2, 3, 4]));
+    let step = |active: &BTreeSet<HostId>, heirs: &[u64], caught_up: &[u64]| {
+        let (heirs, caught_up) = (hosts::<Vec<_>>(heirs), hosts(caught_up));
+        let picture =
+            Picture { leader: host(3), members: &members, caught_up: &caught_up, active, heirs: &heirs };
+        next_step(&desired(&[2, 3, 4], &[]), &picture)
+    };
+    assert_eq!(step(&active, &[1, 2], &[]), Some(Step::Change(Change::Remove(host(1)))));
+    // Host 2 fell silent: it may come back within moments.
+    assert_eq!(step(&active, &[1], &[4]), Some(Step::Wait));
+    let active = hosts(&[1, 3, 4]);
+    assert_eq!(step(&active, &[1], &[4]), Some(Step::Change(Change::Promote(host(4)))));
+    assert_eq!(step(&active, &[1], &[]), Some(Step::Change(Change::Demote(host(2)))));
 }
 
 #[test]
@@ -140,7 +184,8 @@ fn a_lone_candidate_does_not_make_an_even_number_of_votes() {
 fn nobody_who_is_not_caught_up_gets_a_vote() {
     let (members, nobody) = (members(&[1, 2], &[3]), BTreeSet::new());
     let active = hosts(&[1, 2, 3]);
-    let picture = Picture { leader: host(1), members: &members, caught_up: &nobody, active: &active };
+    let picture =
+        Picture { leader: host(1), members: &members, caught_up: &nobody, active: &active, heirs: &[] };
     assert_eq!(next_step(&desired(&[1, 2, 3], &[]), &picture), None);
 }
 
