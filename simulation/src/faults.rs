@@ -298,6 +298,11 @@ impl Faults {
         Duration::from_micros(100) + self.prng.up_to(most)
     }
 
+    /// Whether everything works.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
     /// Everything works from now on.
     pub(crate) fn end(&mut self) {
         self.has_ended = true;

@@ -190,13 +190,17 @@ impl Planner<'_> {
         }))
     }
 
-    /// Whether most of the voters that are left without this one answer just now. If not, its vote would be the last that
-    /// anything could be decided with.
+    /// Whether most of these answer just now. If not, nothing could be decided any more once they are the voters.
+    fn can_decide(&self, voters: &[HostId]) -> bool {
+        let Picture { leader, heirs, .. } = self.picture;
+        let candidates = self.candidates();
+        let is_well = |host: &&HostId| *host == leader || heirs.contains(host) || candidates.contains(host);
+        voters.len() < 2 * voters.iter().filter(is_well).count()
+    }
+
     fn can_do_without(&self, host: HostId) -> bool {
-        let Picture { leader, members, heirs, .. } = self.picture;
-        let left: Vec<_> = members.voters.iter().filter(|voter| **voter != host).collect();
-        let well = left.iter().filter(|voter| **voter == leader || heirs.contains(voter));
-        left.len() < 2 * well.count()
+        let voters = self.picture.members.voters.iter().copied();
+        self.can_decide(&voters.filter(|voter| *voter != host).collect::<Vec<_>>())
     }
 
     /// A vote must go, and is needed: another one is given first, or one that says nothing is taken away.
@@ -204,10 +208,14 @@ impl Planner<'_> {
         let Picture { members, active, .. } = self.picture;
         let silent = members.voters.iter().find(|voter| **voter != host && !active.contains(voter));
         let Some(silent) = silent else { return Step::Wait };
-        Step::Change(match self.candidates().first() {
-            Some(candidate) => Change::Promote(*candidate),
-            None => Change::Demote(*silent),
-        })
+        let with = |candidate: HostId| members.voters.iter().copied().chain([candidate]).collect::<Vec<_>>();
+        match self.candidates().first() {
+            Some(candidate) if self.can_decide(&with(*candidate)) => {
+                Step::Change(Change::Promote(*candidate))
+            }
+            Some(_) | None if self.can_do_without(*silent) => Step::Change(Change::Demote(*silent)),
+            Some(_) | None => Step::Wait,
+        }
     }
 
     /// The leader must go: to a voter that stays and can lead; if none stays, somebody has to become one.

@@ -23,6 +23,9 @@ use crate::spoil::{Folder, Spoil};
 /// A process that ended for a damaged disk is started again after this time, as `systemd` does.
 pub(super) const STARTED_AGAIN: Duration = Duration::from_secs(1);
 
+/// How a start begins to say that nobody gives back a chapter's seal.
+const LOST_SEAL: &str = "seal of chapter";
+
 /// What raft says before it aborts the process, when it is given an error for entries.
 const UNREADABLE: &str = "unexpected error";
 
@@ -98,8 +101,16 @@ impl World {
 
     /// A host did not start. A damaged log is repaired, and a disk that cannot be read is tried again; nothing else may be.
     pub(super) fn refuse(&mut self, id: HostId, error: &BootError) -> Result<(), Violation> {
-        let Some(host) = self.hosts.get(&id) else { return Ok(()) };
+        let has_ended = self.faults.has_ended();
+        let Some(host) = self.hosts.get_mut(&id) else { return Ok(()) };
         match error {
+            // Every host can be asked, and none can prove what the seal was: where the log begins behind a chapter, nothing but
+            // the seal says what it was. A person is told to let the host join anew.
+            BootError::Repair(why) if host.is_spoiled && has_ended && why.starts_with(LOST_SEAL) => {
+                host.health = Health::Lost;
+                self.figures.refused_starts += 1;
+                return Ok(());
+            }
             BootError::Log(RecoverError::Corrupt(_) | RecoverError::Suspect(_))
                 if host.health == Health::Rotten =>
             {

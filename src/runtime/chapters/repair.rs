@@ -44,6 +44,16 @@ struct Damaged {
     why: ChapterError,
 }
 
+/// Whether it is the note of the checksums that is damaged. A file whose checksum is wrong is given back, also if it still unpacks
+/// to what was sealed: some bits of a compressed file mean nothing.
+fn is_of_note(why: &ChapterError) -> bool {
+    matches!(
+        why,
+        ChapterError::Damaged { file: chapter::FILES, .. }
+            | ChapterError::Missing { file: chapter::FILES, .. }
+    )
+}
+
 struct Repair<'a, D: Disk> {
     disk: &'a D,
     data: &'a Path,
@@ -103,7 +113,7 @@ impl<D: Disk> Repair<'_, D> {
 
     fn mend(&mut self, damaged: &Damaged, donors: &mut dyn Donors) -> anyhow::Result<()> {
         let chapter = damaged.chapter;
-        if let Some(seal) = &damaged.seal
+        if let Some(seal) = damaged.seal.as_ref().filter(|_| is_of_note(&damaged.why))
             && chapter::note_again(self.disk, self.data, seal, self.before.as_ref())?
         {
             tracing::warn!(%chapter, "the chapter's checksums are noted again; nothing was lost");

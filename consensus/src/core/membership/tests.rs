@@ -156,6 +156,10 @@ fn no_vote_is_taken_that_the_others_need() {
     let active = hosts(&[1, 3, 4]);
     assert_eq!(step(&active, &[1], &[4]), Some(Step::Change(Change::Promote(host(4)))));
     assert_eq!(step(&active, &[1], &[]), Some(Step::Change(Change::Demote(host(2)))));
+    // The one to go is silent, too: whatever took its place, the votes of two silent hosts would be needed.
+    let active = hosts(&[3, 4]);
+    assert_eq!(step(&active, &[], &[4]), Some(Step::Wait));
+    assert_eq!(step(&active, &[], &[]), Some(Step::Wait));
 }
 
 #[test]

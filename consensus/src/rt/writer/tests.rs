@@ -81,10 +81,12 @@ fn a_failed_sync_is_reported_to_nobody() {
 #[test]
 fn a_failed_write_is_reported_to_nobody() {
     let run = Run::new();
+    let mut writing = run.writing();
     run.fail(Operation::Write);
-    let (told, ended) = run.told_and_ended([job(1, &[(1, 1)])]);
-    assert!(ended.is_err());
-    assert_eq!((told.persisted, told.sent), (0, vec![]));
+    let mut gathered = Gathered::default();
+    gathered.add(job(1, &[(1, 1)]));
+    assert!(writing.write(gathered).is_err());
+    assert_eq!(writing.durable.number.load(Ordering::Acquire), 0);
 }
 
 #[test]
