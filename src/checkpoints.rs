@@ -10,6 +10,7 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use projections::frame::{Checkpoint, CheckpointError, Folded, Projection};
 use thiserror::Error;
@@ -26,6 +27,10 @@ const MARK: &str = "projections.opening";
 const CACHE_BYTES: u64 = 32 << 20;
 /// Bytes of one value: a state is cut into values of a size that sled moves about well.
 const CHUNK_BYTES: usize = 1 << 20;
+/// How often a locked database is tried again: a second in all, a thousand times what starting a child takes.
+const LOCK_TRIES: u32 = 50;
+/// Between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A checkpoint that could not be written.
 #[derive(Debug, Error)]
@@ -197,9 +202,22 @@ fn tree_of(name: &str, version: u32) -> String {
     format!("{name}@{version}")
 }
 
+/// Opens a database, or gives up. What this process has just closed may still be locked for a moment: by a child that another
+/// thread is about to start, which has every open file until it runs its program.
 fn open_database(path: &Path) -> Option<sled::Db> {
     let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES);
-    match catch_unwind(AssertUnwindSafe(|| config.open())) {
+    let open = || {
+        let mut opened = config.open();
+        for _ in 0..LOCK_TRIES {
+            if !opened.as_ref().is_err_and(is_locked) {
+                break;
+            }
+            std::thread::park_timeout(LOCK_PAUSE);
+            opened = config.open();
+        }
+        opened
+    };
+    match catch_unwind(AssertUnwindSafe(open)) {
         Ok(Ok(database)) => Some(database),
         Ok(Err(error)) => {
             tracing::warn!(%error, "the checkpoints cannot be opened");
@@ -210,6 +228,11 @@ fn open_database(path: &Path) -> Option<sled::Db> {
             None
         }
     }
+}
+
+/// Whether sled could not lock its file; it has no kind of error for that.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(source) if source.to_string().contains("could not acquire lock"))
 }
 
 fn put_both(database: &sled::Db, folded: &Folded) -> Result<(), CheckpointsError> {

@@ -44,6 +44,22 @@ fn what_was_saved_is_taken_up_and_a_shorter_state_replaces_a_longer_one() {
 }
 
 #[test]
+fn a_lock_that_is_about_to_go_is_waited_for() {
+    let data = Scratch::new("locked");
+    let state = folded(3);
+    let (held, _) = Checkpoints::open(&data.0);
+    held.save(&state).expect("it is written");
+    let (closing, opening) = std::sync::mpsc::channel();
+    let holder = std::thread::spawn(move || {
+        closing.send(()).expect("somebody waits");
+        drop(held);
+    });
+    opening.recv().expect("it is about to be closed");
+    assert!(same(&Checkpoints::open(&data.0).1, &state));
+    holder.join().expect("it is closed");
+}
+
+#[test]
 fn a_directory_that_is_gone_damaged_or_no_database_is_begun_anew() {
     let data = Scratch::new("anew");
     let path = data.0.join(DIRECTORY);
