@@ -38,6 +38,11 @@ impl Node {
         }
     }
 
+    /// Whether more of what a snapshot brought is to be folded: the next turn need not wait for anything to happen.
+    pub fn is_folding(&self) -> bool {
+        self.behind.is_some() && !self.is_halted
+    }
+
     /// Folds all of what a snapshot brought, for whoever must know it now.
     pub(super) fn fold_all(&mut self, outputs: &mut Vec<Output>) {
         if let Some(upto) = self.behind {

@@ -182,39 +182,9 @@ fn an_observation_waits_for_a_leader_and_is_delivered_after_the_election() {
 
 #[test]
 fn a_host_whose_seal_is_another_one_halts_and_names_both() {
-    let chapter = ChapterNumber::new(1);
-    let one = LogPosition { index: LogIndex::new(1), term: Term::new(1) };
-    let here = Seal {
-        cluster: ClusterId::new([1; 16]),
-        chapter,
-        first: one,
-        last: one,
-        first_accepted: Timestamp::ZERO,
-        last_accepted: Timestamp::ZERO,
-        parts: Default::default(),
-        previous: Hash::default(),
-        members: ConfState::new([ONE], []),
-    };
+    let here = seal_of_one_entry();
     for (seal, is_halted) in [(here.hash(), false), ([9; 32], true)] {
-        let host = Host::new(ONE, &[ONE], |wal| {
-            let cut = ChapterEvent::Cut(ChapterCut { chapter, last: LogIndex::new(1) });
-            let sealed = ChapterEvent::Sealed(ChapterSealed { chapter, seal });
-            let entries: Vec<LogEntry> = [Vec::new(), bookkeeping(2, cut), bookkeeping(3, sealed)]
-                .into_iter()
-                .zip(1..)
-                .map(|(data, index)| LogEntry {
-                    index: LogIndex::new(index),
-                    term: Term::new(1),
-                    kind: EntryKind::Normal,
-                    data,
-                })
-                .collect();
-            let hard_state = HardState { term: Term::new(1), vote: Some(ONE), commit: LogIndex::new(3) };
-            append(wal, hard_state, &entries);
-        });
-        let key = WitnessKey::from_seed(&[1; 32]).expect("a key");
-        let settings = ChapterSettings::default();
-        let mut node = host.node.with_chapters(settings, vec![here.clone()], LogPosition::default(), key);
+        let mut node = host_with_a_chapter(here.clone(), seal).node;
         let mut outputs = Vec::new();
         node.start(&mut outputs);
         node.handle_all([Input::Tick], at(TICK), &mut outputs);
@@ -228,6 +198,43 @@ fn a_host_whose_seal_is_another_one_halts_and_names_both() {
             assert!(text.contains(&hex(&seal)), "{text}");
         }
     }
+}
+
+/// A chapter that holds the log's first entry, sealed in 1970.
+fn seal_of_one_entry() -> Seal {
+    let one = LogPosition { index: LogIndex::new(1), term: Term::new(1) };
+    Seal {
+        cluster: ClusterId::new([1; 16]),
+        chapter: ChapterNumber::new(1),
+        first: one,
+        last: one,
+        first_accepted: Timestamp::ZERO,
+        last_accepted: Timestamp::ZERO,
+        parts: Default::default(),
+        previous: Hash::default(),
+        members: ConfState::new([ONE], []),
+    }
+}
+
+/// A host alone that has sealed its first chapter so, and whose log names a seal of it; it is not started yet.
+fn host_with_a_chapter(here: Seal, named: Hash) -> Host {
+    let mut host = Host::new(ONE, &[ONE], |wal| {
+        let chapter = here.chapter;
+        let cut = ChapterEvent::Cut(ChapterCut { chapter, last: here.last.index });
+        let sealed = ChapterEvent::Sealed(ChapterSealed { chapter, seal: named });
+        let data = [Vec::new(), bookkeeping(2, cut), bookkeeping(3, sealed)];
+        let entries = data.into_iter().zip(1..).map(|(data, index)| LogEntry {
+            index: LogIndex::new(index),
+            term: Term::new(1),
+            kind: EntryKind::Normal,
+            data,
+        });
+        let hard_state = HardState { term: Term::new(1), vote: Some(ONE), commit: LogIndex::new(3) };
+        append(wal, hard_state, &entries.collect::<Vec<_>>());
+    });
+    let key = WitnessKey::from_seed(&[1; 32]).expect("a key");
+    host.node = host.node.with_chapters(ChapterSettings::default(), vec![here], LogPosition::default(), key);
+    host
 }
 
 /// An entry of the log's own bookkeeping.

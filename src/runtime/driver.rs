@@ -234,9 +234,12 @@ impl Driver {
         }
     }
 
-    /// Waits for one message or the next tick, then takes what else is there.
+    /// Waits for one message or the next tick, then takes what else is there. A node that has a snapshot to fold waits for nothing.
     fn wait(&mut self) -> (Vec<Input>, bool) {
-        let until_tick = self.next_tick.saturating_sub(self.clocks.now().monotonic);
+        let until_tick = match self.node.is_folding() {
+            true => Duration::ZERO,
+            false => self.next_tick.saturating_sub(self.clocks.now().monotonic),
+        };
         let mut inputs = Vec::new();
         for message in self.inbox.take(until_tick, TURN) {
             match message {

@@ -63,6 +63,7 @@ fn what_a_snapshot_brought_is_folded_a_piece_a_turn() {
     let mut turns = 0;
     while node.applied() < at_end.index {
         let before = node.applied();
+        assert!(node.is_folding());
         let mut outputs = Vec::new();
         node.handle_all([Input::Plan], at(Duration::ZERO), &mut outputs);
         assert!(before < node.applied(), "every turn folds");
@@ -71,6 +72,7 @@ fn what_a_snapshot_brought_is_folded_a_piece_a_turn() {
         turns += 1;
     }
     assert!(1 < turns && turns < 10, "{turns} turns");
+    assert!(!node.is_folding());
 }
 
 fn is_count(output: &Output) -> bool {
@@ -104,33 +106,9 @@ fn turn(host: &mut Host, input: Input, now: Duration) -> Vec<Output> {
 
 /// A host alone, whose log has sealed a chapter in 1970.
 fn host_with_an_old_chapter() -> Host {
-    let one = LogPosition { index: LogIndex::new(1), term: Term::new(1) };
-    let seal = Seal {
-        cluster: ClusterId::new([1; 16]),
-        chapter: CHAPTER,
-        first: one,
-        last: one,
-        first_accepted: Timestamp::ZERO,
-        last_accepted: Timestamp::ZERO,
-        parts: Default::default(),
-        previous: Hash::default(),
-        members: ConfState::new([ONE], []),
-    };
-    let mut host = Host::new(ONE, &[ONE], |wal| {
-        let cut = ChapterEvent::Cut(ChapterCut { chapter: CHAPTER, last: one.index });
-        let sealed = ChapterEvent::Sealed(ChapterSealed { chapter: CHAPTER, seal: seal.hash() });
-        let data = [Vec::new(), bookkeeping(2, cut), bookkeeping(3, sealed)];
-        let entries = data.into_iter().zip(1..).map(|(data, index)| LogEntry {
-            index: LogIndex::new(index),
-            term: Term::new(1),
-            kind: EntryKind::Normal,
-            data,
-        });
-        let hard_state = HardState { term: Term::new(1), vote: Some(ONE), commit: LogIndex::new(3) };
-        append(wal, hard_state, &entries.collect::<Vec<_>>());
-    });
-    let key = WitnessKey::from_seed(&[1; 32]).expect("a key");
-    host.node = host.node.with_chapters(ChapterSettings::default(), vec![seal], LogPosition::default(), key);
+    let seal = seal_of_one_entry();
+    let named = seal.hash();
+    let mut host = host_with_a_chapter(seal, named);
     host.node.start(&mut Vec::new());
     host
 }
