@@ -10,9 +10,8 @@ use log_format::event::{Sanction, Scope};
 use log_format::ids::BlockId;
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 
 /// Blocked addresses of the whole cluster at most: what a kernel set of this kind was measured to hold
 /// without slowing down. A million distinct sources at once is a spoofed flood, which soft blocks would
@@ -242,7 +241,7 @@ impl End {
 }
 
 impl<T: Canonical> Canonical for Block<T> {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { id, scope, sanction, until, detail } = self;
         id.put(out);
         scope.put(out);
@@ -253,7 +252,7 @@ impl<T: Canonical> Canonical for Block<T> {
 }
 
 impl<T: Canonical> Canonical for BlockBook<T> {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { by_address, soft_ends: _, firm_ends: _, evicted, limit: _ } = self;
         by_address.put(out);
         evicted.put(out);

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::decide::Model;
+use crate::digest::CanonicalHasher;
 use crate::read::ReadModels;
 
 /// A fold of the log with a name. Whoever changes what is folded, or the state's fields, raises the version.
@@ -58,9 +59,7 @@ impl Projection for Model {
     }
 
     fn state_hash(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        self.digest_into(&mut hash);
-        hash.finalize().into()
+        CanonicalHasher::of(|out| self.digest_into(out))
     }
 }
 
@@ -77,9 +76,7 @@ impl Projection for ReadModels {
     }
 
     fn state_hash(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        self.digest_into(&mut hash);
-        hash.finalize().into()
+        CanonicalHasher::of(|out| self.digest_into(out))
     }
 }
 

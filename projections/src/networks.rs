@@ -5,9 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 
 /// Networks in canonical form, each with something to say. A lookup asks once per prefix length in use, so
 /// its cost does not grow with the number of networks.
@@ -102,7 +101,7 @@ impl<T> NetworkList<T> {
 }
 
 impl<T: Canonical> Canonical for NetworkList<T> {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { entries, v4_lengths: _, v6_lengths: _ } = self;
         entries.put(out);
     }

@@ -23,8 +23,13 @@ use std::thread;
 use std::time::Instant;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use simulation::bugs::{self, Bug};
 use simulation::{Echo, Failure, Figures, Planted, Report, run, shrink};
+
+/// Simulated hosts allocate as much as real ones do.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 thread_local! {
     /// The seed under way, for the last words of a panic.

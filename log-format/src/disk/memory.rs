@@ -308,9 +308,11 @@ impl State {
     }
 
     fn change_name(&mut self, change: NameChange) {
+        let lost = change.removed.iter().chain(change.added.as_ref().map(|(path, _)| path));
+        let lost: Vec<u64> = lost.filter_map(|path| self.names.get(path).copied()).collect();
         apply(&mut self.names, &change);
         self.unsynced_names.push_back(change);
-        self.forget_unnamed();
+        lost.into_iter().for_each(|inode| self.forget_if_unnamed(inode));
     }
 
     fn crash_names(&mut self, random: &mut SplitMix64) {
@@ -328,13 +330,17 @@ impl State {
 
     /// Frees the files that no name, seen or durable or waiting to be, leads to.
     fn forget_unnamed(&mut self) {
-        let waiting = self.unsynced_names.iter().filter_map(|change| change.added.as_ref());
-        let live: BTreeSet<u64> = waiting
-            .map(|(_, inode)| *inode)
-            .chain(self.names.values().copied())
-            .chain(self.durable_names.values().copied())
-            .collect();
-        self.inodes.retain(|number, inode| 0 < inode.opens || live.contains(number));
+        let all: Vec<u64> = self.inodes.keys().copied().collect();
+        all.into_iter().for_each(|inode| self.forget_if_unnamed(inode));
+    }
+
+    fn forget_if_unnamed(&mut self, inode: u64) {
+        let is_open = self.inodes.get(&inode).is_some_and(|found| 0 < found.opens);
+        let mut named = self.names.values().chain(self.durable_names.values());
+        let mut waiting = self.unsynced_names.iter().filter_map(|change| change.added.as_ref());
+        if !is_open && !named.any(|named| *named == inode) && !waiting.any(|(_, named)| *named == inode) {
+            self.inodes.remove(&inode);
+        }
     }
 }
 
@@ -535,7 +541,7 @@ impl Drop for MemoryFile {
         if let Some(inode) = state.inodes.get_mut(&self.inode) {
             inode.opens = inode.opens.saturating_sub(1);
         }
-        state.forget_unnamed();
+        state.forget_if_unnamed(self.inode);
     }
 }
 

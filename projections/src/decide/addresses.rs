@@ -10,11 +10,10 @@ use log_format::event::{
 };
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use super::settings::MAX_BLOCK_THRESHOLD;
 use crate::book::{Block, BlockBook};
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 use crate::networks::NetworkList;
 
 /// Denied networks at most. Most are single addresses that attacked again and again with proof; the kernel
@@ -180,7 +179,7 @@ pub(crate) fn lasts(until: Option<Timestamp>, now: Timestamp) -> bool {
 }
 
 impl Canonical for DeniedBy {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         match self {
             Self::Threshold => 0_u8.put(out),
             Self::Person => 1_u8.put(out),
@@ -189,14 +188,14 @@ impl Canonical for DeniedBy {
 }
 
 impl Canonical for Histories {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { blocks, ages: _ } = self;
         blocks.put(out);
     }
 }
 
 impl Canonical for Addresses {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { blocks, denied, allowed, histories } = self;
         blocks.put(out);
         denied.put(out);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Model, Rejection};
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 
 /// Authorities trusted at one time at most, the one that the cluster was made with among them: a rotation needs two, and a third
 /// would leave behind a key that nobody signs with.
@@ -162,7 +162,7 @@ impl<'a> Element<'a> {
 }
 
 impl Canonical for Authorities {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { trusted, retired } = self;
         trusted.put(out);
         retired.put(out);

@@ -16,10 +16,9 @@ use log_format::event::{
 use log_format::ids::{ChapterNumber, HostId, LogIndex};
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use super::{CommandBody, Model, Rejection};
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 
 /// Chapters remembered at most, the oldest forgotten first: three months of one every two minutes, with some ten
 /// megabytes. A forgotten chapter takes no more witnesses, and its attack data goes with that of a later one.
@@ -265,7 +264,7 @@ pub(super) fn roll_up(
 }
 
 impl Canonical for Chapter {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { last, cut_at, seal, witnesses, is_rolled_up } = self;
         last.put(out);
         cut_at.put(out);
@@ -276,7 +275,7 @@ impl Canonical for Chapter {
 }
 
 impl Canonical for Chapters {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { by_number, last_cut, last_sealed, erased_upto, open_since } = self;
         by_number.put(out);
         last_cut.put(out);

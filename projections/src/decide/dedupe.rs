@@ -13,10 +13,9 @@ use log_format::event::{Event, HostEvent, SpoolDropped};
 use log_format::ids::{CommandId, HostId, Incarnation, LogIndex, Origin, OriginSequence};
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use super::command::HOUSEKEEPING;
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 
 /// How long a command's id is remembered: a client that repeats a request after longer than a day means a new one.
 pub const REMEMBERED_FOR: Duration = Duration::from_secs(86_400);
@@ -143,7 +142,7 @@ impl Dedupe {
 }
 
 impl Canonical for Acknowledged {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { sequence, index, gaps } = self;
         sequence.put(out);
         index.put(out);
@@ -152,7 +151,7 @@ impl Canonical for Acknowledged {
 }
 
 impl Canonical for Dedupe {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { by_id, order, origins } = self;
         by_id.0.iter().map(|(id, index)| (*id, *index)).collect::<BTreeMap<_, _>>().put(out);
         order.put(out);

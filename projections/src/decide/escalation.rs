@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use log_format::ids::BlockId;
 use log_format::time::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::Settings;
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 
 /// Seconds of a soft block before its jitter; with it, it stays below the five minutes that unproven evidence
 /// may cost.
@@ -42,10 +41,11 @@ fn jittered(seconds: u64, block: BlockId, source: IpAddr) -> Duration {
 
 /// A number that only block and address determine.
 fn draw(block: BlockId, source: IpAddr) -> u64 {
-    let mut hash = Sha256::new();
-    block.put(&mut hash);
-    source.put(&mut hash);
-    hash.finalize().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    let hash = CanonicalHasher::of(|out| {
+        block.put(out);
+        source.put(out);
+    });
+    hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]

@@ -11,11 +11,10 @@ use log_format::event::{
 use log_format::ids::{HostId, Incarnation, JoinTokenId, Origin};
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use super::{Model, Rejection};
 use crate::address::{canonical, special};
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 
 /// Hosts at most, removed ones included; a hosting cluster has tens, and ids are never used again.
 pub const MAX_HOSTS: usize = 4_096;
@@ -369,7 +368,7 @@ pub(super) fn transfer(model: &Model, to: HostId) -> Result<Vec<Event>, Rejectio
 }
 
 impl Canonical for HostState {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         match self {
             Self::Active => 0_u8.put(out),
             Self::Inactive { last_heard } => {
@@ -382,7 +381,7 @@ impl Canonical for HostState {
 }
 
 impl Canonical for Host {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { name, addresses, peer, role, state, key, incarnation } = self;
         name.put(out);
         addresses.put(out);
@@ -395,7 +394,7 @@ impl Canonical for Host {
 }
 
 impl Canonical for Hosts {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { by_id, owners: _ } = self;
         by_id.put(out);
     }

@@ -10,7 +10,6 @@ use log_format::event::{
 use log_format::ids::{HostId, Incarnation, JoinTokenId, LogIndex, OriginSequence};
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use super::addresses::{Addresses, DeniedBy};
 use super::authorities::{Authorities, Authority};
@@ -21,7 +20,7 @@ use super::strikes::Strikes;
 use super::tokens::{JoinToken, Tokens};
 use super::{Settings, denylist};
 use crate::address::{Untouchable, canonical, special};
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 
 /// The fold of the log that rules are judged against. Every host keeps one of what is committed; the leader
 /// keeps another with everything that it has proposed folded in.
@@ -295,7 +294,7 @@ impl Model {
     }
 
     /// Adds the state's canonical bytes.
-    pub fn digest_into(&self, out: &mut Sha256) {
+    pub(crate) fn digest_into(&self, out: &mut CanonicalHasher) {
         let Self {
             addresses,
             strikes,

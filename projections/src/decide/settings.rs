@@ -6,10 +6,9 @@ use log_format::event::{
     EnforcementMode, Event, PortRange, SettingChange, SettingsChanged, SettingsEvent, Text,
 };
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use super::Rejection;
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 
 /// Ranges of SIP ports at most: a firewall rule names each of them.
 pub const MAX_PORT_RANGES: usize = 64;
@@ -180,7 +179,7 @@ fn is_blank(text: &Text) -> bool {
 }
 
 impl Canonical for Settings {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self {
             version,
             sip_ports,

@@ -12,9 +12,8 @@ use log_format::event::Evidence;
 use log_format::ids::HostId;
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 
 /// How long a strike counts.
 pub const STRIKE_WINDOW: Duration = Duration::from_secs(60);
@@ -242,7 +241,7 @@ const fn counts(second: u64, now: u64) -> bool {
 }
 
 impl Canonical for Tally {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { proven, unproven, witness } = self;
         proven.put(out);
         unproven.put(out);
@@ -258,7 +257,7 @@ impl Canonical for Tally {
 }
 
 impl Canonical for Bucket {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { second, tally } = self;
         second.put(out);
         tally.put(out);
@@ -266,14 +265,14 @@ impl Canonical for Bucket {
 }
 
 impl Canonical for Window {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { buckets } = self;
         buckets.put(out);
     }
 }
 
 impl Canonical for Strikes {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { sources, weak_ages: _, proven_ages: _, evicted } = self;
         sources.put(out);
         evicted.put(out);

@@ -18,10 +18,9 @@ use log_format::event::{Actor, Event, HostRole, JoinTokenIssued, JoinTokenRevoke
 use log_format::ids::{HostId, JoinTokenId};
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use super::{Model, Rejection};
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 
 /// A token's life at most, and if nobody says otherwise: long enough to type it into another machine.
 pub const MAX_TOKEN_SECONDS: u64 = 900;
@@ -152,7 +151,7 @@ pub(super) fn revoke(model: &Model, revoked: JoinTokenRevoked) -> Result<Vec<Eve
 }
 
 impl Canonical for TokenState {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         match self {
             Self::Open => 0_u8.put(out),
             Self::Used { host } => {
@@ -165,7 +164,7 @@ impl Canonical for TokenState {
 }
 
 impl Canonical for JoinToken {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { verifier, role, expires, state } = self;
         verifier.put(out);
         role.put(out);
@@ -175,7 +174,7 @@ impl Canonical for JoinToken {
 }
 
 impl Canonical for Tokens {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { by_id } = self;
         by_id.put(out);
     }

@@ -8,10 +8,9 @@ use log_format::event::{AttackKind, AttackObserved, Evidence, Rule, Sanction, Te
 use log_format::ids::{HostId, LogIndex, Position};
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use super::{Found, Page, TextFilter};
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 
 /// How long an attack is kept, by log time.
 pub const ATTACKS_KEPT_FOR: Duration = Duration::from_secs(90 * 86_400);
@@ -214,7 +213,7 @@ fn is_kept(row: &AttackRow, now: Timestamp) -> bool {
 }
 
 impl Canonical for AttackRow {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self {
             id,
             at,
@@ -251,7 +250,7 @@ impl Canonical for AttackRow {
 }
 
 impl Canonical for AttackLog {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { rows, kinds: _, dropped, limit: _ } = self;
         rows.put(out);
         dropped.put(out);

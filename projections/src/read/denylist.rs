@@ -11,12 +11,11 @@ use log_format::event::{
 use log_format::ids::{BlockId, LogIndex};
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use super::{Found, Page, TextFilter};
 use crate::book::{Block, BlockBook};
 use crate::decide::{DeniedBy, lasts};
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 use crate::networks::NetworkList;
 
 /// One block or denial that is in force. Borrowed from the view, so a query copies nothing large.
@@ -389,7 +388,7 @@ impl Detail {
 }
 
 impl Canonical for Reason {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         match self {
             Self::Attack(reason) => {
                 let AttackReason { rule, attack, evidence, count, victim, user_agent, known_user_agent } =
@@ -412,7 +411,7 @@ impl Canonical for Reason {
 }
 
 impl Canonical for Detail {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { since, strikes, reason, by, log_index } = self;
         since.put(out);
         strikes.put(out);
@@ -423,7 +422,7 @@ impl Canonical for Detail {
 }
 
 impl Canonical for Denied {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { block, by, detail } = self;
         block.put(out);
         by.put(out);
@@ -432,7 +431,7 @@ impl Canonical for Denied {
 }
 
 impl Canonical for AllowedRow {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { since, until, by, note, log_index } = self;
         since.put(out);
         until.put(out);
@@ -443,7 +442,7 @@ impl Canonical for AllowedRow {
 }
 
 impl Canonical for DenylistView {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { blocks, denied, allowed } = self;
         blocks.put(out);
         denied.put(out);

@@ -9,10 +9,9 @@ use log_format::event::{
 use log_format::ids::{ChapterNumber, HostId, LogIndex};
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use crate::decide::MAX_CHAPTERS;
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 
 /// Counts at most: a hundred hosts and six kinds for a year. The oldest days make room.
 pub const MAX_ATTACK_COUNTS: usize = 262_144;
@@ -81,7 +80,7 @@ impl AttackHistory {
 }
 
 impl Canonical for AttackHistory {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { counts, cuts } = self;
         counts.len().put(out);
         for ((day, host, attack), count) in counts {

@@ -7,10 +7,9 @@ use log_format::event::{HostActive, HostEnrolled, HostEvent, HostInactive, HostR
 use log_format::ids::{HostId, JoinTokenId, LogIndex};
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use crate::decide::HostState;
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 
 /// One host. A removed one stays, so that old attacks keep the name of the host that saw them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +88,7 @@ impl HostsView {
 }
 
 impl Canonical for HostRow {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { host, name, addresses, peer, role, token, state, since, log_index } = self;
         host.put(out);
         name.put(out);
@@ -104,7 +103,7 @@ impl Canonical for HostRow {
 }
 
 impl Canonical for HostsView {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { rows } = self;
         rows.put(out);
     }

@@ -17,7 +17,6 @@ use log_format::event::{AttackEvent, DenylistEvent, Event, HostEnrolled, HostEve
 use log_format::ids::{BlockId, LogIndex, Position};
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 pub use attacks::{ATTACKS_KEPT_FOR, AttackLog, AttackQuery, AttackRow, MAX_ATTACKS};
 pub use denylist::{
@@ -33,7 +32,7 @@ pub use tokens::JoinTokensView;
 
 use self::history::Erasure;
 use crate::decide::Model;
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 
 /// Everything that people see of the log.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -136,7 +135,7 @@ impl ReadModels {
     }
 
     /// Adds the state's canonical bytes.
-    pub fn digest_into(&self, out: &mut Sha256) {
+    pub(crate) fn digest_into(&self, out: &mut CanonicalHasher) {
         let Self { denylist, attacks, hosts, settings, history, tokens, summary, applied, last_accepted_at } =
             self;
         denylist.put(out);
@@ -164,8 +163,8 @@ pub fn attacker_said(envelope: &Envelope, source: IpAddr) -> Option<&Text> {
 
 /// The fingerprint of everything folded: equal on all hosts at equal index.
 pub fn state_hash(model: &Model, views: &ReadModels) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    model.digest_into(&mut hash);
-    views.digest_into(&mut hash);
-    hash.finalize().into()
+    CanonicalHasher::of(|out| {
+        model.digest_into(out);
+        views.digest_into(out);
+    })
 }

@@ -4,10 +4,9 @@ use log_format::event::{Actor, SettingsChanged, SettingsEvent};
 use log_format::ids::LogIndex;
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use crate::decide::Settings;
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 
 /// The latest change of settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +45,7 @@ impl SettingsView {
 }
 
 impl Canonical for LastChange {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { by, at, log_index } = self;
         by.put(out);
         at.put(out);
@@ -55,7 +54,7 @@ impl Canonical for LastChange {
 }
 
 impl Canonical for SettingsView {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { current, last_change } = self;
         current.put(out);
         last_change.put(out);

@@ -7,11 +7,10 @@ use log_format::event::AttackKind;
 use log_format::ids::BlockId;
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use super::attacks::AttackLog;
 use super::denylist::{DenylistCounts, DenylistRow, DenylistView};
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 
 /// Minutes of the pulse.
 pub const PULSE_MINUTES: usize = 60;
@@ -149,7 +148,7 @@ const fn minute_of(at: Timestamp) -> u64 {
 }
 
 impl Canonical for SummaryView {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { minutes, latest } = self;
         minutes.put(out);
         latest.put(out);

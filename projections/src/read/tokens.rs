@@ -4,10 +4,9 @@ use log_format::event::MembershipEvent;
 use log_format::ids::{HostId, JoinTokenId};
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
 use crate::decide::{JoinToken, TokenState, Tokens};
-use crate::digest::Canonical;
+use crate::digest::{Canonical, CanonicalHasher};
 
 /// Folds what happens to join tokens; bounded by [`crate::decide::MAX_TOKENS`].
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -44,7 +43,7 @@ impl JoinTokensView {
 }
 
 impl Canonical for JoinTokensView {
-    fn put(&self, out: &mut Sha256) {
+    fn put(&self, out: &mut CanonicalHasher) {
         let Self { tokens } = self;
         tokens.put(out);
     }
