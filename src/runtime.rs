@@ -37,6 +37,7 @@ mod spool;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ use api::ports::{NoRandomness, Ports, Random};
 use api::{Limits, LocalToken, Server, Transport as ConsoleTransport};
 use consensus::core::{Core, CoreConfig, Restored, Role};
 use consensus::rt::transport::{PeerMessage, PeerSender, Services, Transport, TransportConfig};
-use consensus::rt::writer::Writer;
+use consensus::rt::writer::{DurableCommit, Writer};
 use log_format::disk::{Disk, StdDisk};
 use log_format::history::History;
 use log_format::ids::{HostId, LogIndex, OriginSequence};
@@ -147,6 +148,7 @@ impl Host {
         let served = (Arc::clone(&desk), log.clone());
         let transport = start_transport(config, tokio, &inbox, (&addresses, served))?;
         let writer = start_writer(wal, &transport, &inbox)?;
+        let durable = writer.durable_commit();
         let outlets = Outlets {
             spool: spool::start(spool, inbox.clone()).context("start the spool's thread")?,
             writer,
@@ -157,7 +159,7 @@ impl Host {
             shared: Arc::clone(&shared),
             addresses,
         };
-        start_checkpoints(config, (checkpoint_desk, put_aside), (&inbox, &shared), log.clone())?;
+        start_checkpoints(config, (checkpoint_desk, put_aside), (&inbox, &shared), (log.clone(), durable))?;
         let driver = driver::start(node, messages, outlets, clocks.clone())?;
 
         let doors = Arc::new(ports::Doors {
@@ -385,6 +387,7 @@ fn take_up(
 ) -> anyhow::Result<(Checkpoints, [LogIndex; 2])> {
     let (mut checkpoints, mut folded) = Checkpoints::open(&config.data);
     let (ahead, commit) = (folded.farthest(), node.consensus().commit);
+    refuse_lost_end(&config.data, ahead, log.last().index)?;
     if commit < ahead {
         tracing::warn!(%ahead, %commit, "checkpoints are ahead of the log and not taken up; the log is folded instead");
         (checkpoints, folded) = (checkpoints.begin_anew(), Folded::default());
@@ -396,6 +399,21 @@ fn take_up(
     begin(node)?;
     tracing::info!(%commit, "folded the log");
     Ok((checkpoints, saved))
+}
+
+/// A checkpoint covers only what was durable: a log that ends before it has lost its end, and whoever goes on with it
+/// forgets what he has acknowledged.
+fn refuse_lost_end(data: &Path, ahead: LogIndex, last: LogIndex) -> anyhow::Result<()> {
+    if ahead <= last {
+        return Ok(());
+    }
+    let data = data.display();
+    bail!(
+        "the log in {data}/wal ends with entry {last}, but this host had applied entry {ahead}, says its checkpoint: the newest \
+         files of the log are missing. Put them back. If they are gone for good, keep a copy of the directory; if there are \
+         other hosts, remove this one from the cluster and let it join as a new host, into an empty folder; if there are none, \
+         delete {data}/projections.sled, and the host goes on with what is left"
+    )
 }
 
 /// Has the node look at what it took up.
@@ -486,11 +504,11 @@ fn start_checkpoints(
     config: &Config,
     (desk, (checkpoints, saved)): (checkpoints::Desk, (Checkpoints, [LogIndex; 2])),
     (inbox, shared): (&Inbox, &Arc<Shared>),
-    log: WalReader<StdDisk>,
+    (log, durable): (WalReader<StdDisk>, DurableCommit),
 ) -> std::io::Result<()> {
     let history = history(config, &log);
     let (inbox, shared) = (inbox.clone(), Arc::clone(shared));
-    checkpoints::start(desk, checkpoints::Workshop { checkpoints, saved, history, inbox, shared })
+    checkpoints::start(desk, checkpoints::Workshop { checkpoints, saved, history, inbox, shared, durable })
 }
 
 fn start_writer(wal: Wal<StdDisk>, transport: &Transport, inbox: &Inbox) -> anyhow::Result<Writer> {
@@ -507,7 +525,7 @@ fn start_server(
     (doors, data): (Arc<ports::Doors>, &DataDirectory),
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<Server> {
-    let tls = |certificate: &std::path::Path, key: &std::path::Path| -> anyhow::Result<ConsoleTransport> {
+    let tls = |certificate: &Path, key: &Path| -> anyhow::Result<ConsoleTransport> {
         Ok(ConsoleTransport::Tls { certificates_pem: read(certificate)?, key_pem: read(key)? })
     };
     let transport = match &config.console.security {
@@ -566,7 +584,7 @@ fn start_sensors(
     Ok(sensors)
 }
 
-fn read(path: &std::path::Path) -> anyhow::Result<Vec<u8>> {
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("read {}", path.display()))
 }
 

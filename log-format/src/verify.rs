@@ -21,8 +21,8 @@ use crate::wal::{
     WalReader,
 };
 
-/// How often a log is read again that does not end cleanly: on a live directory a batch may be seen half written, a later
-/// one beside it, or a file be retired. Damage is still there the next time.
+/// How often a log is read that does not end cleanly or has something wrong: on a live directory a batch may be seen half
+/// written, a later one beside it, or a file be retired. Damage is still there the next time.
 const ATTEMPTS: u32 = 3;
 /// Problems that a report holds; the rest is only counted.
 const MAX_PROBLEMS: usize = 100;
@@ -253,13 +253,22 @@ impl Claims<'_> {
     }
 }
 
-/// Reads everything and reports.
+/// Reads everything and reports. On a live directory files are retired, used again and erased while they are read: what is
+/// wrong is still wrong when everything is read again.
 pub fn verify<D: Disk + Clone>(
     disk: &D,
     data: &Path,
     check: CheckSignature<'_>,
 ) -> Result<Report, RecoverError> {
-    Ok(LogView::open(disk, data)?.report(check))
+    let read = || LogView::open(disk, data).map(|view| view.report(check));
+    for _ in 1..ATTEMPTS {
+        if let Ok(report) = read()
+            && report.is_sound()
+        {
+            return Ok(report);
+        }
+    }
+    read()
 }
 
 /// The envelope in an entry; `None` if the entry is Raft's own.

@@ -5,11 +5,12 @@
 #[path = "samples/mod.rs"]
 mod samples;
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
 use log_format::chapter::{self, ChapterPlan};
-use log_format::disk::{Disk, MemoryDisk};
+use log_format::disk::{Disk, Fault, MemoryDisk, Operation};
 use log_format::event::{
     Actor, ChapterEvent, ChapterSealed, Event, HostEvent, HostKeyAnnounced, RetentionCut, SealWitnessed,
 };
@@ -164,6 +165,21 @@ fn chapters_are_erased_as_the_log_says() {
     chapter::erase(&*host.disk, data(), two.chapter).unwrap();
     let problems = host.verify().problems;
     assert!(problems.is_empty(), "{problems:?}");
+}
+
+#[test]
+fn what_is_gone_when_it_is_looked_at_again_is_no_damage() {
+    let host = Host::with_entries();
+    host.seal(None, 4);
+    // Stands for whatever a running host does beside the look: something is amiss once.
+    for operation in [Operation::Open, Operation::Read] {
+        for after in 0..30 {
+            host.disk.inject(Fault { operation, after, kind: ErrorKind::Other });
+            let report = host.verify();
+            assert!(report.is_sound(), "{operation:?} {after}: {:?}", report.problems);
+            host.disk.mend();
+        }
+    }
 }
 
 impl Host {

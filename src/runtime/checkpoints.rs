@@ -15,6 +15,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
+use consensus::rt::writer::DurableCommit;
 use log_format::disk::StdDisk;
 use log_format::history::History;
 use log_format::ids::LogIndex;
@@ -117,6 +118,7 @@ pub(super) struct Workshop {
     pub(super) history: History<StdDisk>,
     pub(super) inbox: Inbox,
     pub(super) shared: Arc<Shared>,
+    pub(super) durable: DurableCommit,
 }
 
 struct Writer {
@@ -124,6 +126,7 @@ struct Writer {
     history: History<StdDisk>,
     inbox: Inbox,
     shared: Arc<Shared>,
+    durable: DurableCommit,
     saved: LogIndex,
     /// Whether checkpoints on disk may hold what the log has erased since.
     must_renew: bool,
@@ -131,10 +134,10 @@ struct Writer {
 
 /// Starts the thread. It ends when the driver and the doors are gone.
 pub(super) fn start(Desk(orders): Desk, workshop: Workshop) -> std::io::Result<()> {
-    let Workshop { checkpoints, saved, history, inbox, shared } = workshop;
+    let Workshop { checkpoints, saved, history, inbox, shared, durable } = workshop;
     frame(&shared).saved = saved;
     let saved = saved.into_iter().min().unwrap_or_default();
-    let writer = Writer { checkpoints, history, inbox, shared, saved, must_renew: false };
+    let writer = Writer { checkpoints, history, inbox, shared, durable, saved, must_renew: false };
     std::thread::Builder::new().name("checkpoints".to_owned()).spawn(move || writer.run(&orders))?;
     Ok(())
 }
@@ -145,7 +148,7 @@ fn frame(shared: &Shared) -> MutexGuard<'_, FrameStatus> {
 
 impl Writer {
     fn run(mut self, orders: &Receiver<Order>) {
-        let (mut before, mut next) = (LogIndex::default(), Instant::now() + SECONDS);
+        let mut next = Instant::now() + SECONDS;
         loop {
             match orders.recv_timeout(self.pause()) {
                 Ok(Order::Rebuild) => self.rebuild(orders),
@@ -153,8 +156,8 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            // What was applied at the last look: the log has written since that it is committed.
-            let upto = std::mem::replace(&mut before, self.applied());
+            // A log that lost its end must be seen to be shorter than its checkpoint.
+            let upto = self.applied().min(self.durable.get());
             let must_erase = (self.saved.next()..=upto).contains(&*self.shared.erased.borrow());
             let many = ENTRIES <= upto.get().saturating_sub(self.saved.get());
             let started = Instant::now();

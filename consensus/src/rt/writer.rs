@@ -49,6 +49,16 @@ struct Durable {
     leave_behind: AtomicU64,
 }
 
+/// The commit index that is durable: whatever a checkpoint covers must not lie past it.
+pub struct DurableCommit(Arc<Durable>);
+
+impl DurableCommit {
+    /// As of now.
+    pub fn get(&self) -> LogIndex {
+        LogIndex::new(self.0.commit.load(Ordering::Acquire))
+    }
+}
+
 impl Writer {
     /// Starts the thread. `output` sends one message and never waits; `wake` makes the driver look at [`Self::persisted`] and
     /// never waits either: it may do nothing while the driver has other input.
@@ -81,9 +91,9 @@ impl Writer {
         self.durable.number.load(Ordering::Acquire)
     }
 
-    /// The commit index that is durable: whatever a checkpoint covers must not lie past it.
-    pub fn durable_commit(&self) -> LogIndex {
-        LogIndex::new(self.durable.commit.load(Ordering::Acquire))
+    /// The commit index that is durable, for whoever asks on another thread.
+    pub fn durable_commit(&self) -> DurableCommit {
+        DurableCommit(Arc::clone(&self.durable))
     }
 
     /// Lets whole files go whose entries all lie below `index`, with the next write or idle moment. The core must have been

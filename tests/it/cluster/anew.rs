@@ -1,6 +1,13 @@
-//! A host whose data directory was lost does not come back under its old id: it would vote for what it does not have.
+//! A host that lost its data, or the end of its log, does not come back as if nothing were missing: it would vote for what it
+//! does not have.
 
 use std::fs;
+
+use log_format::disk::StdDisk;
+use log_format::ids::LogIndex;
+use log_format::verify::{LogView, decode};
+use palisade::checkpoints::Checkpoints;
+use projections::frame::Folded;
 
 use super::Cluster;
 use super::membership::{issue, remove, row, write};
@@ -51,4 +58,50 @@ fn a_voter_that_lost_its_data_never_votes_again_and_is_replaced() {
 fn announced(cluster: &Cluster, host: usize) -> usize {
     let dump = cluster.log_command(host, &["dump"]);
     String::from_utf8_lossy(&dump.stdout).matches("HostKeyAnnounced").count()
+}
+
+#[test]
+fn a_host_whose_log_lost_its_end_says_so_and_does_not_start() {
+    let mut cluster = Cluster::start(1);
+    assert_eq!(write(&cluster, 0, 1), 201);
+    assert!(cluster.term(0).success());
+    let data = cluster.data(0).to_owned();
+    let last = put_aside_more_than_the_log(&data);
+
+    for _ in 0..2 {
+        cluster.restart(0);
+        wait_until("it ends", || cluster.ended(0).is_some_and(|ended| !ended.success()));
+    }
+    let said = cluster.log(0);
+    for words in [
+        format!("ends with entry {last}, but this host had applied entry {}", last.next()),
+        "the newest files of the log are missing".to_owned(),
+        format!("delete {}/projections.sled", data.display()),
+    ] {
+        assert_eq!(said.matches(&words).count(), 2, "{words}: {said}");
+    }
+
+    // Whoever decides to go on with what is left does what the text says.
+    fs::remove_dir_all(data.join("projections.sled")).unwrap();
+    cluster.restart(0);
+    cluster.wait_until_whole();
+    assert_eq!(write(&cluster, 0, 2), 201);
+}
+
+/// Makes the checkpoint that a host has whose log held an entry more. Gives the last one that is there.
+fn put_aside_more_than_the_log(data: &std::path::Path) -> LogIndex {
+    let log = LogView::open(&StdDisk, data).unwrap();
+    let last = log.history().wal().last().index;
+    let (mut folded, mut lost) = (Folded::default(), None);
+    for entry in log.entries(LogIndex::new(1)) {
+        let entry = entry.unwrap();
+        if let Some(envelope) = decode(&entry).unwrap() {
+            folded.fold(entry.index, &envelope);
+            lost = Some(envelope);
+        }
+    }
+    folded.fold(last.next(), &lost.unwrap());
+    let (checkpoints, _) = Checkpoints::open(data);
+    checkpoints.save(&folded).unwrap();
+    last
 }

@@ -114,7 +114,7 @@ fn an_idle_writer_writes_the_commit_index() {
     later.durability = Durability::Later;
     writer.submit(later);
     let began = Instant::now();
-    while writer.durable_commit() != LogIndex::new(1) {
+    while writer.durable_commit().get() != LogIndex::new(1) {
         assert!(began.elapsed() < DEADLINE);
         std::thread::yield_now();
     }
