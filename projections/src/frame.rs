@@ -48,7 +48,7 @@ pub trait Projection: Default + Clone + Send + Serialize + DeserializeOwned {
 
 impl Projection for Model {
     const NAME: &'static str = "decisions";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
 
     fn apply(&mut self, index: LogIndex, envelope: &Envelope) {
         self.evolve(index, envelope);

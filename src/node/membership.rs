@@ -15,7 +15,7 @@ use log_format::ids::{HostId, Incarnation};
 use projections::decide::{CommandBody, HostState, Member};
 
 use super::submit::refuse;
-use super::{Node, Now, Outcome, Output};
+use super::{DiskState, Node, Now, Outcome, Output};
 
 /// What whoever runs a host that was let go has to know.
 pub const LET_GO: &str = "this host was removed from the cluster: no host speaks with it any more, and it protects itself alone, with what it \
@@ -168,20 +168,20 @@ impl Node {
         let status = self.core.status();
         self.membership.catch_up.tick(&status.learners, &status.progress, status.commit);
         let members = log_format::wal::ConfState::new(status.voters, status.learners);
+        let heirs = self.heirs(&status.answering, now);
+        if let Some(to) = self.heir_with_room(&heirs) {
+            return self.leave_to(to, now, outputs);
+        }
         let picture = Picture {
             leader: self.identity.host,
             members: &members,
             caught_up: &self.membership.catch_up.caught_up(),
             active: &self.active_hosts(),
-            heirs: &self.heirs(&status.answering, now),
+            heirs: &heirs,
         };
         match next_step(&self.desired(&members), &picture) {
             None | Some(Step::Wait) => {}
-            Some(Step::Transfer { to }) => {
-                if self.go_to(to, now, outputs) {
-                    self.membership.last_heir = Some(to);
-                }
-            }
+            Some(Step::Transfer { to }) => self.leave_to(to, now, outputs),
             Some(Step::Change(change)) => {
                 // Whatever was decided has its place in the log before the change.
                 self.propose_all(now, outputs);
@@ -192,6 +192,19 @@ impl Node {
                 self.skip_foreign();
             }
         }
+    }
+
+    fn leave_to(&mut self, to: HostId, now: Now, outputs: &mut Vec<Output>) {
+        if self.go_to(to, now, outputs) {
+            self.membership.last_heir = Some(to);
+        }
+    }
+
+    /// A leader whose disk is nearly full refuses what people and sensors of all hosts ask for: another one is to lead, if it
+    /// has room.
+    fn heir_with_room(&self, heirs: &[HostId]) -> Option<HostId> {
+        let is_low = self.peers.disk() == DiskState::Low;
+        heirs.iter().copied().find(|host| is_low && self.peers.disk_of(*host) == Some(DiskState::Ample))
     }
 
     /// Voters that could lead within moments. Whoever was tried last comes last.

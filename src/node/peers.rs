@@ -189,6 +189,11 @@ impl Peers {
         self.local.disk
     }
 
+    /// Whether another host's disk has room, as it said last.
+    pub(super) fn disk_of(&self, host: HostId) -> Option<DiskState> {
+        Some(self.peers.get(&host)?.status.state.disk)
+    }
+
     pub(super) fn set_local(&mut self, state: LocalState) {
         self.local = state;
     }

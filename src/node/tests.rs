@@ -145,8 +145,14 @@ fn a_leader_with_a_full_disk_takes_only_what_is_necessary() {
     let Outcome::Committed { .. } = cluster.submit(ONE, id(1), block("192.0.2.1")) else {
         panic!("the disk has room")
     };
-    let leader = cluster.leader();
     let disk = |state| Input::Local(LocalState { disk: state, ..LocalState::default() });
+    let leader = cluster.leader();
+    // The others have said so before the leader looks for one with more room.
+    [ONE, TWO, THREE]
+        .into_iter()
+        .filter(|host| *host != leader)
+        .for_each(|host| cluster.give(host, disk(DiskState::Low)));
+    cluster.pass(Duration::from_secs(2));
     cluster.give(leader, disk(DiskState::Low));
     let Outcome::Rejected(refusal) = cluster.submit(TWO, id(2), block("192.0.2.2")) else {
         panic!("a block is not necessary")
@@ -155,6 +161,7 @@ fn a_leader_with_a_full_disk_takes_only_what_is_necessary() {
     cluster.give(TWO, Input::Observe(attack("192.0.2.3")));
     cluster.pass(Duration::from_secs(1));
     assert!(matches!(cluster.verdict(ONE, "192.0.2.3"), Verdict::Free), "it waits in the spool");
+    assert_eq!(cluster.leader(), leader, "nobody has more room");
     let by = Actor::Administrator(Text::new(b"ana"));
     let source = "192.0.2.1".parse().expect("an address");
     let unblock = CommandBody::UnblockAddress { source, allow_seconds: None, by };
@@ -162,6 +169,20 @@ fn a_leader_with_a_full_disk_takes_only_what_is_necessary() {
     cluster.give(leader, disk(DiskState::Ample));
     cluster.pass(Duration::from_secs(1));
     assert!(matches!(cluster.verdict(ONE, "192.0.2.3"), Verdict::Blocked { .. }));
+}
+
+#[test]
+fn a_leader_whose_disk_is_nearly_full_lets_one_lead_that_has_room() {
+    let mut cluster = Cluster::led([ONE, TWO, THREE]);
+    let leader = cluster.leader();
+    let (low, other) =
+        if leader == ONE { (TWO, THREE) } else { (ONE, [TWO, THREE][usize::from(leader == TWO)]) };
+    for host in [leader, low] {
+        cluster.give(host, Input::Local(LocalState { disk: DiskState::Low, ..LocalState::default() }));
+    }
+    cluster.pass(Duration::from_secs(5));
+    assert_eq!(cluster.leader(), other);
+    assert!(matches!(cluster.submit(leader, id(1), block("192.0.2.1")), Outcome::Committed { .. }));
 }
 
 #[test]

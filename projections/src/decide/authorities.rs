@@ -171,7 +171,9 @@ impl Canonical for Authorities {
 
 #[cfg(test)]
 mod tests {
-    use log_format::event::Actor;
+    use log_format::event::{Actor, ClusterForced};
+    use log_format::ids::{ClusterId, HostId, LogIndex};
+    use log_format::time::Timestamp;
 
     use super::*;
 
@@ -243,6 +245,26 @@ mod tests {
             model.authorities().map(|held| held.certificate.to_vec()).collect::<Vec<_>>(),
             [another(1)]
         );
+    }
+
+    #[test]
+    fn a_cluster_that_was_forced_trusts_none_of_the_one_before() {
+        let mut model = Model::default();
+        model.authorities.add(&added(bytes(CERTIFICATE)));
+        model.authorities.retire(&AuthorityRetired { key_hash: [1; 32], by: Actor::System });
+        let forced = ClusterForced {
+            host: HostId::new(1),
+            previous: ClusterId::new([1; 16]),
+            members: Vec::new(),
+            last: LogIndex::new(1),
+            by: Actor::System,
+        };
+        model.evolve_membership(&MembershipEvent::ClusterForced(forced), Timestamp::ZERO);
+        assert_eq!((model.authorities().count(), model.retired_authorities().count()), (0, 0));
+        // Its own is trusted and unnamed, so there is room for one more, and that one signs then.
+        model.authorities.add(&added(another(1)));
+        let full = Rejection::ListFull { list: "authorities", limit: MAX_AUTHORITIES };
+        assert_eq!(add(&model, added(another(2))), Err(full));
     }
 
     #[test]

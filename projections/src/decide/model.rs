@@ -130,14 +130,16 @@ impl Model {
         }
     }
 
-    fn evolve_membership(&mut self, event: &MembershipEvent, at: Timestamp) {
+    pub(crate) fn evolve_membership(&mut self, event: &MembershipEvent, at: Timestamp) {
         match event {
             MembershipEvent::TokenIssued(event) => self.tokens.issue(event, at),
             MembershipEvent::TokenRevoked(event) => self.tokens.revoke(event),
             MembershipEvent::AuthorityAdded(event) => self.authorities.add(event),
             MembershipEvent::AuthorityRetired(event) => self.authorities.retire(event),
-            // What was done by force is told by the log; no rule rests on it.
-            MembershipEvent::ClusterForced(_) | MembershipEvent::TailLossAccepted(_) => {}
+            // Another cluster begins, with an authority of its own that no event names.
+            MembershipEvent::ClusterForced(_) => self.authorities = Authorities::default(),
+            // What was lost is told by the log; no rule rests on it.
+            MembershipEvent::TailLossAccepted(_) => {}
         }
     }
 
@@ -247,7 +249,7 @@ impl Model {
         self.authorities.retired()
     }
 
-    /// Rises with every change of the authorities.
+    /// Rises with every change of the authorities; begins anew with another cluster.
     pub fn authority_changes(&self) -> usize {
         self.authorities.changes()
     }
