@@ -15,8 +15,10 @@ use consensus::core::{PersistJob, Restored};
 use consensus::rt::writer::{Gathered, WriterError, write_hard_state};
 use log_format::disk::{Disk as _, DiskError, Fault, MemoryDisk};
 use log_format::ids::{HostId, LogIndex};
+use log_format::recover::Ending;
 use log_format::repair::{self, Need};
 use log_format::time::Timestamp;
+use log_format::verify::LogView;
 use log_format::wal::{
     ConfState, FileStamp, HardState, LogEntry, LogPosition, SpareProgress, Wal, WalIdentity, WalOptions,
     WalReader, WalSetup,
@@ -241,6 +243,7 @@ impl Drive {
             (wal, Restored::empty(self.members.clone()))
         } else {
             let (wal, recovered) = Wal::open(disk, &self.data, setup)?;
+            self.look_at_end()?;
             (wal, Restored::from(recovered))
         };
         let reader = wal.reader();
@@ -254,6 +257,15 @@ impl Drive {
             return Err(BootError::Forgot { before: Box::new(before), now: Box::new(self.held) });
         }
         Ok((restored, reader))
+    }
+
+    /// A log that was opened ends cleanly: what was left of a torn batch is gone before anything is written behind it.
+    fn look_at_end(&self) -> Result<(), BootError> {
+        let look = || LogView::open(&self.disk, &self.data).map(|view| view.ending().clone());
+        match self.disk.looked_through(look)? {
+            Ending::Clean => Ok(()),
+            Ending::Torn(_) | Ending::Corrupt(_) | Ending::Suspect(_) => Err(BootError::Unclean),
+        }
     }
 
     fn is_new(&self) -> bool {

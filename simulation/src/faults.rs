@@ -26,6 +26,8 @@ const SHORT_TAIL: usize = 2 << 10;
 const SMALL_LOG_FILE: u64 = 128 << 10;
 /// A log file that holds several small chapters: what is to be erased stands in the file that is being written.
 const LARGE_LOG_FILE: u64 = 1 << 20;
+/// Where no entry is large: what a follower catches up with, or what piled up while a sync took long, takes several batches.
+const TINY_LOG_FILE: u64 = 32 << 10;
 /// What a spool holds: more than a run fills.
 const USUAL_SPOOL: u64 = 16 << 20;
 /// Two files of some records each: without a leader it is full within seconds.
@@ -273,7 +275,11 @@ impl Faults {
 
     /// Bytes of a log file.
     pub(crate) fn log_file_bytes(&self) -> u64 {
-        if self.erases() { LARGE_LOG_FILE } else { SMALL_LOG_FILE }
+        match (self.erases(), self.is_on(Class::LargeReports)) {
+            (true, _) => LARGE_LOG_FILE,
+            (false, true) => SMALL_LOG_FILE,
+            (false, false) => TINY_LOG_FILE,
+        }
     }
 
     /// Those that begin the cluster.

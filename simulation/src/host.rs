@@ -70,6 +70,9 @@ pub(crate) enum BootError {
     /// Consensus did not start.
     #[error("start consensus")]
     Core(#[from] CoreError),
+    /// Its log opened and does not end cleanly.
+    #[error("the log was opened and ends with the remains of a torn batch")]
+    Unclean,
     /// Its log opened without something that it had been said to hold.
     #[error("the log held {before:?} and holds {now:?}")]
     Forgot {

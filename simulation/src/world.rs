@@ -219,6 +219,8 @@ pub(crate) struct World {
     administrator: Administrator,
     /// A host that is off while others erase.
     sleeper: Option<HostId>,
+    /// Sensors see nothing, those of hosts that join just now neither.
+    is_calm: bool,
     /// Who waits to read, at which host, since when.
     reads: BTreeMap<Ticket, (HostId, Duration)>,
     workload: Workload,
@@ -256,6 +258,7 @@ impl World {
             members: founders.to_vec(),
             administrator: Administrator::default(),
             sleeper: None,
+            is_calm: false,
             reads: BTreeMap::new(),
             workload,
             checks: Checks::new(founders),
@@ -401,6 +404,9 @@ impl World {
     }
 
     fn sense(&mut self, id: HostId) {
+        if self.is_calm {
+            return;
+        }
         let gap = self.workload.sense_gap();
         self.schedule(gap, Event::Sense(id));
         let belongs = self.members.contains(&id);
@@ -503,6 +509,7 @@ impl World {
     fn heal(&mut self) {
         self.trace.line(self.now, format_args!("everything works from now on"));
         self.faults.end();
+        self.is_calm = true;
         self.network.heal();
         self.network.unclog();
         self.network.set_weather(Weather::FAIR);

@@ -308,8 +308,7 @@ impl State {
     }
 
     fn change_name(&mut self, change: NameChange) {
-        let lost = change.removed.iter().chain(change.added.as_ref().map(|(path, _)| path));
-        let lost: Vec<u64> = lost.filter_map(|path| self.names.get(path).copied()).collect();
+        let lost = change.inodes(&self.names);
         apply(&mut self.names, &change);
         self.unsynced_names.push_back(change);
         lost.into_iter().for_each(|inode| self.forget_if_unnamed(inode));
@@ -330,10 +329,16 @@ impl State {
 
     /// Frees the files that no name, seen or durable or waiting to be, leads to.
     fn forget_unnamed(&mut self) {
-        let all: Vec<u64> = self.inodes.keys().copied().collect();
-        all.into_iter().for_each(|inode| self.forget_if_unnamed(inode));
+        let waiting = self.unsynced_names.iter().filter_map(|change| change.added.as_ref());
+        let live: BTreeSet<u64> = waiting
+            .map(|(_, inode)| *inode)
+            .chain(self.names.values().copied())
+            .chain(self.durable_names.values().copied())
+            .collect();
+        self.inodes.retain(|number, inode| 0 < inode.opens || live.contains(number));
     }
 
+    /// The same for one file, of which a name or the last reader has gone.
     fn forget_if_unnamed(&mut self, inode: u64) {
         let is_open = self.inodes.get(&inode).is_some_and(|found| 0 < found.opens);
         let mut named = self.names.values().chain(self.durable_names.values());
@@ -341,6 +346,15 @@ impl State {
         if !is_open && !named.any(|named| *named == inode) && !waiting.any(|(_, named)| *named == inode) {
             self.inodes.remove(&inode);
         }
+    }
+}
+
+impl NameChange {
+    /// The files that the change takes a name from, in these names, and the one that it names.
+    fn inodes(&self, names: &BTreeMap<PathBuf, u64>) -> Vec<u64> {
+        let paths = self.removed.iter().chain(self.added.as_ref().map(|(path, _)| path));
+        let named = self.added.as_ref().map(|(_, inode)| *inode);
+        paths.filter_map(|path| names.get(path).copied()).chain(named).collect()
     }
 }
 
@@ -477,14 +491,16 @@ impl Disk for MemoryDisk {
     fn sync_dir(&self, path: &Path) -> Result<(), DiskError> {
         let mut state = self.begin(Operation::SyncDir, path)?;
         let waiting = std::mem::take(&mut state.unsynced_names);
+        let mut lost = Vec::new();
         for change in waiting {
             if change.directory == path {
+                lost.extend(change.inodes(&state.durable_names));
                 apply(&mut state.durable_names, &change);
             } else {
                 state.unsynced_names.push_back(change);
             }
         }
-        state.forget_unnamed();
+        lost.into_iter().for_each(|inode| state.forget_if_unnamed(inode));
         Ok(())
     }
 

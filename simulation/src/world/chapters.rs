@@ -12,6 +12,8 @@ use crate::workshop::{ChapterOrder, Other, Progress};
 
 /// A chapter is sealed or erased within this time.
 const WORK_WITHIN: Duration = Duration::from_millis(400);
+/// A part of a chapter is fetched within this time: far sooner than the others write one, or a host would never catch up.
+const FETCH_WITHIN: Duration = Duration::from_millis(40);
 /// After a failed attempt the next comes so much later, as the thread has it.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
@@ -52,8 +54,9 @@ impl World {
     /// The next step of the work under way begins.
     fn work_on(&mut self, id: HostId) {
         self.meet(id);
-        let Some(life) = self.hosts.get(&id).map(Host::life) else { return };
-        let after = self.prng.up_to(WORK_WITHIN);
+        let Some(host) = self.hosts.get(&id) else { return };
+        let (life, fetches) = (host.life(), host.workshop.fetches_from().is_some());
+        let after = self.prng.up_to(if fetches { FETCH_WITHIN } else { WORK_WITHIN });
         self.schedule(after, Event::WorkshopFinishes(id, life));
     }
 

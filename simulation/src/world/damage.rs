@@ -124,6 +124,7 @@ impl World {
             | BootError::Chapters(_)
             | BootError::Key
             | BootError::Core(_)
+            | BootError::Unclean
             | BootError::Forgot { .. } => {
                 return Err(Violation::new(checker_of(error), format!("host {id}: {error:?}")));
             }
@@ -237,6 +238,6 @@ fn checker_of(error: &BootError) -> Checker {
         | BootError::Repair(_)
         | BootError::Key
         | BootError::Core(_) => Checker::Running,
-        BootError::Forgot { .. } => Checker::Durability,
+        BootError::Forgot { .. } | BootError::Unclean => Checker::Durability,
     }
 }

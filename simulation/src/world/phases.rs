@@ -109,10 +109,12 @@ impl World {
             host.clock.set_offset(Skew::NO_OFFSET + LATER);
         }
         self.schedule(Duration::ZERO, Event::Wish);
+        self.is_calm = false;
         for id in self.members.clone() {
             self.schedule(Duration::ZERO, Event::Sense(id));
         }
         self.await_erasure()?;
+        self.is_calm = true;
         self.queue.retain(|_, event| !matches!(event, Event::Wish | Event::Sense(_)));
         self.run_until(self.now + CLEANED_WITHIN)?;
         self.await_level(REST_WITHIN, "no rest", Self::is_at_rest)
