@@ -85,6 +85,8 @@ const DRAIN: Duration = Duration::from_secs(3);
 const BIND_PATIENCE: Duration = Duration::from_secs(10);
 /// See [`BIND_PATIENCE`].
 const BIND_PAUSE: Duration = Duration::from_millis(100);
+/// By how much threads give way that nobody waits for: beside one that does not they get a third of its time, alone all of it.
+const NICE: i32 = 5;
 
 /// Runs this host until a signal ends it. `announce` is told the one-time password and the console's address.
 pub fn run(config: Config, announce: impl FnOnce(&str, &str)) -> anyhow::Result<()> {
@@ -285,6 +287,13 @@ fn open_log(config: &Config, clocks: &Clocks, tokio: &Runtime) -> anyhow::Result
     let opened = log::open(&config.data, setup, config.cluster.first_members(), &mut donors)?;
     chapters::repair::repair((&StdDisk, &config.data), &opened.0.reader(), &mut donors)?;
     Ok(opened)
+}
+
+/// This thread's work can wait for what peers, clients and attackers wait for.
+fn give_way() {
+    if let Err(error) = rustix::process::nice(NICE) {
+        tracing::debug!(%error, "this thread does not give way to others");
+    }
 }
 
 /// The whole log, for one reader.

@@ -90,7 +90,11 @@ pub(super) struct Peers {
 /// Starts the thread.
 pub(super) fn start(workshop: Workshop) -> std::io::Result<Orders> {
     let (orders, waiting) = channel();
-    std::thread::Builder::new().name("chapters".to_owned()).spawn(move || workshop.run(&waiting))?;
+    let run = move || {
+        super::give_way();
+        workshop.run(&waiting);
+    };
+    std::thread::Builder::new().name("chapters".to_owned()).spawn(run)?;
     Ok(Orders(orders))
 }
 

@@ -139,7 +139,11 @@ pub(super) fn start(Desk(orders): Desk, workshop: Workshop) -> std::io::Result<(
     frame(&shared).saved = saved;
     let saved = saved.into_iter().min().unwrap_or_default();
     let writer = Writer { checkpoints, history, inbox, shared, durable, saved, must_renew: false };
-    std::thread::Builder::new().name("checkpoints".to_owned()).spawn(move || writer.run(&orders))?;
+    let run = move || {
+        super::give_way();
+        writer.run(&orders);
+    };
+    std::thread::Builder::new().name("checkpoints".to_owned()).spawn(run)?;
     Ok(())
 }
 
