@@ -1,9 +1,10 @@
 //! Loads an etcd member over gRPC: so many clients, each of which puts again as soon as it has its answer.
 //!
-//!   etcd-load ADDRESS CLIENTS PUTS-A-REQUEST SECONDS
+//!   etcd-load ADDRESS CLIENTS PUTS-A-REQUEST SECONDS CONNECTIONS
 //!
-//! One put a request is `KV/Put`; more are one `KV/Txn`. Clients share HTTP/2 connections as etcd's own clients do, which is
-//! cheaper for etcd than a connection each. Prints one JSON object of the form that `palisade bench log --config` prints.
+//! One put a request is `KV/Put`; more are one `KV/Txn`. Clients have a connection each, or share fewer HTTP/2 connections, as
+//! the goroutines of one etcd client do, which is cheaper for etcd. Prints one JSON object of the form that
+//! `palisade bench log --config` prints.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,8 +14,6 @@ use bytes::{BufMut, Bytes, BytesMut};
 use h2::client::SendRequest;
 use tokio::net::TcpStream;
 
-/// Connections that all clients share; fewer if there are fewer clients.
-const CONNECTIONS: usize = 4;
 /// Bytes of a value.
 const VALUE: usize = 256;
 /// Keys that each client puts in turn: as many as `palisade bench log` has addresses for each client.
@@ -26,18 +25,20 @@ const WARM_UP: Duration = Duration::from_secs(1);
 struct Load {
     clients: usize,
     puts: usize,
+    connections: usize,
     started: Instant,
     ended: Instant,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [address, clients, puts, seconds] = arguments.as_slice() else {
-        bail!("give ADDRESS CLIENTS PUTS-A-REQUEST SECONDS");
+    let [address, clients, puts, seconds, connections] = arguments.as_slice() else {
+        bail!("give ADDRESS CLIENTS PUTS-A-REQUEST SECONDS CONNECTIONS");
     };
     let (address, span) = (address.parse()?, Duration::from_secs_f64(seconds.parse()?));
     let started = Instant::now() + WARM_UP;
-    let load = Load { clients: clients.parse()?, puts: puts.parse()?, started, ended: started + span };
+    let (clients, puts, connections) = (clients.parse()?, puts.parse()?, connections.parse()?);
+    let load = Load { clients, puts, connections, started, ended: started + span };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut times = runtime.block_on(run(address, load))?;
     times.sort_unstable();
@@ -46,9 +47,10 @@ fn main() -> anyhow::Result<()> {
         times.get(rank).copied().unwrap_or_default().as_secs_f64() * 1e6
     };
     println!(
-        "{{\"bench\":\"log\",\"figure\":\"etcd-writes\",\"clients\":{},\"events_per_request\":{},\"event_bytes\":{VALUE},\
-         \"requests\":{},\"per_second\":{:.0},\"p50_us\":{:.1},\"p99_us\":{:.1},\"max_us\":{:.1}}}",
+        "{{\"bench\":\"log\",\"figure\":\"etcd-writes\",\"clients\":{},\"connections\":{},\"events_per_request\":{},\
+         \"event_bytes\":{VALUE},\"requests\":{},\"per_second\":{:.0},\"p50_us\":{:.1},\"p99_us\":{:.1},\"max_us\":{:.1}}}",
         load.clients,
+        load.connections,
         load.puts,
         times.len(),
         times.len() as f64 / span.as_secs_f64(),
@@ -61,7 +63,7 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(address: SocketAddr, load: Load) -> anyhow::Result<Vec<Duration>> {
     let mut senders = Vec::new();
-    for _ in 0..load.clients.min(CONNECTIONS) {
+    for _ in 0..load.clients.min(load.connections) {
         let socket = TcpStream::connect(address).await.context("connect to etcd")?;
         socket.set_nodelay(true)?;
         let (sender, connection) = h2::client::handshake(socket).await?;
