@@ -70,11 +70,11 @@ pub(crate) enum End {
     Killed,
 }
 
-/// How the next write fails; the process ends with it.
+/// How a write fails; the process ends with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Doom {
-    /// So many of its changes reach the disk.
-    Cut { changes: u64, end: End },
+    /// So many of its changes reach the disk; of the next write, or of the next that takes several batches.
+    Cut { changes: u64, end: End, is_large: bool },
     /// The disk refuses one of its calls.
     Error { fault: Fault, end: End },
 }
@@ -207,6 +207,14 @@ pub(crate) struct Drive {
     is_doom_under_way: bool,
 }
 
+/// Whether a write is the one that is to fail.
+fn strikes(doom: Doom, gathered: &Gathered, wal: &Wal<MemoryDisk>) -> bool {
+    match doom {
+        Doom::Cut { is_large: true, .. } => wal.max_batch() / 2 < gathered.bytes(),
+        Doom::Cut { is_large: false, .. } | Doom::Error { .. } => true,
+    }
+}
+
 impl Drive {
     pub(crate) fn new(identity: WalIdentity, members: ConfState, file_bytes: u64, honesty: Honesty) -> Self {
         Self {
@@ -257,6 +265,12 @@ impl Drive {
             return Err(BootError::Forgot { before: Box::new(before), now: Box::new(self.held) });
         }
         Ok((restored, reader))
+    }
+
+    /// The members in a log that nobody has open; nothing if it cannot be read.
+    pub(crate) fn members_in_log(&self) -> Option<ConfState> {
+        let look = || LogView::open(&self.disk, &self.data).map(|view| view.conf_state().clone());
+        self.disk.looked_through(look).ok()
     }
 
     /// A log that was opened ends cleanly: what was left of a torn batch is gone before anything is written behind it.
@@ -317,12 +331,13 @@ impl Drive {
             return Ok(Released::default());
         };
         self.hard_state = gathered.hard_state().unwrap_or(self.hard_state);
-        match self.doom {
+        let doom = self.doom.filter(|doom| strikes(*doom, &gathered, wal));
+        match doom {
             Some(Doom::Cut { changes, .. }) => self.disk.fail_after_changes(changes),
             Some(Doom::Error { fault, .. }) if !self.is_doom_under_way => self.disk.inject(fault),
             Some(Doom::Error { .. }) | None => {}
         }
-        self.is_doom_under_way = self.doom.is_some();
+        self.is_doom_under_way |= doom.is_some();
         gathered.write(wal, self.hard_state)?;
         self.retired_below = retire(wal, self.retire, self.retired_below)?;
         let (number, then) = gathered.into_released();
@@ -343,9 +358,11 @@ impl Drive {
         self.disk.mend();
     }
 
-    /// How the next write is to fail.
+    /// How the write under way, or the small work of an idle writer, is to fail.
     pub(crate) fn doomed(&self) -> Option<Doom> {
-        self.doom
+        let nothing = Gathered::default();
+        let (wal, gathered) = (self.wal.as_ref()?, self.in_flight.as_ref().unwrap_or(&nothing));
+        self.doom.filter(|doom| strikes(*doom, gathered, wal))
     }
 
     /// The log rots while no process has it open. Says whether there was anything to rot.

@@ -335,7 +335,8 @@ fn fault(class: Class, (host, other): (HostId, HostId), hosts: &[HostId], prng: 
             Fault::CrashInTurn { host, after, down }
         }
         Class::CrashInWrite => {
-            Fault::Doom { host, doom: Doom::Cut { changes: prng.below(CHANGES_OF_A_WRITE), end }, down }
+            let (changes, is_large) = (prng.below(CHANGES_OF_A_WRITE), prng.chance(300));
+            Fault::Doom { host, doom: Doom::Cut { changes, end, is_large }, down }
         }
         Class::DiskError => Fault::Doom { host, doom: Doom::Error { fault: disk_fault(prng), end }, down },
         Class::Rot => Fault::Rot { host, rot: Rot::draw(prng), down },

@@ -203,6 +203,15 @@ impl Host {
         self.process.as_ref().map(|process| &process.node)
     }
 
+    /// Who takes part in consensus, as far as this host knows: what it has applied, or what its log says while it is off.
+    pub(crate) fn consensus_members(&self) -> Option<ConfState> {
+        if let Some(node) = self.node() {
+            let status = node.consensus();
+            return Some(ConfState::new(status.voters, status.learners));
+        }
+        self.drive.members_in_log()
+    }
+
     /// Starts the process, which folds what was committed before. After an error nothing is left of it.
     pub(crate) fn boot(
         &mut self,

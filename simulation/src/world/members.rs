@@ -14,6 +14,7 @@ use std::time::Duration;
 use consensus::core::Role;
 use log_format::event::{HostRole, Text};
 use log_format::ids::{HostId, JoinTokenId, LogIndex};
+use log_format::wal::ConfState;
 use palisade::node::{Input, Members, Node, Outcome, PeerMessage};
 use projections::decide::{CommandBody, HostState};
 
@@ -142,9 +143,17 @@ impl World {
     }
 
     /// Whether the others are a majority without this host, whatever change of members is under way: those that are lost or
-    /// rotten, those that are to go, and this one are fewer than half of all that might be asked.
+    /// rotten, those that are to go, and this one are fewer than half of all that might be asked, by what any host has applied
+    /// and by what each one knows. A change that only the lost have applied is not known to those that are left.
     pub(super) fn can_lose(&self, id: HostId) -> bool {
-        let members = self.checks.consensus_members();
+        let sound = self.hosts.values().filter(|host| host.health == Health::Sound);
+        let known = sound.filter_map(Host::consensus_members);
+        known
+            .chain([self.checks.consensus_members().clone()])
+            .all(|members| self.can_do_without(id, &members))
+    }
+
+    fn can_do_without(&self, id: HostId, members: &ConfState) -> bool {
         let is_bad = |host: &HostId| {
             let is_unsound = self.hosts.get(host).is_some_and(|host| host.health != Health::Sound);
             *host == id || is_unsound || self.administrator.leaving.contains(host)

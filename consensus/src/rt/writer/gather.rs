@@ -88,6 +88,11 @@ impl Gathered {
         self.entries.truncate(kept);
     }
 
+    /// Bytes of the entries, about as the log has them.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether no more jobs should be added.
     pub fn is_full(&self) -> bool {
         GATHER_BYTES <= self.bytes
