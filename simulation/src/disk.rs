@@ -362,7 +362,7 @@ impl Drive {
     pub(crate) fn doomed(&self) -> Option<Doom> {
         let nothing = Gathered::default();
         let (wal, gathered) = (self.wal.as_ref()?, self.in_flight.as_ref().unwrap_or(&nothing));
-        self.doom.filter(|doom| strikes(*doom, gathered, wal))
+        self.doom.filter(|doom| self.is_doom_under_way || strikes(*doom, gathered, wal))
     }
 
     /// The log rots while no process has it open. Says whether there was anything to rot.

@@ -101,7 +101,7 @@ pub(crate) struct Setup {
 }
 
 pub(crate) struct Host {
-    id: HostId,
+    pub(crate) id: HostId,
     setup: Setup,
     /// The hosts of its start-up configuration.
     known: Vec<HostId>,
@@ -148,6 +148,8 @@ struct Process {
     kernel: FirewallPlan,
     /// What it drops because this host's sensor said so, until the log has judged.
     provisional: BTreeSet<IpAddr>,
+    /// Those of which the log may never be told.
+    unheard: BTreeSet<IpAddr>,
     /// Those with whom its transport speaks.
     peers: BTreeSet<HostId>,
 }
@@ -279,6 +281,7 @@ impl Host {
             ending: None,
             kernel,
             provisional: BTreeSet::new(),
+            unheard: BTreeSet::new(),
             peers,
         });
         Ok(outputs)
@@ -445,11 +448,17 @@ impl Host {
         self.process.as_ref().map(|process| &process.kernel)
     }
 
-    /// Whether something is still dropped provisionally that the log has let go.
-    pub(crate) fn has_stray(&self) -> bool {
-        let strays =
-            |process: &Process| process.provisional.iter().any(|source| !process.node.model().drops(*source));
-        self.process.as_ref().is_some_and(strays)
+    /// An address that is still dropped provisionally though the log has let it go.
+    pub(crate) fn stray(&self) -> Option<IpAddr> {
+        let Process { provisional, unheard, node, .. } = self.process.as_ref()?;
+        provisional.difference(unheard).copied().find(|source| !node.model().drops(*source))
+    }
+
+    /// The spool has lost records: of what is dropped provisionally nobody may ever hear. The kernel forgets it in a minute.
+    pub(crate) fn note_loss(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.unheard.clone_from(&process.provisional);
+        }
     }
 
     pub(crate) fn applied(&self) -> LogIndex {

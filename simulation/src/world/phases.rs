@@ -193,15 +193,26 @@ impl World {
         self.nodes().any(|node| node.consensus().role == Role::Leader)
     }
 
-    /// Every wish is answered, every observation recorded, every provisional block judged, every end of a block written
-    /// down, every host active and as far as every other; but for those that are lost.
     fn is_at_rest(&self) -> bool {
-        self.workload.open_wishes() == 0
-            && self.checks.all_observed(&self.hosts)
-            && self.is_workless()
-            && self.is_replaced()
-            && self.is_farewell_heard()
-            && self.living().all(|host| host.node().is_some_and(|node| self.is_settled(host, node)))
+        self.unrest().next().is_none()
+    }
+
+    /// What is not as it is when a run has come to rest: every wish is answered, every observation recorded, every provisional
+    /// block judged, every end of a block written down, every host active and as far as every other; but for those that are
+    /// lost.
+    fn unrest(&self) -> impl Iterator<Item = &'static str> {
+        let all: [(&str, fn(&Self) -> bool); 6] = [
+            ("wishes are open", |world| world.workload.open_wishes() == 0),
+            ("observations are missing", |world| world.checks.all_observed(&world.hosts)),
+            ("chapters are worked on", Self::is_workless),
+            ("a lost host is not replaced", Self::is_replaced),
+            ("a host does not know that it was let go", Self::is_farewell_heard),
+            ("a host is not settled", |world| {
+                let is_settled = |host: &Host| host.node().is_some_and(|node| world.is_settled(host, node));
+                world.living().all(is_settled)
+            }),
+        ];
+        all.into_iter().filter(|(_, holds)| !holds(self)).map(|(what, _)| what)
     }
 
     /// Every host that belongs to the cluster, is not lost and is not to be off.
@@ -211,6 +222,11 @@ impl World {
     }
 
     fn is_settled(&self, host: &Host, node: &Node) -> bool {
+        self.unsettled(host, node).next().is_none()
+    }
+
+    /// What of a host has not come to rest.
+    fn unsettled(&self, host: &Host, node: &Node) -> impl Iterator<Item = &'static str> {
         let is_right = |id: &HostId| {
             let is_lost = self.hosts.get(id).is_some_and(|other| other.health == Health::Lost);
             node.model().host_is_active(*id) == Some(!is_lost)
@@ -219,11 +235,14 @@ impl World {
         let wall = host.now(self.now).wall.max(node.model().last_accepted_at());
         let is_late = node.model().next_expiry().is_some_and(|expiry| expiry.after(EXPIRED_WITHIN) <= wall);
         let leads = node.consensus().role == Role::Leader;
-        node.applied().get() == self.checks.entries()
-            && self.members.iter().all(is_right)
-            && Quorum::of(node).is_right()
-            && !(leads && is_late)
-            && !host.has_stray()
+        let all = [
+            ("lags", node.applied().get() == self.checks.entries()),
+            ("takes a host for inactive", self.members.iter().all(is_right)),
+            ("has other voters", Quorum::of(node).is_right()),
+            ("has not written that a block ended", !(leads && is_late)),
+            ("drops an address that nobody judged", host.stray().is_none()),
+        ];
+        all.into_iter().filter(|(_, holds)| !holds).map(|(what, _)| what)
     }
 
     fn describe(&self) -> String {
@@ -233,8 +252,14 @@ impl World {
             let votes = Quorum::of(node);
             format!("{} active {active:?}, {votes:?}", crate::check::picture(&status, node.applied()))
         });
-        let hosts: Vec<String> = hosts.collect();
+        let unsettled = self.living().filter_map(|host| Some((host, host.node()?)));
+        let unsettled = unsettled.flat_map(|(host, node)| {
+            let (id, stray) = (host.id, host.stray());
+            self.unsettled(host, node).map(move |what| format!("host {id} {what} {stray:?}"))
+        });
+        let hosts: Vec<String> = unsettled.chain(hosts).collect();
         let (open, missing) = (self.workload.open_wishes(), self.checks.missing(&self.hosts));
-        format!("{open} open wishes, observations {missing}, hosts: {}", hosts.join("; "))
+        let unrest: Vec<&str> = self.unrest().collect();
+        format!("{unrest:?}; {open} open wishes, observations {missing}, hosts: {}", hosts.join("; "))
     }
 }

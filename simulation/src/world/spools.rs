@@ -55,13 +55,18 @@ impl World {
                 return Err(Violation::new(Checker::Running, detail));
             }
         }
+        let mut loses = !finished.refused.is_empty();
         for told in finished.told {
             if let Spooled::Read { items, .. } = &told {
                 for gap in items.iter().filter(|item| matches!(item, SpoolItem::Dropped(_))) {
                     self.trace.line(self.now, format_args!("host {id}: its spool lost {gap:?}"));
+                    loses = true;
                 }
             }
             self.offer(id, Input::Spooled(told));
+        }
+        if let Some(host) = self.hosts.get_mut(&id).filter(|_| loses) {
+            host.note_loss();
         }
         self.wake_spool(id);
         if let Some(life) = self.hosts.get(&id).map(Host::life) {
