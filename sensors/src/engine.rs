@@ -11,6 +11,7 @@ use crate::detect::bad_registrations::{BadRegistrations, Tipped};
 use crate::detect::deltas::Struck;
 use crate::detect::user_agents::UserAgents;
 use crate::detect::{Agent, Answer, Attempt, CredentialState, Judgement, judge};
+use crate::fragments::{Fragments, Whole};
 use crate::frame::Frame;
 use crate::keyed::{Key, Purpose};
 use crate::observation::{Finding, Verdict};
@@ -24,7 +25,7 @@ use crate::transaction::{Path, Transactions};
 /// Sources that are told apart for the statistics.
 const SOURCES_COUNTED: usize = 65_536;
 
-/// Senses attacks in a stream of frames. Memory is bounded: at most about 110 MiB when every table is full, a few MiB when idle.
+/// Senses attacks in a stream of frames. Memory is bounded: at most about 120 MiB when every table is full, a few MiB when idle.
 pub struct Engine {
     key: Key,
     ports: Ports,
@@ -33,6 +34,7 @@ pub struct Engine {
     soft_block_seconds: u64,
     block_seconds: u64,
     timeline: Timeline,
+    fragments: Fragments,
     transactions: Transactions,
     nonces: NonceEcho,
     bad_registrations: BadRegistrations,
@@ -78,6 +80,7 @@ impl Engine {
             soft_block_seconds: 0,
             block_seconds: 0,
             timeline: Timeline::default(),
+            fragments: Fragments::new(key),
             transactions: Transactions::new(key),
             nonces: NonceEcho::new(size, key),
             bad_registrations: BadRegistrations::new(&policy, key),
@@ -117,9 +120,25 @@ impl Engine {
                 self.datagram(&datagram, frame, now, findings);
             }
             Packet::Tcp => self.statistics.tcp_segments += 1,
-            Packet::Fragment => self.statistics.fragments += 1,
+            Packet::Fragment(fragment) => {
+                self.statistics.fragments += 1;
+                if let Some(whole) = self.fragments.add(&fragment, now) {
+                    self.whole(&whole, frame, now, findings);
+                }
+            }
             Packet::Unreadable => self.statistics.unreadable += 1,
             Packet::OtherIp | Packet::NotIp => {}
+        }
+    }
+
+    /// A packet whose last piece came with this frame.
+    fn whole(&mut self, whole: &Whole, frame: &Frame<'_>, now: Timestamp, findings: &mut Vec<Finding>) {
+        self.statistics.reassembled += 1;
+        match packet::decode_whole(whole) {
+            Packet::Udp(datagram) => self.datagram(&datagram, frame, now, findings),
+            Packet::Tcp => self.statistics.tcp_segments += 1,
+            Packet::Unreadable => self.statistics.unreadable += 1,
+            Packet::Fragment(_) | Packet::OtherIp | Packet::NotIp => {}
         }
     }
 
@@ -134,7 +153,8 @@ impl Engine {
         let evicted = self.transactions.evicted()
             + self.bad_registrations.evicted()
             + self.bad_registrations.unreported()
-            + self.nonces.lost();
+            + self.nonces.lost()
+            + self.fragments.lost();
         Statistics {
             sources: self.sources.len() as u64,
             unanswered: self.transactions.unanswered(),

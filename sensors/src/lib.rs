@@ -15,6 +15,7 @@
 mod capture;
 mod detect;
 mod engine;
+mod fragments;
 mod frame;
 mod keyed;
 mod observation;

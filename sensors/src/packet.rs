@@ -1,10 +1,11 @@
-//! From a frame to a UDP datagram. Reads slices, copies nothing, never panics.
+//! From a frame to a UDP datagram or a piece of one. Reads slices, copies nothing, never panics.
 //!
 //! Lengths of the headers are believed only within what was captured: Ethernet's padding is cut off, a packet cut by the
 //! snap length keeps what is there. Checksums are not checked: with offloading the host's own packets have none yet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::fragments::{Fragment, Whole};
 use crate::frame::{Frame, LinkType};
 use crate::transaction::Path;
 
@@ -18,8 +19,7 @@ const MAX_EXTENSION_HEADERS: usize = 8;
 pub(crate) enum Packet<'a> {
     Udp(Datagram<'a>),
     Tcp,
-    /// A piece of a larger packet.
-    Fragment,
+    Fragment(Fragment<'a>),
     /// IP with another protocol. ICMP errors quote somebody's packet: they belong here, so the quote is charged to nobody.
     OtherIp,
     /// Not IP: ARP and the like, or a link type that is not decoded.
@@ -54,6 +54,20 @@ impl Datagram<'_> {
 #[inline]
 pub(crate) fn decode<'a>(frame: &Frame<'a>) -> Packet<'a> {
     read_link(frame.link, frame.bytes).unwrap_or(Packet::Unreadable)
+}
+
+/// Takes a packet apart that was put together of fragments. That it is a fragment itself is a contradiction.
+pub(crate) fn decode_whole(whole: &Whole) -> Packet<'_> {
+    let Whole { source, destination, protocol, bytes } = whole;
+    let addresses = (*source, *destination);
+    let packet = match source {
+        IpAddr::V4(_) => read_transport(*protocol, addresses, bytes),
+        IpAddr::V6(_) => read_ipv6_payload(*protocol, addresses, bytes),
+    };
+    match packet {
+        Some(Packet::Fragment(_)) | None => Packet::Unreadable,
+        Some(packet) => packet,
+    }
 }
 
 /// `None`: the bytes end too soon.
@@ -117,7 +131,7 @@ fn read_ip(bytes: &[u8]) -> Option<Packet<'_>> {
 
 fn read_ipv4(bytes: &[u8]) -> Option<Packet<'_>> {
     let header: &[u8; 20] = bytes.first_chunk()?;
-    let [first, _, length_high, length_low, _, _, flags, offset, _, protocol, ..] = *header;
+    let [first, _, length_high, length_low, id_high, id_low, flags, offset, _, protocol, ..] = *header;
     let [.., s0, s1, s2, s3, d0, d1, d2, d3] = *header;
     let header_length = usize::from(first & 0x0f) * 4;
     // Zero: segmentation offload leaves the length to the network card.
@@ -128,12 +142,15 @@ fn read_ipv4(bytes: &[u8]) -> Option<Packet<'_>> {
     if header_length < 20 || header_length > length {
         return None;
     }
-    let is_fragment = flags & 0x20 != 0 || flags & 0x1f != 0 || offset != 0;
-    if is_fragment {
-        return Some(Packet::Fragment);
+    let (source, destination) = (Ipv4Addr::new(s0, s1, s2, s3).into(), Ipv4Addr::new(d0, d1, d2, d3).into());
+    let bytes = bytes.get(header_length..length)?;
+    let (offset, is_last) = (u16::from_be_bytes([flags & 0x1f, offset]), flags & 0x20 == 0);
+    if is_last && offset == 0 {
+        return read_transport(protocol, (source, destination), bytes);
     }
-    let addresses = (IpAddr::V4(Ipv4Addr::new(s0, s1, s2, s3)), IpAddr::V4(Ipv4Addr::new(d0, d1, d2, d3)));
-    read_transport(protocol, addresses, bytes.get(header_length..length)?)
+    let identification = u32::from(u16::from_be_bytes([id_high, id_low]));
+    let offset = usize::from(offset) * 8;
+    Some(Packet::Fragment(Fragment { source, destination, protocol, identification, offset, is_last, bytes }))
 }
 
 fn read_ipv6(bytes: &[u8]) -> Option<Packet<'_>> {
@@ -161,11 +178,26 @@ fn read_ipv6_payload(mut next: u8, addresses: (IpAddr, IpAddr), mut bytes: &[u8]
             // Hop-by-hop, routing, destination options, mobility: all tell their length in units of eight bytes.
             0 | 43 | 60 | 135 => (usize::from(*bytes.get(1)?) + 1) * 8,
             AUTHENTICATION => (usize::from(*bytes.get(1)?) + 2) * 4,
-            FRAGMENT => match bytes.first_chunk::<8>()? {
+            FRAGMENT => {
+                let ([protocol, _, high, low, id @ ..], bytes) = bytes.split_first_chunk::<8>()?;
+                let offset = usize::from(u16::from_be_bytes([*high, low & 0xf8]));
+                let is_last = low & 1 == 0;
                 // An atomic fragment is whole (RFC 6946).
-                [_, _, 0, offset_low, ..] if offset_low & 0xf9 == 0 => 8,
-                _ => return Some(Packet::Fragment),
-            },
+                if offset != 0 || !is_last {
+                    let ((source, destination), protocol) = (addresses, *protocol);
+                    let identification = u32::from_be_bytes(*id.first_chunk()?);
+                    return Some(Packet::Fragment(Fragment {
+                        source,
+                        destination,
+                        protocol,
+                        identification,
+                        offset,
+                        is_last,
+                        bytes,
+                    }));
+                }
+                8
+            }
             transport => return read_transport(transport, addresses, bytes),
         };
         next = *bytes.first()?;

@@ -124,10 +124,6 @@ fn other_traffic_is_told_apart() {
     for (bytes, packet) in [
         (ipv4(6, [0, 0], &[0; 20]), Packet::Tcp),
         (ipv4(1, [0, 0], &quoting), Packet::OtherIp),
-        (ipv4(17, [0x20, 0], &udp), Packet::Fragment),
-        (ipv4(17, [0, 0x10], b"rest"), Packet::Fragment),
-        (ipv6_packet(44, source, &[17, 0, 0, 1, 0, 0, 0, 7, 1, 2]), Packet::Fragment),
-        (ipv6_packet(44, source, &[17, 0, 1, 0, 0, 0, 0, 7, 1, 2]), Packet::Fragment),
         (ipv6_packet(58, source, &quoting), Packet::OtherIp),
         (vec![0x45, 0, 0], Packet::Unreadable),
         (vec![0x95; 40], Packet::Unreadable),
@@ -139,6 +135,49 @@ fn other_traffic_is_told_apart() {
     assert_eq!(decode_bytes(LinkType::Other(105), &[1; 60]), Packet::NotIp);
     let endless = tagged(&[0x81, 0, 0, 1].repeat(20), &[]);
     assert_eq!(decode_bytes(LinkType::Ethernet, &endless), Packet::Unreadable);
+}
+
+#[test]
+fn fragments_say_whose_they_are_and_where_they_belong() {
+    let v6: Ipv6Addr = "2001:db8::1".parse().unwrap();
+    let four = |offset, is_last, bytes| Fragment {
+        source: IpAddr::from([192, 0, 2, 1]),
+        destination: IpAddr::from([192, 0, 2, 2]),
+        protocol: 17,
+        identification: 1,
+        offset,
+        is_last,
+        bytes,
+    };
+    let six = |offset, is_last| Fragment {
+        source: v6.into(),
+        destination: Ipv6Addr::LOCALHOST.into(),
+        identification: 0x0102_0307,
+        ..four(offset, is_last, &[8, 9])
+    };
+    for (bytes, fragment) in [
+        (ipv4(17, [0x20, 0], b"start"), four(0, false, b"start")),
+        (ipv4(17, [0x3f, 0xff], b"more"), four(65_528, false, b"more")),
+        (ipv4(17, [0, 0x10], b"rest"), four(128, true, b"rest")),
+        (ipv6_packet(44, v6, &[17, 0, 0, 1, 1, 2, 3, 7, 8, 9]), six(0, false)),
+        (ipv6_packet(44, v6, &[17, 0, 1, 1, 1, 2, 3, 7, 8, 9]), six(256, false)),
+        (ipv6_packet(44, v6, &[17, 0, 1, 8, 1, 2, 3, 7, 8, 9]), six(264, true)),
+    ] {
+        assert_eq!(decode_bytes(LinkType::RawIp, &bytes), Packet::Fragment(fragment), "{bytes:?}");
+    }
+}
+
+#[test]
+fn what_was_put_together_is_read_like_any_other() {
+    let (source, destination) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+    let whole = Whole { source, destination, protocol: 17, bytes: udp(b"hello") };
+    assert_eq!(decode_whole(&whole), expected("192.0.2.1", b"hello"));
+    let options = [&[17_u8, 0, 0, 0, 0, 0, 0, 0][..], &udp(b"hello")].concat();
+    let (source, destination) = ("2001:db8::1".parse().unwrap(), "::1".parse().unwrap());
+    let whole = Whole { source, destination, protocol: 60, bytes: options };
+    assert_eq!(decode_whole(&whole), expected("2001:db8::1", b"hello"));
+    let nested = Whole { protocol: 44, bytes: vec![17, 0, 0, 1, 0, 0, 0, 7, 1, 2], ..whole };
+    assert_eq!(decode_whole(&nested), Packet::Unreadable);
 }
 
 proptest::proptest! {

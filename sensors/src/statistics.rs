@@ -15,8 +15,10 @@ pub struct Statistics {
     pub not_sip: u64,
     /// Datagrams that keep a NAT's binding alive.
     pub keepalives: u64,
-    /// Pieces of larger packets; they are not put together.
+    /// Pieces of larger packets.
     pub fragments: u64,
+    /// Packets that were put together of them.
+    pub reassembled: u64,
     /// TCP segments that passed the capture's filter; they are not put together.
     pub tcp_segments: u64,
     /// Frames whose headers cannot be read.
@@ -33,6 +35,7 @@ pub struct Statistics {
     pub attacks: u64,
     /// Registrations and requests with credentials to which no final answer came in time.
     pub unanswered: u64,
-    /// What left a table before its time because the table was full, and strikes and nonces that found no place.
+    /// What left a table before its time because the table was full, strikes and nonces that found no place, and fragments of which no
+    /// packet became.
     pub evicted: u64,
 }

@@ -45,9 +45,8 @@ const ATTACK: [&str; 15] = [
     "at",
     "count",
 ];
-/// Attacks that need fragments or TCP put together, which the engine does not do.
-const WAITING: [&str; 3] =
-    ["invite-big-fragmented-scanner.pcap", "register-brute-tcp-oneconn.pcap", "register-brute-tcp.pcap"];
+/// Attacks that need TCP put together, which the engine does not do.
+const WAITING: [&str; 2] = ["register-brute-tcp-oneconn.pcap", "register-brute-tcp.pcap"];
 
 #[test]
 fn every_recording_is_played_to_its_end_and_the_verdicts_agree_with_the_truth() {

@@ -9,12 +9,11 @@ use crate::playback::{Played, files, line, play, recordings};
 use crate::truth::{Row, rows};
 
 /// Attacks that no rule of today sees, with what they wait for.
-const WAITING: [(&str, &str, &str); 13] = [
+const WAITING: [(&str, &str, &str); 12] = [
     ("busy-mixed-1.pcap", "TFTP", "the TFTP rule"),
     ("busy-mixed-1.pcap", "DNS", "the DNS rule"),
     ("dns-any-flood.pcap", "DNS", "the DNS rule"),
     ("dns-random-subdomain-flood.pcap", "DNS", "the DNS rule"),
-    ("invite-big-fragmented-scanner.pcap", "INVITE", "putting fragments together"),
     ("invite-flood.pcap", "INVITE", "the rate rule"),
     ("register-brute-tcp-oneconn.pcap", "REGISTER", "putting TCP together"),
     ("register-brute-tcp.pcap", "REGISTER", "putting TCP together"),
