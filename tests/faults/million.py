@@ -4,7 +4,7 @@
     tests/faults/million.py --palisade target/release/palisade [--events 1000000] [--work target/million]
 
 Three hosts on loopback, that watch only and sense nothing, are filled over HTTP (`palisade bench log`). Then, by commands: a host
-joins with a token; the old leader is removed, and the new host gets its vote; another host is killed (kill -9), removed and
+joins with a token; the old leader is removed, and the new host gets its vote; the next leader is killed (kill -9), removed and
 replaced by one more that joins. At the end all hosts have folded the same entries to the same state, and every byte of their
 logs is verified. Prints one JSON object a line for each figure.
 """
@@ -200,18 +200,17 @@ def change_hosts(program, work, hosts):
     old.process.terminate()
     say("old leader ended", exit=old.process.wait(WAIT), **writer.end())
 
-    # One dies, and a new one takes its place.
+    # The leader dies, and a new host takes its place.
     leader = until("there is a leader", asked.leader)
-    dead = next(host for host in others if host.number == leader) if leader != asked.number else next(
-        host for host in others if host is not asked
-    )
+    dead = next(host for host in others if host.number == leader)
+    asked = next(host for host in others if host is not dead)
     writer = Writer(asked)
     writer.start()
     dead.process.kill()
     dead.process.wait()
     started = time.monotonic()
     until("another host leads", lambda: asked.leader() not in (None, dead.number))
-    say("killed", host=dead.number, was_leader=dead.number == leader, leader_after_seconds=round(time.monotonic() - started, 2))
+    say("leader killed", host=dead.number, leader_after_seconds=round(time.monotonic() - started, 2))
     fifth = join(program, work, asked, 5)
     asked.must("cluster", "remove", str(dead.number))
     vote(asked, 5)

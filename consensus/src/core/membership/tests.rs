@@ -25,7 +25,9 @@ fn run(desired: &Desired, start: ConfState, leader: u64, asleep: &[u64]) -> (Con
         let awake = |host: &HostId| !asleep.contains(&host.get());
         let active: BTreeSet<_> =
             members.voters.iter().chain(&members.learners).copied().filter(awake).collect();
-        let caught_up: BTreeSet<_> = members.learners.iter().copied().filter(awake).collect();
+        // Nobody counts how far the leader is.
+        let others = members.learners.iter().copied().filter(|host| *host != leader);
+        let caught_up: BTreeSet<_> = others.filter(awake).collect();
         let heirs: Vec<_> = members.voters.iter().copied().filter(awake).collect();
         let picture =
             Picture { leader, members: &members, caught_up: &caught_up, active: &active, heirs: &heirs };
@@ -139,6 +141,18 @@ fn a_leader_that_is_removed_hands_over_only_to_a_voter_that_can_lead() {
     assert_eq!(step(&[3, 2]), Some(Step::Transfer { to: host(3) }));
     // Nobody's vote is taken or given meanwhile.
     assert_eq!(step(&[]), Some(Step::Wait));
+}
+
+#[test]
+fn a_leader_whose_vote_an_earlier_leader_took_lets_a_voter_lead() {
+    let wanted = desired(&[1, 3, 5], &[7]);
+    let (end, leader, steps) = run(&wanted, members(&[1, 3], &[5, 7]), 5, &[]);
+    assert_eq!(steps, [Step::Transfer { to: host(1) }, Step::Change(Change::Promote(host(5)))]);
+    assert_eq!((end, leader), (members(&[1, 3, 5], &[7]), host(1)));
+    // Also if it is to go: it does not take itself out of the members while it leads.
+    let (end, _, steps) = run(&desired(&[1, 3, 4], &[]), members(&[1, 3, 4], &[5]), 5, &[1]);
+    assert_eq!(steps, [Step::Transfer { to: host(3) }, Step::Change(Change::Remove(host(5)))]);
+    assert_eq!(end, members(&[1, 3, 4], &[]));
 }
 
 #[test]
