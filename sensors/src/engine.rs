@@ -19,13 +19,14 @@ use crate::packet::{self, Datagram, Packet};
 use crate::policy::{Policy, Ports};
 use crate::proof::{FilterSize, NonceEcho};
 use crate::statistics::Statistics;
+use crate::streams::{Segment, StreamMessage, Streams};
 use crate::timeline::Timeline;
 use crate::transaction::{Path, Transactions};
 
 /// Sources that are told apart for the statistics.
 const SOURCES_COUNTED: usize = 65_536;
 
-/// Senses attacks in a stream of frames. Memory is bounded: at most about 120 MiB when every table is full, a few MiB when idle.
+/// Senses attacks in a stream of frames. Memory is bounded: at most about 140 MiB when every table is full, a few MiB when idle.
 pub struct Engine {
     key: Key,
     ports: Ports,
@@ -35,6 +36,7 @@ pub struct Engine {
     block_seconds: u64,
     timeline: Timeline,
     fragments: Fragments,
+    streams: Streams,
     transactions: Transactions,
     nonces: NonceEcho,
     bad_registrations: BadRegistrations,
@@ -49,6 +51,8 @@ struct Sighting<'m, 'b> {
     message: &'m Message<'b>,
     path: Path,
     source_port: u16,
+    /// The connection shows that the sender is at his address.
+    is_proven: bool,
     /// The engine's time.
     now: Timestamp,
     /// The frame's own.
@@ -81,6 +85,7 @@ impl Engine {
             block_seconds: 0,
             timeline: Timeline::default(),
             fragments: Fragments::new(key),
+            streams: Streams::new(key),
             transactions: Transactions::new(key),
             nonces: NonceEcho::new(size, key),
             bad_registrations: BadRegistrations::new(&policy, key),
@@ -116,10 +121,8 @@ impl Engine {
         let now = self.timeline.advance(frame.at);
         self.statistics.packets += 1;
         match packet::decode(frame) {
-            Packet::Udp(datagram) => {
-                self.datagram(&datagram, frame, now, findings);
-            }
-            Packet::Tcp => self.statistics.tcp_segments += 1,
+            Packet::Udp(datagram) => self.datagram(&datagram, frame, now, findings),
+            Packet::Tcp(segment) => self.segment(&segment, frame, now, findings),
             Packet::Fragment(fragment) => {
                 self.statistics.fragments += 1;
                 if let Some(whole) = self.fragments.add(&fragment, now) {
@@ -136,7 +139,7 @@ impl Engine {
         self.statistics.reassembled += 1;
         match packet::decode_whole(whole) {
             Packet::Udp(datagram) => self.datagram(&datagram, frame, now, findings),
-            Packet::Tcp => self.statistics.tcp_segments += 1,
+            Packet::Tcp(segment) => self.segment(&segment, frame, now, findings),
             Packet::Unreadable => self.statistics.unreadable += 1,
             Packet::Fragment(_) | Packet::OtherIp | Packet::NotIp => {}
         }
@@ -154,7 +157,8 @@ impl Engine {
             + self.bad_registrations.evicted()
             + self.bad_registrations.unreported()
             + self.nonces.lost()
-            + self.fragments.lost();
+            + self.fragments.lost()
+            + self.streams.lost();
         Statistics {
             sources: self.sources.len() as u64,
             unanswered: self.transactions.unanswered(),
@@ -168,7 +172,6 @@ impl Engine {
         self.bad_registrations.sources()
     }
 
-    /// A datagram counts if a victim's SIP port is on the side where its kind wants it: requests go there, answers come from there.
     fn datagram(
         &mut self,
         datagram: &Datagram<'_>,
@@ -176,17 +179,47 @@ impl Engine {
         now: Timestamp,
         findings: &mut Vec<Finding>,
     ) {
-        let is_to_sip = self.ports.has(datagram.destination_port);
-        let is_from_sip = self.ports.has(datagram.source_port);
-        if !is_to_sip && !is_from_sip {
+        if self.ports.has(datagram.destination_port) || self.ports.has(datagram.source_port) {
+            self.statistics.datagrams += 1;
+            self.message(datagram, false, (frame, now), findings);
+        }
+    }
+
+    fn segment(
+        &mut self,
+        segment: &Segment<'_>,
+        frame: &Frame<'_>,
+        now: Timestamp,
+        findings: &mut Vec<Finding>,
+    ) {
+        let Segment { source, source_port, destination, destination_port, .. } = *segment;
+        if !self.ports.has(destination_port) && !self.ports.has(source_port) {
             return;
         }
-        self.statistics.datagrams += 1;
+        self.statistics.tcp_segments += 1;
+        self.streams.add(segment);
+        while let Some(StreamMessage { bytes, is_proven }) = self.streams.next_message(&segment.direction()) {
+            let datagram = Datagram { source, source_port, destination, destination_port, payload: &bytes };
+            self.message(&datagram, is_proven, (frame, now), findings);
+        }
+    }
+
+    /// A message counts if a victim's SIP port is on the side where its kind wants it: requests go there, answers come from there.
+    fn message(
+        &mut self,
+        datagram: &Datagram<'_>,
+        is_proven: bool,
+        (frame, now): (&Frame<'_>, Timestamp),
+        findings: &mut Vec<Finding>,
+    ) {
+        let is_to_sip = self.ports.has(datagram.destination_port);
+        let is_from_sip = self.ports.has(datagram.source_port);
         let Some(message) = self.read(datagram.payload) else { return };
         let sighting = |path, source_port| Sighting {
             message: &message,
             path,
             source_port,
+            is_proven,
             now,
             at: frame.at,
             packet: frame.number,
@@ -235,8 +268,9 @@ impl Engine {
         let attempt = is_awaited.then(|| self.attempt(sighting, kind));
         if let Some(agent) = self.user_agents.find_blocked(message.user_agents.iter()) {
             let is_echo = attempt.is_some_and(|attempt| attempt.credentials == CredentialState::Echoed);
-            let evidence = if is_echo { Evidence::Proven } else { Evidence::Unproven };
-            let seconds = if is_echo { self.block_seconds } else { self.soft_block_seconds };
+            let is_proven = is_echo || sighting.is_proven;
+            let evidence = if is_proven { Evidence::Proven } else { Evidence::Unproven };
+            let seconds = if is_proven { self.block_seconds } else { self.soft_block_seconds };
             if self.user_agents.report(path.source, evidence, now, seconds) {
                 let tipped = Tipped { evidence, count: 1, seconds };
                 let cause = Cause { rule: Rule::BlockedUserAgent, attack: kind, agent };
@@ -297,7 +331,7 @@ impl Engine {
     }
 
     fn attempt(&mut self, sighting: &Sighting<'_, '_>, kind: AttackKind) -> Attempt {
-        let Sighting { message, path, source_port, now, .. } = *sighting;
+        let Sighting { message, path, source_port, is_proven, now, .. } = *sighting;
         let mut first = None;
         let mut is_echo = false;
         let mut fingerprint = self
@@ -329,6 +363,7 @@ impl Engine {
             account: self.account(message, kind, credentials.username.unwrap_or_default()),
             fingerprint: fingerprint.finish(),
             source_port,
+            is_proven,
             agent: Agent::new(message.user_agents.first().unwrap_or_default()),
         }
     }

@@ -24,6 +24,7 @@ mod pcap_file;
 mod policy;
 mod proof;
 mod statistics;
+mod streams;
 mod table;
 mod timeline;
 mod transaction;

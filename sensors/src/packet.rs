@@ -1,4 +1,4 @@
-//! From a frame to a UDP datagram or a piece of one. Reads slices, copies nothing, never panics.
+//! From a frame to a UDP datagram, a TCP segment, or a piece of one. Reads slices, copies nothing, never panics.
 //!
 //! Lengths of the headers are believed only within what was captured: Ethernet's padding is cut off, a packet cut by the
 //! snap length keeps what is there. Checksums are not checked: with offloading the host's own packets have none yet.
@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::fragments::{Fragment, Whole};
 use crate::frame::{Frame, LinkType};
+use crate::streams::Segment;
 use crate::transaction::Path;
 
 /// VLAN tags and MPLS labels in front of IP that are skipped; three of each have been seen.
@@ -18,7 +19,7 @@ const MAX_EXTENSION_HEADERS: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Packet<'a> {
     Udp(Datagram<'a>),
-    Tcp,
+    Tcp(Segment<'a>),
     Fragment(Fragment<'a>),
     /// IP with another protocol. ICMP errors quote somebody's packet: they belong here, so the quote is charged to nobody.
     OtherIp,
@@ -211,7 +212,7 @@ fn read_transport(protocol: u8, addresses: (IpAddr, IpAddr), bytes: &[u8]) -> Op
     const UDP: u8 = 17;
     match protocol {
         UDP => read_udp(addresses, bytes),
-        TCP => Some(Packet::Tcp),
+        TCP => read_tcp(addresses, bytes),
         _ => Some(Packet::OtherIp),
     }
 }
@@ -226,6 +227,28 @@ fn read_udp((source, destination): (IpAddr, IpAddr), bytes: &[u8]) -> Option<Pac
         length => payload.get(..length.checked_sub(8)?).unwrap_or(payload),
     };
     Some(Packet::Udp(Datagram { source, source_port, destination, destination_port, payload }))
+}
+
+fn read_tcp((source, destination): (IpAddr, IpAddr), bytes: &[u8]) -> Option<Packet<'_>> {
+    let (source_port, rest) = take_u16(bytes)?;
+    let (destination_port, rest) = take_u16(rest)?;
+    let (sequence, rest) = rest.split_first_chunk()?;
+    let (acknowledged, rest) = rest.split_first_chunk()?;
+    let [offset, flags, ..] = *rest.first_chunk::<8>()?;
+    let header = usize::from(offset >> 4) * 4;
+    if header < 20 {
+        return None;
+    }
+    Some(Packet::Tcp(Segment {
+        source,
+        source_port,
+        destination,
+        destination_port,
+        sequence: u32::from_be_bytes(*sequence),
+        acknowledged: u32::from_be_bytes(*acknowledged),
+        flags,
+        payload: bytes.get(header..)?,
+    }))
 }
 
 fn take_u16(bytes: &[u8]) -> Option<(u16, &[u8])> {

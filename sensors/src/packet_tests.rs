@@ -122,7 +122,7 @@ fn other_traffic_is_told_apart() {
     let udp = udp(b"hello");
     let quoting = [&[3_u8, 3, 0, 0, 0, 0, 0, 0][..], &ipv4(17, [0, 0], &udp)].concat();
     for (bytes, packet) in [
-        (ipv4(6, [0, 0], &[0; 20]), Packet::Tcp),
+        (ipv4(6, [0, 0], &[0; 20]), Packet::Unreadable),
         (ipv4(1, [0, 0], &quoting), Packet::OtherIp),
         (ipv6_packet(58, source, &quoting), Packet::OtherIp),
         (vec![0x45, 0, 0], Packet::Unreadable),
@@ -165,6 +165,22 @@ fn fragments_say_whose_they_are_and_where_they_belong() {
     ] {
         assert_eq!(decode_bytes(LinkType::RawIp, &bytes), Packet::Fragment(fragment), "{bytes:?}");
     }
+}
+
+#[test]
+fn a_tcp_segment_is_read_behind_its_options() {
+    let header = [0x9c, 0x40, 0x13, 0xc4, 0, 0, 1, 2, 0, 0, 3, 4, 0x60, 0x18, 1, 1, 0, 0, 0, 0];
+    let options = [1_u8, 1, 1, 0];
+    let bytes = ipv4(6, [0, 0], &[&header[..], &options, b"data"].concat());
+    let Packet::Tcp(segment) = decode_bytes(LinkType::RawIp, &bytes) else { panic!("no segment") };
+    let Segment { source_port, destination_port, sequence, acknowledged, flags, payload, .. } = segment;
+    assert_eq!(
+        (source_port, destination_port, sequence, acknowledged, flags),
+        (40_000, 5060, 0x102, 0x304, 0x18)
+    );
+    assert_eq!(payload, b"data");
+    let short = ipv4(6, [0, 0], &[&header[..], &options[..2]].concat());
+    assert_eq!(decode_bytes(LinkType::RawIp, &short), Packet::Unreadable);
 }
 
 #[test]

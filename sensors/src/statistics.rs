@@ -7,7 +7,7 @@ pub struct Statistics {
     pub packets: u64,
     /// UDP datagrams to or from a SIP port.
     pub datagrams: u64,
-    /// Datagrams that could be read as SIP.
+    /// Datagrams, and messages of TCP streams, that could be read as SIP.
     pub sip_messages: u64,
     /// Datagrams that began as SIP and could not be read.
     pub malformed: u64,
@@ -19,7 +19,7 @@ pub struct Statistics {
     pub fragments: u64,
     /// Packets that were put together of them.
     pub reassembled: u64,
-    /// TCP segments that passed the capture's filter; they are not put together.
+    /// TCP segments to or from a SIP port.
     pub tcp_segments: u64,
     /// Frames whose headers cannot be read.
     pub unreadable: u64,
@@ -35,7 +35,7 @@ pub struct Statistics {
     pub attacks: u64,
     /// Registrations and requests with credentials to which no final answer came in time.
     pub unanswered: u64,
-    /// What left a table before its time because the table was full, strikes and nonces that found no place, and fragments of which no
-    /// packet became.
+    /// What left a table before its time because the table was full, strikes and nonces that found no place, fragments of which no
+    /// packet became, streams that made room and gaps in them.
     pub evicted: u64,
 }

@@ -17,6 +17,8 @@ pub(crate) struct Attempt {
     /// Hash of what differs between attempts and agrees between retransmissions.
     pub(crate) fingerprint: u64,
     pub(crate) source_port: u16,
+    /// The connection shows that the source is at its address.
+    pub(crate) is_proven: bool,
     pub(crate) agent: Agent,
 }
 
@@ -89,6 +91,14 @@ pub(crate) enum Strength {
 
 /// The truth table. A plain challenge is never a strike: every honest registration begins with one.
 pub(crate) fn judge(attempt: &Attempt, answer: Answer) -> Judgement {
+    match (judge_answer(attempt, answer), attempt.is_proven) {
+        // What anybody could have sent in a datagram, only the source could in a connection.
+        (Judgement::Strike(Strength::Unproven), true) => Judgement::Strike(Strength::Proven),
+        (judgement, _) => judgement,
+    }
+}
+
+fn judge_answer(attempt: &Attempt, answer: Answer) -> Judgement {
     match attempt.kind {
         AttackKind::Register => judge_registration(attempt.credentials, answer),
         AttackKind::Options | AttackKind::Invite | AttackKind::Tftp | AttackKind::Dns | AttackKind::Other => {
@@ -138,6 +148,7 @@ mod tests {
             account: 1,
             fingerprint: 1,
             source_port: 5060,
+            is_proven: false,
             agent: Agent::new(b""),
         }
     }

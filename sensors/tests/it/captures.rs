@@ -9,14 +9,12 @@ use crate::playback::{Played, files, line, play, recordings};
 use crate::truth::{Row, rows};
 
 /// Attacks that no rule of today sees, with what they wait for.
-const WAITING: [(&str, &str, &str); 12] = [
+const WAITING: [(&str, &str, &str); 10] = [
     ("busy-mixed-1.pcap", "TFTP", "the TFTP rule"),
     ("busy-mixed-1.pcap", "DNS", "the DNS rule"),
     ("dns-any-flood.pcap", "DNS", "the DNS rule"),
     ("dns-random-subdomain-flood.pcap", "DNS", "the DNS rule"),
     ("invite-flood.pcap", "INVITE", "the rate rule"),
-    ("register-brute-tcp-oneconn.pcap", "REGISTER", "putting TCP together"),
-    ("register-brute-tcp.pcap", "REGISTER", "putting TCP together"),
     ("sippts-flood-invite.pcap", "INVITE", "the rate rule"),
     ("tftp-brute-known-names.pcap", "TFTP", "the TFTP rule"),
     ("tftp-config-bruteforce.pcap", "TFTP", "the TFTP rule"),

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod captures;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod corpus;
 #[cfg(test)]
 mod pipe;
