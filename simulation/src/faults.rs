@@ -27,7 +27,7 @@ const SMALL_LOG_FILE: u64 = 128 << 10;
 /// A log file that holds several small chapters: what is to be erased stands in the file that is being written.
 const LARGE_LOG_FILE: u64 = 1 << 20;
 /// Where no entry is large: what a follower catches up with, or what piled up while a sync took long, takes several batches.
-const TINY_LOG_FILE: u64 = 32 << 10;
+const TINY_LOG_FILE: u64 = 16 << 10;
 /// What a spool holds: more than a run fills.
 const USUAL_SPOOL: u64 = 16 << 20;
 /// Two files of some records each: without a leader it is full within seconds.
@@ -335,7 +335,7 @@ fn fault(class: Class, (host, other): (HostId, HostId), hosts: &[HostId], prng: 
             Fault::CrashInTurn { host, after, down }
         }
         Class::CrashInWrite => {
-            let (changes, is_large) = (prng.below(CHANGES_OF_A_WRITE), prng.chance(300));
+            let (changes, is_large) = (prng.below(CHANGES_OF_A_WRITE), prng.chance(500));
             Fault::Doom { host, doom: Doom::Cut { changes, end, is_large }, down }
         }
         Class::DiskError => Fault::Doom { host, doom: Doom::Error { fault: disk_fault(prng), end }, down },
@@ -390,7 +390,7 @@ fn disk_fault(prng: &mut Prng) -> DiskFault {
         (Operation::SyncDir, ErrorKind::Other),
     ];
     let (operation, kind) = prng.pick(&failing).copied().unwrap_or((Operation::SyncData, ErrorKind::Other));
-    let after = u32::from(prng.chance(300));
+    let after = u32::from(prng.chance(500));
     DiskFault { operation, after, kind }
 }
 

@@ -116,13 +116,9 @@ impl Gathered {
         let most = (wal.max_batch() / 2).min(GATHER_BYTES);
         let (head, last) = last_batch(&self.entries, most);
         for entries in batches(head, most) {
-            // The commit index may cover what a later batch of these holds, so only the last one carries it.
+            // Only the last one carries the commit index. The core names none that covers what is not durable yet; whoever
+            // comes to do so finds no log here that says more than it holds.
             let commit = wal.durable_hard_state().commit;
-            #[cfg(bug = "commit_before_its_entries")]
-            let commit = match log_format::planted::is_on("commit_before_its_entries") {
-                true => hard_state.commit,
-                false => commit,
-            };
             let hard_state = HardState { commit, ..hard_state };
             append(wal, &Batch { hard_state, entries, conf_state: None, durability: Durability::Sync })?;
         }
