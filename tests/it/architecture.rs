@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("api", &["projections", "log-format"]),
     ("palisade", &["log-format", "sip", "consensus", "sensors", "projections", "api"]),
     ("simulation", &["palisade", "log-format", "consensus", "projections"]),
-    ("cluster-tests", &["palisade", "api", "sip", "log-format", "sensors"]),
+    ("cluster-tests", &["palisade", "api", "sip", "log-format", "sensors", "projections"]),
 ];
 
 /// Dependencies that exactly one crate may use (deny.toml, `wrappers`).

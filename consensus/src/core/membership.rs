@@ -159,10 +159,6 @@ impl Planner<'_> {
 
     /// A leader whose vote was taken by an entry of the leader before it, which it has committed since.
     fn leave_without_vote(&self) -> Option<Step> {
-        #[cfg(bug = "leader_without_vote_stays")]
-        if log_format::planted::is_on("leader_without_vote_stays") {
-            return None;
-        }
         if self.picture.members.voters.contains(&self.picture.leader) {
             return None;
         }

@@ -9,8 +9,8 @@
 use log_format::ids::{LogIndex, Term};
 use log_format::wal::{ConfState, Durability, HardState, LogPosition};
 use protobuf::Message as _;
-use raft::Ready;
 use raft::eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType, Message};
+use raft::{Ready, StateRole};
 
 use super::io::{Effect, PersistJob};
 use super::snapshot::SnapshotPoint;
@@ -87,6 +87,7 @@ fn step(core: &mut Core, effects: &mut Vec<Effect>) {
     core.node.mut_store().append(&entries, number);
     // 4. Committed entries: membership is raft's own and is applied here; the rest is the reader's, who is told how far.
     let conf_state = commit(core, &ready.take_committed_entries(), effects);
+    step_down_if_let_go(core);
     // 5. Reads that a quorum has confirmed.
     for state in ready.take_read_states() {
         let index = LogIndex::new(state.index);
@@ -144,6 +145,16 @@ fn commit(core: &mut Core, committed: &[Entry], effects: &mut Vec<Effect>) -> Op
         }
     }
     newest
+}
+
+/// An entry of the leader before may let this leader go. Raft 0.7 goes on leading then, and looks for its own progress, which is
+/// gone, with the next write.
+fn step_down_if_let_go(core: &mut Core) {
+    let raft = &mut core.node.raft;
+    if raft.state == StateRole::Leader && raft.prs().get(raft.id).is_none() {
+        let term = raft.term;
+        raft.become_follower(term, raft::INVALID_ID);
+    }
 }
 
 fn apply(core: &mut Core, entry: &Entry) -> Option<ConfState> {

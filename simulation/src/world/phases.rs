@@ -86,6 +86,9 @@ pub(super) fn said(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or_default()
 }
 
+/// Something that is to hold.
+type Level = fn(&World) -> bool;
+
 impl World {
     fn live(&mut self) -> Result<(), Violation> {
         self.begin();
@@ -173,12 +176,7 @@ impl World {
         Ok(())
     }
 
-    fn await_level(
-        &mut self,
-        within: Duration,
-        otherwise: &str,
-        level: fn(&Self) -> bool,
-    ) -> Result<(), Violation> {
+    fn await_level(&mut self, within: Duration, otherwise: &str, level: Level) -> Result<(), Violation> {
         let end = self.now + within;
         while !level(self) {
             ensure(self.now < end, Checker::Liveness, || {
@@ -201,7 +199,7 @@ impl World {
     /// block judged, every end of a block written down, every host active and as far as every other; but for those that are
     /// lost.
     fn unrest(&self) -> impl Iterator<Item = &'static str> {
-        let all: [(&str, fn(&Self) -> bool); 6] = [
+        let all: [(&str, Level); 6] = [
             ("wishes are open", |world| world.workload.open_wishes() == 0),
             ("observations are missing", |world| world.checks.all_observed(&world.hosts)),
             ("chapters are worked on", Self::is_workless),

@@ -94,3 +94,32 @@ fn an_old_leader_is_replaced_and_removed_while_the_others_go_on() {
     cluster.ticks(60);
     assert_eq!(cluster.status(host(4)).role, Role::Leader);
 }
+
+#[test]
+fn a_leader_that_an_earlier_leaders_entry_lets_go_leads_no_more() {
+    for (change_made, leads_on) in [(Change::Remove(host(2)), false), (Change::Demote(host(2)), true)] {
+        let mut cluster = Cluster::led_by_first(3);
+        change(&mut cluster, 1, change_made);
+        // Both have the entry, and the leader never hears of it.
+        let letters = std::mem::take(&mut cluster.network);
+        letters.into_iter().for_each(|letter| cluster.deliver(letter));
+        cluster.cut.insert(host(1));
+        cluster.settle();
+        // A voter that still hears of a leader gives no vote: let its patience run out first.
+        cluster.ticks(11);
+        cluster.input(host(2), Input::Campaign);
+        cluster.settle();
+        cluster.ticks(2);
+        assert_eq!(cluster.status(host(2)).role == Role::Leader, leads_on, "{change_made:?}");
+        assert!(!cluster.status(host(2)).voters.contains(&host(2)), "{change_made:?} is in force");
+        // Those that are left go on.
+        cluster.cut.clear();
+        cluster.ticks(60);
+        let leader = cluster.leader().unwrap();
+        assert!(leads_on || leader != host(2));
+        cluster.propose(leader, &[b"on"]);
+        cluster.settle();
+        cluster.ticks(3);
+        assert_eq!(cluster.data(host(3)), [b"on"]);
+    }
+}
