@@ -101,12 +101,13 @@ impl<F> Index<F> {
         let Some((oldest, _)) = self.files.pop_first() else {
             return;
         };
-        let Some(base) = self.files.values().next().map(|held| held.base) else {
+        let Some((next, base)) = self.files.iter().next().map(|(next, held)| (*next, held.base)) else {
             return;
         };
         let kept = self.spans.partition_point(|span| span.file <= oldest);
         self.spans.drain(..kept);
-        if base.index <= self.base.index {
+        // What files of a replaced log say is no position of this one.
+        if next <= self.start || base.index <= self.base.index {
             return;
         }
         // A later batch may have replaced the entry that was last when the file was begun.

@@ -129,6 +129,13 @@ impl World {
     fn send(&mut self, from: HostId, to: HostId, message: PeerMessage) -> Result<(), Violation> {
         if let (PeerMessage::Raft(raft), Some(host)) = (&message, self.hosts.get(&from)) {
             self.checks.said(from, Promise::of(raft), host.drive.held())?;
+            let indexes: Vec<u64> = raft.entries.iter().map(|entry| entry.index).collect();
+            let is_run = (raft.index + 1..).zip(&indexes).all(|(expected, index)| expected == *index);
+            // What is proposed has no index yet.
+            let is_proposed = indexes.iter().all(|index| *index == 0);
+            ensure(is_proposed || is_run, Checker::Log, || {
+                format!("host {from} sends the entries {indexes:?} behind {}", raft.index)
+            })?;
         }
         let speaks = self.hosts.get(&from).is_some_and(|host| host.speaks_with(to));
         let fate = if speaks { self.network.send(self.now, from, to) } else { Fate::Refused };

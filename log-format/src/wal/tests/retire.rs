@@ -185,6 +185,25 @@ fn after_a_snapshot_the_log_begins_anew() {
 }
 
 #[test]
+fn files_of_a_log_that_was_longer_than_the_snapshot_leave_its_position_alone() {
+    let disk = Arc::new(MemoryDisk::new());
+    let mut wal = create(&disk);
+    for index in 1..=10 {
+        append(&mut wal, 1, &[entry(index, 1, 5_000)]).unwrap();
+    }
+    assert_eq!(log_files(&disk).len(), 4);
+    // Files end with entries 3, 6 and 9, none of which is committed.
+    wal.reset(position(4, 3), &others(), hard_state(4, 4)).unwrap();
+    assert_eq!(log_files(&disk).len(), 1);
+    assert_eq!((wal.reader().base(), wal.reader().last()), (position(4, 3), position(4, 3)));
+    wal.append(&Batch { hard_state: hard_state(4, 4), ..batch(&[entry(5, 4, 0)]) }).unwrap();
+    drop(wal);
+    let (wal, recovered) = open(&disk).unwrap();
+    assert_eq!((recovered.base, recovered.last), (position(4, 3), position(5, 4)));
+    assert_eq!(read(&wal, 5, 6), [entry(5, 4, 0)]);
+}
+
+#[test]
 fn a_snapshot_that_does_not_fit_the_hard_state_is_refused_before_anything_is_written() {
     let (disk, mut wal) = long_log();
     let writes = disk.writes();
