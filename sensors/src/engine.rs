@@ -11,7 +11,7 @@ use crate::detect::bad_registrations::{BadRegistrations, Tipped};
 use crate::detect::deltas::Struck;
 use crate::detect::user_agents::UserAgents;
 use crate::detect::{Agent, Answer, Attempt, CredentialState, Judgement, judge};
-use crate::fragments::{Fragments, Whole};
+use crate::fragments::Fragments;
 use crate::frame::Frame;
 use crate::keyed::{Key, Purpose};
 use crate::observation::{Finding, Verdict};
@@ -120,28 +120,23 @@ impl Engine {
     pub fn frame(&mut self, frame: &Frame<'_>, findings: &mut Vec<Finding>) {
         let now = self.timeline.advance(frame.at);
         self.statistics.packets += 1;
-        match packet::decode(frame) {
+        self.packet(packet::decode(frame), frame, now, findings);
+    }
+
+    /// A packet as a frame carries it, or as the last of its pieces makes it whole: what was put together is no piece itself.
+    fn packet(&mut self, packet: Packet<'_>, frame: &Frame<'_>, now: Timestamp, findings: &mut Vec<Finding>) {
+        match packet {
             Packet::Udp(datagram) => self.datagram(&datagram, frame, now, findings),
             Packet::Tcp(segment) => self.segment(&segment, frame, now, findings),
             Packet::Fragment(fragment) => {
                 self.statistics.fragments += 1;
                 if let Some(whole) = self.fragments.add(&fragment, now) {
-                    self.whole(&whole, frame, now, findings);
+                    self.statistics.reassembled += 1;
+                    self.packet(packet::decode_whole(&whole), frame, now, findings);
                 }
             }
             Packet::Unreadable => self.statistics.unreadable += 1,
             Packet::OtherIp | Packet::NotIp => {}
-        }
-    }
-
-    /// A packet whose last piece came with this frame.
-    fn whole(&mut self, whole: &Whole, frame: &Frame<'_>, now: Timestamp, findings: &mut Vec<Finding>) {
-        self.statistics.reassembled += 1;
-        match packet::decode_whole(whole) {
-            Packet::Udp(datagram) => self.datagram(&datagram, frame, now, findings),
-            Packet::Tcp(segment) => self.segment(&segment, frame, now, findings),
-            Packet::Unreadable => self.statistics.unreadable += 1,
-            Packet::Fragment(_) | Packet::OtherIp | Packet::NotIp => {}
         }
     }
 

@@ -112,7 +112,7 @@ impl Streams {
 
     /// Streams that made room for others, and gaps that were given up.
     pub(crate) const fn lost(&self) -> u64 {
-        self.lost + self.streams.evicted()
+        self.lost
     }
 
     /// Takes a segment in; [`Streams::next_message`] then gives what has become whole.

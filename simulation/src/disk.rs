@@ -15,7 +15,7 @@ use consensus::core::{PersistJob, Restored};
 use consensus::rt::writer::{Gathered, WriterError, write_hard_state};
 use log_format::disk::{Disk as _, DiskError, Fault, MemoryDisk};
 use log_format::ids::{HostId, LogIndex};
-use log_format::recover::Ending;
+use log_format::recover::{Ending, RecoverError};
 use log_format::repair::{self, Need};
 use log_format::time::Timestamp;
 use log_format::verify::LogView;
@@ -269,17 +269,20 @@ impl Drive {
 
     /// The members in a log that nobody has open; nothing if it cannot be read.
     pub(crate) fn members_in_log(&self) -> Option<ConfState> {
-        let look = || LogView::open(&self.disk, &self.data).map(|view| view.conf_state().clone());
-        self.disk.looked_through(look).ok()
+        self.view(|view| view.conf_state().clone()).ok()
     }
 
     /// A log that was opened ends cleanly: what was left of a torn batch is gone before anything is written behind it.
     fn look_at_end(&self) -> Result<(), BootError> {
-        let look = || LogView::open(&self.disk, &self.data).map(|view| view.ending().clone());
-        match self.disk.looked_through(look)? {
+        match self.view(|view| view.ending().clone())? {
             Ending::Clean => Ok(()),
             Ending::Torn(_) | Ending::Corrupt(_) | Ending::Suspect(_) => Err(BootError::Unclean),
         }
+    }
+
+    /// Looks at the log from beside; what cannot be read just now is the host's to find.
+    fn view<T>(&self, look: impl Fn(&LogView<MemoryDisk>) -> T) -> Result<T, RecoverError> {
+        self.disk.looked_through(|| LogView::open(&self.disk, &self.data).map(|view| look(&view)))
     }
 
     fn is_new(&self) -> bool {

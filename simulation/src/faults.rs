@@ -390,7 +390,7 @@ fn disk_fault(prng: &mut Prng) -> DiskFault {
         (Operation::SyncDir, ErrorKind::Other),
     ];
     let (operation, kind) = prng.pick(&failing).copied().unwrap_or((Operation::SyncData, ErrorKind::Other));
-    let after = u32::from(prng.chance(500));
+    let after = u32::from(prng.chance(300));
     DiskFault { operation, after, kind }
 }
 

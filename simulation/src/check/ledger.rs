@@ -20,7 +20,7 @@ use crate::workload::{ObservationNumber, WishNumber};
 
 /// Hosts are compared when they stop at a multiple of this: hashing everything after every entry would take most of the
 /// time of a run.
-const COMPARED_EVERY: u64 = 8;
+const COMPARED_EVERY: u64 = 4;
 
 /// See the module.
 #[derive(Default)]
