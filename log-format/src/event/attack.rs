@@ -78,24 +78,104 @@ impl AttackKind {
 }
 
 /// A detection rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Rule {
     /// Too many rejected registrations within a minute.
     BadRegistrations,
     /// A user agent of the blocked list.
     BlockedUserAgent,
+    /// Too many rejected registrations within an hour, and no success.
+    SlowGuessing,
+    /// Too many rejected registrations within a day.
+    VerySlowGuessing,
+    /// Too many different users asked for within a minute.
+    Enumeration,
+    /// The same questions to several protected addresses.
+    Sweep,
+    /// A packet to an address, or for a user, that nobody has.
+    Decoy,
+    /// A form of message that only an attack tool writes, whatever it calls itself.
+    ToolFingerprint,
+    /// The same number called behind several dialling prefixes.
+    PrefixWalk,
+    /// Too many messages that cannot be read.
+    Malformed,
+    /// Too many requests without credentials.
+    RequestRate,
+    /// Something else than SIP said over connections to a SIP port.
+    NotSip,
+    /// Too many files asked for over TFTP.
+    Tftp,
+    /// Too many answers asked for over DNS.
+    Dns,
+    /// One of the sources that try one account's password.
+    AccountUnderAttack,
+    /// Many registrations with credentials that the victim does not answer.
+    Volume,
+    /// Many short TLS sessions.
+    TlsSessions,
+    /// A caller who challenges the victim to have it show its password's hash.
+    DigestLeak,
+    /// Database or shell language in the user part of an address.
+    UriInjection,
+    /// A call to a far number from somebody who is not known here.
+    TollFraud,
 }
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 2] = [Self::BadRegistrations, Self::BlockedUserAgent];
+    pub const ALL: [Self; 20] = [
+        Self::BadRegistrations,
+        Self::BlockedUserAgent,
+        Self::SlowGuessing,
+        Self::VerySlowGuessing,
+        Self::Enumeration,
+        Self::Sweep,
+        Self::Decoy,
+        Self::ToolFingerprint,
+        Self::PrefixWalk,
+        Self::Malformed,
+        Self::RequestRate,
+        Self::NotSip,
+        Self::Tftp,
+        Self::Dns,
+        Self::AccountUnderAttack,
+        Self::Volume,
+        Self::TlsSessions,
+        Self::DigestLeak,
+        Self::UriInjection,
+        Self::TollFraud,
+    ];
 
-    /// The name in API, console and command line.
+    /// The name in API, console and command line: its stable reason id.
     pub const fn name(self) -> &'static str {
         match self {
             Self::BadRegistrations => "bad-registrations",
             Self::BlockedUserAgent => "blocked-user-agent",
+            Self::SlowGuessing => "slow-guessing",
+            Self::VerySlowGuessing => "very-slow-guessing",
+            Self::Enumeration => "enumeration",
+            Self::Sweep => "sweep",
+            Self::Decoy => "decoy",
+            Self::ToolFingerprint => "tool-fingerprint",
+            Self::PrefixWalk => "prefix-walk",
+            Self::Malformed => "malformed",
+            Self::RequestRate => "request-rate",
+            Self::NotSip => "not-sip",
+            Self::Tftp => "tftp",
+            Self::Dns => "dns",
+            Self::AccountUnderAttack => "account-under-attack",
+            Self::Volume => "volume",
+            Self::TlsSessions => "tls-sessions",
+            Self::DigestLeak => "digest-leak",
+            Self::UriInjection => "uri-injection",
+            Self::TollFraud => "toll-fraud",
         }
+    }
+
+    /// Reads [`Rule::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.name() == name)
     }
 }
 

@@ -118,8 +118,8 @@ pub(super) fn countable(
     }
     sums.extend(deltas.iter().filter_map(|StrikeDelta { source, rule, proven, unproven }| match rule {
         Rule::BadRegistrations => Some((*source, Tally::reported(*proven, *unproven, host))),
-        // One packet tips this rule, so there is nothing to sum.
-        Rule::BlockedUserAgent => None,
+        // Tipped by one host alone: there is nothing to sum.
+        _ => None,
     }));
     sums.sort_by_key(|(source, _)| *source);
     sums.dedup_by(|(source, added), (kept, sum)| {
