@@ -26,6 +26,7 @@ mod proof;
 mod statistics;
 mod streams;
 mod table;
+pub mod tftp;
 mod timeline;
 mod transaction;
 
