@@ -14,6 +14,7 @@
 
 mod capture;
 mod detect;
+pub mod dns;
 mod engine;
 mod fragments;
 mod frame;
