@@ -1,47 +1,83 @@
 //! The engine: from frames to findings.
+//!
+//! ```text
+//! frame ─decode─> packet ─┬─ fragments, streams ─> message ─┬─ request ─┐
+//!                         ├─ TFTP, DNS ─────────────┐       └─ answer ──┤
+//!                         └─ other ─────────────────┤                   v
+//!                                                   └────────────────> charge ─> verdict or note
+//! ```
 
-use std::collections::HashSet;
+mod answer;
+mod charge;
+mod look;
+mod request;
+mod setting;
+
+use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 
-use log_format::event::{AttackKind, AttackObserved, Evidence, Rule, Sanction, Scope, StrikeDelta, Text};
+use log_format::event::{AttackKind, Rule, StrikeDelta};
 use log_format::time::Timestamp;
-use sip::{ErrorKind, Message, Shape, StartLine};
+use sip::{Defect, ErrorKind, Message, Shape, StartLine};
 
-use crate::detect::bad_registrations::{BadRegistrations, Tipped};
-use crate::detect::deltas::Struck;
+use crate::detect::accounts::Accounts;
+use crate::detect::bad_registrations::BadRegistrations;
+use crate::detect::dns_flood::DnsFlood;
+use crate::detect::harvest::Harvests;
+use crate::detect::leak::Leaks;
+use crate::detect::one_way::OneWay;
+use crate::detect::prefix_walk::PrefixWalk;
+use crate::detect::protected::Protected;
+use crate::detect::reports::Reports;
+use crate::detect::sources::{Count, Sources};
 use crate::detect::user_agents::UserAgents;
-use crate::detect::{Agent, Answer, Attempt, CredentialState, Judgement, judge};
+use crate::detect::visibility::Visibility;
 use crate::fragments::Fragments;
 use crate::frame::Frame;
-use crate::keyed::{Key, Purpose};
-use crate::observation::{Finding, Verdict};
+use crate::keyed::Key;
+use crate::observation::Finding;
 use crate::packet::{self, Datagram, Packet};
-use crate::policy::{Policy, Ports};
+use crate::policy::Policy;
 use crate::proof::{FilterSize, NonceEcho};
 use crate::statistics::Statistics;
 use crate::streams::{Segment, StreamMessage, Streams};
 use crate::timeline::Timeline;
 use crate::transaction::{Path, Transactions};
+use charge::Charge;
+use look::Look;
+use setting::Setting;
 
 /// Sources that are told apart for the statistics.
 const SOURCES_COUNTED: usize = 65_536;
+/// Where TFTP requests go (RFC 1350, 4).
+const TFTP: u16 = 69;
+/// Where DNS queries go (RFC 1035, 4.2.1).
+const DNS: u16 = 53;
 
 /// Senses attacks in a stream of frames. Memory is bounded: at most about 140 MiB when every table is full, a few MiB when idle.
 pub struct Engine {
     key: Key,
-    ports: Ports,
-    /// Sorted.
-    never: Vec<IpAddr>,
-    soft_block_seconds: u64,
-    block_seconds: u64,
+    setting: Setting,
     timeline: Timeline,
     fragments: Fragments,
     streams: Streams,
     transactions: Transactions,
-    nonces: NonceEcho,
+    proofs: NonceEcho,
     bad_registrations: BadRegistrations,
     user_agents: UserAgents,
-    sources: HashSet<IpAddr, Key>,
+    sources: Sources,
+    protected: Protected,
+    accounts: Accounts,
+    prefix_walk: PrefixWalk,
+    harvests: Harvests,
+    dns: DnsFlood,
+    one_way: OneWay,
+    leaks: Leaks,
+    visibility: Visibility,
+    reports: Reports,
+    /// Sources that are looked at again when their grace time is over, soonest first.
+    looks: VecDeque<Look>,
+    counted: HashSet<IpAddr, Key>,
     statistics: Statistics,
 }
 
@@ -53,19 +89,18 @@ struct Sighting<'m, 'b> {
     source_port: u16,
     /// The connection shows that the sender is at his address.
     is_proven: bool,
+    seen: Seen,
+}
+
+/// When and where something was seen.
+#[derive(Clone, Copy)]
+struct Seen {
     /// The engine's time.
     now: Timestamp,
     /// The frame's own.
     at: Timestamp,
+    /// The frame's number.
     packet: u64,
-}
-
-/// Why a verdict is given.
-#[derive(Clone, Copy)]
-struct Cause<'a> {
-    rule: Rule,
-    attack: AttackKind,
-    agent: &'a [u8],
 }
 
 impl Engine {
@@ -77,67 +112,52 @@ impl Engine {
     /// An engine whose proof filter has this size.
     pub fn with_filter(policy: Policy, secret: [u8; 16], size: FilterSize) -> Self {
         let key = Key::new(secret);
-        let mut engine = Self {
+        Self {
             key,
-            ports: Ports::new(&policy.sip_ports),
-            never: Vec::new(),
-            soft_block_seconds: 0,
-            block_seconds: 0,
             timeline: Timeline::default(),
             fragments: Fragments::new(key),
             streams: Streams::new(key),
             transactions: Transactions::new(key),
-            nonces: NonceEcho::new(size, key),
+            proofs: NonceEcho::new(size, key),
             bad_registrations: BadRegistrations::new(&policy, key),
-            user_agents: UserAgents::new(Vec::new(), key),
-            sources: HashSet::with_hasher(key),
+            user_agents: UserAgents::new(policy.blocked_user_agents.clone()),
+            sources: Sources::new(key),
+            protected: Protected::new(key),
+            accounts: Accounts::new(key),
+            prefix_walk: PrefixWalk::new(key),
+            harvests: Harvests::new(key),
+            dns: DnsFlood::new(key),
+            one_way: OneWay::new(key),
+            leaks: Leaks::new(key),
+            visibility: Visibility::new(key),
+            reports: Reports::new(key),
+            looks: VecDeque::new(),
+            counted: HashSet::with_hasher(key),
             statistics: Statistics::default(),
-        };
-        engine.set_policy(policy);
-        engine
+            setting: Setting::new(policy, key),
+        }
     }
 
     /// Goes by another policy from now on; what was counted stays counted.
     pub fn set_policy(&mut self, policy: Policy) {
         self.bad_registrations.set_policy(&policy);
-        let Policy {
-            sip_ports,
-            bad_registrations_per_minute: _,
-            blocked_user_agents,
-            block_seconds,
-            soft_block_seconds,
-            never,
-        } = policy;
-        self.ports = Ports::new(&sip_ports);
-        self.user_agents.set_blocked(blocked_user_agents);
-        self.block_seconds = block_seconds;
-        self.soft_block_seconds = soft_block_seconds;
-        self.never = never.into_iter().map(|address| address.to_canonical()).collect();
-        self.never.sort_unstable();
+        self.user_agents.set_blocked(policy.blocked_user_agents.clone());
+        self.setting = Setting::new(policy, self.key);
     }
 
     /// Takes a frame in and appends what it shows.
     pub fn frame(&mut self, frame: &Frame<'_>, findings: &mut Vec<Finding>) {
         let now = self.timeline.advance(frame.at);
         self.statistics.packets += 1;
-        self.packet(packet::decode(frame), frame, now, findings);
+        self.look_again(now, findings);
+        let seen = Seen { now, at: frame.at, packet: frame.number };
+        self.packet(packet::decode(frame), seen, findings);
     }
 
-    /// A packet as a frame carries it, or as the last of its pieces makes it whole: what was put together is no piece itself.
-    fn packet(&mut self, packet: Packet<'_>, frame: &Frame<'_>, now: Timestamp, findings: &mut Vec<Finding>) {
-        match packet {
-            Packet::Udp(datagram) => self.datagram(&datagram, frame, now, findings),
-            Packet::Tcp(segment) => self.segment(&segment, frame, now, findings),
-            Packet::Fragment(fragment) => {
-                self.statistics.fragments += 1;
-                if let Some(whole) = self.fragments.add(&fragment, now) {
-                    self.statistics.reassembled += 1;
-                    self.packet(packet::decode_whole(&whole), frame, now, findings);
-                }
-            }
-            Packet::Unreadable => self.statistics.unreadable += 1,
-            Packet::OtherIp | Packet::NotIp => {}
-        }
+    /// Appends what has become due without a new frame, when the frames' clock says `at`.
+    pub fn idle(&mut self, at: Timestamp, findings: &mut Vec<Finding>) {
+        let now = self.timeline.at(at);
+        self.look_again(now, findings);
     }
 
     /// What was added to each source's strikes since the last call; at most
@@ -151,12 +171,20 @@ impl Engine {
         let evicted = self.transactions.evicted()
             + self.bad_registrations.evicted()
             + self.bad_registrations.unreported()
-            + self.nonces.lost()
+            + self.proofs.lost()
             + self.fragments.lost()
-            + self.streams.lost();
+            + self.streams.lost()
+            + self.sources.lost()
+            + self.protected.lost()
+            + self.accounts.lost()
+            + self.prefix_walk.lost()
+            + self.harvests.lost()
+            + self.dns.lost()
+            + self.one_way.lost();
         Statistics {
-            sources: self.sources.len() as u64,
+            sources: self.counted.len() as u64,
             unanswered: self.transactions.unanswered(),
+            suppressed: self.reports.suppressed(),
             evicted,
             ..self.statistics
         }
@@ -167,243 +195,171 @@ impl Engine {
         self.bad_registrations.sources()
     }
 
-    fn datagram(
-        &mut self,
-        datagram: &Datagram<'_>,
-        frame: &Frame<'_>,
-        now: Timestamp,
-        findings: &mut Vec<Finding>,
-    ) {
-        if self.ports.has(datagram.destination_port) || self.ports.has(datagram.source_port) {
-            self.statistics.datagrams += 1;
-            self.message(datagram, false, (frame, now), findings);
+    /// A packet as a frame carries it, or as the last of its pieces makes it whole: what was put together is no piece itself.
+    fn packet(&mut self, packet: Packet<'_>, seen: Seen, findings: &mut Vec<Finding>) {
+        match packet {
+            Packet::Udp(datagram) => self.datagram(&datagram, seen, findings),
+            Packet::Tcp(segment) => self.segment(&segment, seen, findings),
+            Packet::Fragment(fragment) => {
+                self.statistics.fragments += 1;
+                if let Some(whole) = self.fragments.add(&fragment, seen.now) {
+                    self.statistics.reassembled += 1;
+                    self.packet(packet::decode_whole(&whole), seen, findings);
+                }
+            }
+            Packet::Unreadable => self.statistics.unreadable += 1,
+            Packet::OtherIp | Packet::NotIp => {}
         }
     }
 
-    fn segment(
-        &mut self,
-        segment: &Segment<'_>,
-        frame: &Frame<'_>,
-        now: Timestamp,
-        findings: &mut Vec<Finding>,
-    ) {
+    fn datagram(&mut self, datagram: &Datagram<'_>, seen: Seen, findings: &mut Vec<Finding>) {
+        let ports = &self.setting.sip;
+        if ports.has(datagram.destination_port) || ports.has(datagram.source_port) {
+            self.statistics.datagrams += 1;
+            return self.message(datagram, None, seen, findings);
+        }
+        match (datagram.source_port, datagram.destination_port) {
+            (DNS, _) | (_, DNS) => self.dns(datagram, seen, findings),
+            _ => self.tftp(datagram, seen, findings),
+        }
+    }
+
+    fn segment(&mut self, segment: &Segment<'_>, seen: Seen, findings: &mut Vec<Finding>) {
         let Segment { source, source_port, destination, destination_port, .. } = *segment;
-        if !self.ports.has(destination_port) && !self.ports.has(source_port) {
+        let ports = &self.setting.sip_tcp;
+        if !ports.has(destination_port) && !ports.has(source_port) {
             return;
         }
         self.statistics.tcp_segments += 1;
         self.streams.add(segment);
         while let Some(StreamMessage { bytes, is_proven }) = self.streams.next_message(&segment.direction()) {
             let datagram = Datagram { source, source_port, destination, destination_port, payload: &bytes };
-            self.message(&datagram, is_proven, (frame, now), findings);
+            self.message(&datagram, Some(is_proven), seen, findings);
         }
     }
 
     /// A message counts if a victim's SIP port is on the side where its kind wants it: requests go there, answers come from there.
+    /// `connection` says whether a connection proves the sender; `None` of a datagram.
     fn message(
         &mut self,
         datagram: &Datagram<'_>,
-        is_proven: bool,
-        (frame, now): (&Frame<'_>, Timestamp),
+        connection: Option<bool>,
+        seen: Seen,
         findings: &mut Vec<Finding>,
     ) {
-        let is_to_sip = self.ports.has(datagram.destination_port);
-        let is_from_sip = self.ports.has(datagram.source_port);
-        let Some(message) = self.read(datagram.payload) else { return };
-        let sighting = |path, source_port| Sighting {
-            message: &message,
-            path,
-            source_port,
-            is_proven,
-            now,
-            at: frame.at,
-            packet: frame.number,
-        };
+        let ports = if connection.is_some() { &self.setting.sip_tcp } else { &self.setting.sip };
+        let is_to_sip = ports.has(datagram.destination_port);
+        let is_from_sip = ports.has(datagram.source_port);
+        let is_proven = connection.unwrap_or(false);
+        let Some(message) = self.read(datagram, connection, seen, findings) else { return };
+        let sighting = |path, source_port| Sighting { message: &message, path, source_port, is_proven, seen };
         match message.start {
-            StartLine::Request { method, .. } if is_to_sip => {
+            StartLine::Request { method, .. } => {
                 let sighting = sighting(datagram.path(), datagram.source_port);
-                self.request(&sighting, kind_of(method), findings);
+                if is_from_sip && method == b"BYE" {
+                    self.note_bye(&sighting);
+                }
+                if is_to_sip {
+                    self.request(&sighting, kind_of(method), findings);
+                }
             }
-            StartLine::Response { status, .. } if is_from_sip && status >= 200 => {
-                let sighting = sighting(datagram.path_back(), datagram.destination_port);
-                self.answer(&sighting, status, findings);
+            StartLine::Response { status, .. } => {
+                if is_to_sip && matches!(status, 401 | 407) {
+                    self.challenge_of_victim(&sighting(datagram.path(), datagram.source_port), findings);
+                }
+                if is_from_sip && status >= 200 {
+                    let sighting = sighting(datagram.path_back(), datagram.destination_port);
+                    self.answer(&sighting, status, findings);
+                }
             }
-            StartLine::Request { .. } | StartLine::Response { .. } => {}
         }
     }
 
-    fn read<'a>(&mut self, payload: &'a [u8]) -> Option<Message<'a>> {
-        match sip::shape(payload) {
-            Shape::Keepalive => self.statistics.keepalives += 1,
-            Shape::Stun | Shape::Other => self.statistics.not_sip += 1,
+    fn read<'a>(
+        &mut self,
+        datagram: &Datagram<'a>,
+        connection: Option<bool>,
+        seen: Seen,
+        findings: &mut Vec<Finding>,
+    ) -> Option<Message<'a>> {
+        let payload = datagram.payload;
+        let is_broken = match sip::shape(payload) {
+            Shape::Keepalive => {
+                self.statistics.keepalives += 1;
+                return None;
+            }
+            Shape::Stun => {
+                self.statistics.not_sip += 1;
+                return None;
+            }
+            Shape::Other => None,
             Shape::Text => match sip::parse(payload) {
                 Ok(message) => {
                     self.statistics.sip_messages += 1;
+                    if is_fatal(&message) {
+                        self.malformed(datagram, connection, seen, findings);
+                    }
                     return Some(message);
                 }
                 Err(error) => match error.kind {
-                    ErrorKind::Empty | ErrorKind::NotSip => self.statistics.not_sip += 1,
-                    ErrorKind::Method | ErrorKind::StatusCode => self.statistics.malformed += 1,
+                    ErrorKind::Empty => return None,
+                    ErrorKind::NotSip => None,
+                    ErrorKind::Method | ErrorKind::StatusCode => Some(()),
                 },
             },
+        };
+        match is_broken {
+            Some(()) => self.statistics.malformed += 1,
+            None => self.statistics.not_sip += 1,
         }
+        self.malformed(datagram, connection, seen, findings);
         None
     }
 
-    fn request(&mut self, sighting: &Sighting<'_, '_>, kind: AttackKind, findings: &mut Vec<Finding>) {
-        let Sighting { message, path, now, .. } = *sighting;
-        if self.is_exempt(path) {
-            self.statistics.exempt += 1;
-            return;
-        }
-        if self.sources.len() < SOURCES_COUNTED {
-            self.sources.insert(path.source);
-        }
-        let is_awaited = kind == AttackKind::Register || message.has_credentials();
-        let attempt = is_awaited.then(|| self.attempt(sighting, kind));
-        if let Some(agent) = self.user_agents.find_blocked(message.user_agents.iter()) {
-            let is_echo = attempt.is_some_and(|attempt| attempt.credentials == CredentialState::Echoed);
-            let is_proven = is_echo || sighting.is_proven;
-            let evidence = if is_proven { Evidence::Proven } else { Evidence::Unproven };
-            let seconds = if is_proven { self.block_seconds } else { self.soft_block_seconds };
-            if self.user_agents.report(path.source, evidence, now, seconds) {
-                let tipped = Tipped { evidence, count: 1, seconds };
-                let cause = Cause { rule: Rule::BlockedUserAgent, attack: kind, agent };
-                let verdict = self.verdict(sighting, cause, tipped);
-                findings.push(Finding::Attack(verdict));
-            }
-        }
-        if let Some(attempt) = attempt {
-            self.transactions.asked(path, message, attempt, now);
-        }
-    }
-
-    fn answer(&mut self, sighting: &Sighting<'_, '_>, status: u16, findings: &mut Vec<Finding>) {
-        let Sighting { message, path, now, .. } = *sighting;
-        let answer = Answer {
-            status,
-            is_stale: message.all_challenges().any(|challenge| challenge.stale),
-            realm: message.challenge().map_or(0, |challenge| self.realm(challenge.realm)),
-        };
-        if let Some(attempt) = self.transactions.answered(path, message, now).copied() {
-            self.judged(sighting, &attempt, judge(&attempt, answer), findings);
-        }
-        // After the judgement: the nonce that comes with a rejection was not known when the request was sent.
-        if matches!(status, 401 | 407) {
-            for challenge in message.all_challenges().filter(|challenge| !challenge.nonce.is_empty()) {
-                self.nonces.sent(path.source, path.victim, challenge.nonce, now);
-            }
-        }
-    }
-
-    fn judged(
+    /// A request that cannot be read, or another protocol.
+    fn malformed(
         &mut self,
-        sighting: &Sighting<'_, '_>,
-        attempt: &Attempt,
-        judgement: Judgement,
+        datagram: &Datagram<'_>,
+        connection: Option<bool>,
+        seen: Seen,
         findings: &mut Vec<Finding>,
     ) {
-        let source = sighting.path.source;
-        match judgement {
-            Judgement::Neutral => {}
-            Judgement::Success => self.bad_registrations.success(source, attempt.account, sighting.now),
-            Judgement::Enumeration => self.statistics.enumerations += 1,
-            Judgement::Strike(strength) => {
-                self.statistics.strikes += 1;
-                let struck = Struck { source, account: attempt.account, strength };
-                if let Some(tipped) = self.bad_registrations.strike(struck, sighting.now) {
-                    let sighting = Sighting { source_port: attempt.source_port, ..*sighting };
-                    let cause = Cause {
-                        rule: Rule::BadRegistrations,
-                        attack: attempt.kind,
-                        agent: attempt.agent.as_bytes(),
-                    };
-                    let verdict = self.verdict(&sighting, cause, tipped);
-                    findings.push(Finding::Attack(verdict));
-                }
-            }
+        let path = datagram.path();
+        if !self.setting.sip.has(path.victim_port) || self.is_exempt(path) {
+            return;
         }
-    }
-
-    fn attempt(&mut self, sighting: &Sighting<'_, '_>, kind: AttackKind) -> Attempt {
-        let Sighting { message, path, source_port, is_proven, now, .. } = *sighting;
-        let mut first = None;
-        let mut is_echo = false;
-        let mut fingerprint = self
-            .key
-            .hash(Purpose::Attempt)
-            .bytes(message.call_id().unwrap_or_default())
-            .number(message.cseq().map_or(0, |cseq| cseq.number));
-        for credentials in message.all_credentials() {
-            let nonce = credentials.nonce.unwrap_or_default();
-            is_echo |= !nonce.is_empty() && self.nonces.is_echo(path.source, path.victim, nonce, now);
-            fingerprint = fingerprint
-                .bytes(nonce)
-                .bytes(credentials.username.unwrap_or_default())
-                .bytes(credentials.response.unwrap_or_default())
-                .bytes(credentials.cnonce.unwrap_or_default())
-                .number(credentials.nc.unwrap_or_default());
-            first = first.or(Some(credentials));
-        }
-        let credentials = first.unwrap_or_default();
-        let state = match (message.has_credentials(), is_echo) {
-            (false, _) => CredentialState::Absent,
-            (true, false) => CredentialState::Unknown,
-            (true, true) => CredentialState::Echoed,
+        let limits = &self.setting.policy.limits;
+        let (count, limit) = match connection {
+            None => (Count::Malformed, limits.malformed),
+            Some(_) => (Count::MalformedTcp, limits.malformed_tcp),
         };
-        Attempt {
-            kind,
-            credentials: state,
-            realm: self.realm(credentials.realm.unwrap_or_default()),
-            account: self.account(message, kind, credentials.username.unwrap_or_default()),
-            fingerprint: fingerprint.finish(),
-            source_port,
-            is_proven,
-            agent: Agent::new(message.user_agents.first().unwrap_or_default()),
+        let Some(source) = self.sources.enter(path.source, seen.now) else { return };
+        let Some(count) = source.offend(count, 1, limit, seen.now) else { return };
+        let is_proven = connection.unwrap_or(false);
+        let charge = Charge::new(Rule::Malformed, AttackKind::Other, is_proven, count);
+        self.charge((path, datagram.source_port), charge, seen, findings);
+    }
+
+    fn dns(&mut self, datagram: &Datagram<'_>, seen: Seen, findings: &mut Vec<Finding>) {
+        let is_answer = datagram.source_port == DNS;
+        let (path, port) = if is_answer {
+            (datagram.path_back(), datagram.destination_port)
+        } else {
+            (datagram.path(), datagram.source_port)
+        };
+        if !self.setting.policy.is_on(Rule::Dns) || self.is_exempt(path) {
+            return;
+        }
+        if self.dns.seen(path.source, is_answer, datagram.payload, &self.setting.policy.limits, seen.now) {
+            let charge = Charge::new(Rule::Dns, AttackKind::Dns, false, self.setting.policy.limits.dns.burst);
+            self.charge((path, port), charge, seen, findings);
         }
     }
 
-    /// Whose password is tried. A registration is about the address in To; any other request is sent by the one in From.
-    fn account(&self, message: &Message<'_>, kind: AttackKind, username: &[u8]) -> u64 {
-        let owner = if kind == AttackKind::Register { message.to() } else { message.from() };
-        let address = owner.map(|owner| owner.parts());
-        self.key
-            .hash(Purpose::Account)
-            .bytes(address.map_or(&[], |address| address.user))
-            .lower_case(address.map_or(&[], |address| address.host))
-            .bytes(username)
-            .finish()
-    }
-
-    fn realm(&self, realm: &[u8]) -> u64 {
-        self.key.hash(Purpose::Account).bytes(realm).finish()
-    }
-
-    fn verdict(&mut self, sighting: &Sighting<'_, '_>, cause: Cause<'_>, tipped: Tipped) -> Verdict {
-        self.statistics.attacks += 1;
-        let sanction = match tipped.evidence {
-            Evidence::Unproven => Sanction::SoftBlock,
-            Evidence::Proven | Evidence::Corroborated => Sanction::Block,
-        };
-        let Path { source, victim, victim_port } = sighting.path;
-        Verdict {
-            observed: AttackObserved {
-                source,
-                source_port: sighting.source_port,
-                victim,
-                victim_port,
-                attack: cause.attack,
-                rule: cause.rule,
-                evidence: tipped.evidence,
-                sanction,
-                user_agent: Text::new(cause.agent),
-                known_user_agent: self.user_agents.is_known(cause.agent),
-                count: tipped.count,
-            },
-            scope: Scope::Address,
-            seconds: tipped.seconds,
-            packet: sighting.packet,
-            at: sighting.at,
+    fn note_bye(&mut self, sighting: &Sighting<'_, '_>) {
+        let Sighting { message, path, seen, .. } = *sighting;
+        if let Some(branch) = message.via().and_then(|via| via.branch) {
+            self.leaks.sent(path.source, path.victim, branch, seen.now);
         }
     }
 
@@ -415,8 +371,27 @@ impl Engine {
             IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast(),
             IpAddr::V6(v6) => v6.is_multicast(),
         };
-        is_local || is_group || self.never.binary_search(&source).is_ok()
+        is_local || is_group || self.setting.is_never(source)
     }
+
+    fn count_source(&mut self, source: IpAddr) {
+        if self.counted.len() < SOURCES_COUNTED {
+            self.counted.insert(source);
+        }
+    }
+}
+
+/// Whether a message is so wrong that no honest stack wrote it (RFC 3261, 8.1.1). What RFC 4475 calls valid is not, nor is what was cut off
+/// on its way.
+fn is_fatal(message: &Message<'_>) -> bool {
+    let defects = message.defects;
+    if defects.is_empty() || defects.has(Defect::Unfinished) || defects.has(Defect::TooLong) {
+        return false;
+    }
+    let is_mismatched =
+        message.method().is_some_and(|method| message.cseq().is_some_and(|cseq| cseq.method != method));
+    matches!(message.start, StartLine::Request { .. })
+        && (defects.has(Defect::MissingHeader) || defects.has(Defect::ContentLength) || is_mismatched)
 }
 
 /// Methods are case-sensitive (RFC 3261, 7.1).

@@ -41,6 +41,11 @@ pub(crate) enum Purpose {
     Attempt = 2,
     Account = 3,
     Nonce = 4,
+    Tag = 5,
+    Source = 6,
+    User = 7,
+    Branch = 8,
+    Name = 9,
 }
 
 /// A hash under way.
@@ -78,6 +83,13 @@ impl Hash {
     /// Adds a number.
     #[inline]
     pub(crate) fn number(mut self, number: u32) -> Self {
+        self.0.write(&number.to_le_bytes());
+        self
+    }
+
+    /// Adds a long number.
+    #[inline]
+    pub(crate) fn long(mut self, number: u64) -> Self {
         self.0.write(&number.to_le_bytes());
         self
     }

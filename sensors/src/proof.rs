@@ -1,4 +1,4 @@
-//! Return-path proof: who answers with a nonce has received the packet that carried it.
+//! Return-path proof: who answers with a nonce, or a tag, has received the packet that carried it.
 //!
 //! The victim's challenge went to the source's address; credentials that echo its nonce show that the source reads what is sent
 //! there. A blind forger of UDP source addresses cannot do that. Nonces are kept as 32-bit fingerprints in cuckoo filters of
@@ -37,6 +37,11 @@ impl FilterSize {
         let slots = nonces.clamp(SLOTS, 16_000_000) / 9 * 10 + SLOTS;
         Self { buckets: (slots / SLOTS).next_power_of_two() }
     }
+
+    /// Nonces with which a generation is full: nine slots of ten.
+    const fn nonces(self) -> usize {
+        self.buckets * SLOTS / 10 * 9
+    }
 }
 
 impl Default for FilterSize {
@@ -53,6 +58,8 @@ pub(crate) struct NonceEcho {
     previous: Filter,
     started: Timestamp,
     size: FilterSize,
+    /// Fingerprints in the current generation.
+    held: usize,
     lost: u64,
 }
 
@@ -64,6 +71,7 @@ impl NonceEcho {
             previous: Filter::new(size),
             started: Timestamp::ZERO,
             size,
+            held: 0,
             lost: 0,
         }
     }
@@ -71,16 +79,26 @@ impl NonceEcho {
     /// Notes that a victim sent a nonce to a source.
     pub(crate) fn sent(&mut self, to: IpAddr, by: IpAddr, nonce: &[u8], now: Timestamp) {
         self.turn(now);
-        let hash = self.hash(to, by, nonce);
-        if !self.current.has(hash) && !self.current.insert(hash) {
-            self.lost += 1;
-        }
+        self.note(self.hash(to, by, nonce));
     }
 
     /// Whether the victim sent this nonce to this source within the last minutes.
     pub(crate) fn is_echo(&mut self, from: IpAddr, to: IpAddr, nonce: &[u8], now: Timestamp) -> bool {
         self.turn(now);
         let hash = self.hash(from, to, nonce);
+        self.current.has(hash) || self.previous.has(hash)
+    }
+
+    /// Notes that a victim sent its tag of a call to a source: who knows it has received the answer (RFC 3261, 12.1.1).
+    pub(crate) fn sent_tag(&mut self, to: IpAddr, by: IpAddr, tag: &[u8], now: Timestamp) {
+        self.turn(now);
+        self.note(self.tag_hash(to, by, tag));
+    }
+
+    /// Whether the victim sent this tag to this source within the last minutes.
+    pub(crate) fn is_tag_echo(&mut self, from: IpAddr, to: IpAddr, tag: &[u8], now: Timestamp) -> bool {
+        self.turn(now);
+        let hash = self.tag_hash(from, to, tag);
         self.current.has(hash) || self.previous.has(hash)
     }
 
@@ -93,16 +111,32 @@ impl NonceEcho {
         self.key.hash(Purpose::Nonce).address(source).address(victim).bytes(nonce).finish()
     }
 
-    /// Starts a new generation when it is time.
+    fn tag_hash(&self, source: IpAddr, victim: IpAddr, tag: &[u8]) -> u64 {
+        self.key.hash(Purpose::Tag).address(source).address(victim).bytes(tag).finish()
+    }
+
+    fn note(&mut self, hash: u64) {
+        if self.current.has(hash) {
+            return;
+        }
+        self.held += 1;
+        if !self.current.insert(hash) {
+            self.lost += 1;
+        }
+    }
+
+    /// Starts a new generation when it is time, or when the old one is full: under a flood of challenges the last minutes' nonces are
+    /// worth more than the first ones.
     fn turn(&mut self, now: Timestamp) {
         let age = now.since(self.started);
-        if age < GENERATION {
+        if age < GENERATION && self.held < self.size.nonces() {
             return;
         }
         let fresh = Filter::new(self.size);
         let ended = std::mem::replace(&mut self.current, fresh);
         self.previous = if age < GENERATION * 2 { ended } else { Filter::new(self.size) };
         self.started = now;
+        self.held = 0;
     }
 }
 
@@ -223,12 +257,22 @@ mod tests {
     }
 
     #[test]
-    fn more_nonces_than_fit_are_counted() {
-        let mut echo = echo(4);
-        for number in 0..1_000_u32 {
+    fn more_nonces_than_fit_push_out_the_oldest() {
+        let mut echo = echo(1_000);
+        for number in 0..10_000_u32 {
             echo.sent(SOURCE, VICTIM, &number.to_le_bytes(), at(0));
         }
-        assert!(echo.lost() > 900);
+        assert_eq!(echo.lost(), 0);
+        assert!((9_200..10_000_u32).all(|number| echo.is_echo(SOURCE, VICTIM, &number.to_le_bytes(), at(1))));
+        assert!(!echo.is_echo(SOURCE, VICTIM, &0_u32.to_le_bytes(), at(1)));
+    }
+
+    #[test]
+    fn tags_are_no_nonces() {
+        let mut echo = echo(100);
+        echo.sent_tag(SOURCE, VICTIM, b"n", at(0));
+        assert!(echo.is_tag_echo(SOURCE, VICTIM, b"n", at(1)));
+        assert!(!echo.is_echo(SOURCE, VICTIM, b"n", at(1)));
     }
 
     #[test]

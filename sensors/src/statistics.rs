@@ -29,11 +29,15 @@ pub struct Statistics {
     pub exempt: u64,
     /// Bad registrations.
     pub strikes: u64,
-    /// Registrations without credentials that told the source that an account does not exist.
+    /// Answers that told a source that there is no such account or number.
     pub enumerations: u64,
     /// Verdicts.
     pub attacks: u64,
-    /// Registrations and requests with credentials to which no final answer came in time.
+    /// Notes.
+    pub notes: u64,
+    /// Verdicts and notes that were not told because there were too many at once.
+    pub suppressed: u64,
+    /// Requests with credentials to which no final answer came in time.
     pub unanswered: u64,
     /// What left a table before its time because the table was full, strikes and nonces that found no place, fragments of which no
     /// packet became, streams that made room and gaps in them.

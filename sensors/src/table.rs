@@ -83,14 +83,26 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         self.places.insert(key, place);
     }
 
-    /// Makes a key the newest.
-    pub(crate) fn refresh(&mut self, key: &K) {
-        if let Some(place) = self.places.get(key).copied()
-            && place != self.newest
-        {
+    /// Makes a key the newest; false if it is not there.
+    pub(crate) fn refresh(&mut self, key: &K) -> bool {
+        let Some(place) = self.places.get(key).copied() else { return false };
+        if place != self.newest {
             self.unlink(place);
             self.link_newest(place);
         }
+        true
+    }
+
+    /// The value of a key, which is the newest from now on; made if need be.
+    pub(crate) fn entry(&mut self, key: K) -> Option<&mut V>
+    where
+        V: Default,
+    {
+        if !self.refresh(&key) {
+            self.insert(key, V::default());
+        }
+        let newest = self.newest;
+        self.slot_mut(newest)?.value.as_mut()
     }
 
     /// The key that has been there longest.

@@ -46,17 +46,24 @@ impl Transactions {
         Self { key, table: Table::new(CAPACITY, key), expired: 0 }
     }
 
-    /// Takes a request in; a retransmission changes nothing.
-    pub(crate) fn asked(&mut self, path: Path, message: &Message<'_>, attempt: Attempt, now: Timestamp) {
+    /// Takes a request in; a retransmission changes nothing, which is said.
+    pub(crate) fn asked(
+        &mut self,
+        path: Path,
+        message: &Message<'_>,
+        attempt: Attempt,
+        now: Timestamp,
+    ) -> bool {
         self.expire(now);
         let key = self.transaction(path, message);
         let known = self.table.get(&key).map(|known| (known.attempt.fingerprint, known.pending));
         let pending = match known {
-            Some((same, _)) if same == attempt.fingerprint => return,
+            Some((same, _)) if same == attempt.fingerprint => return false,
             Some((_, pending)) => pending.saturating_add(1),
             None => 1,
         };
         self.table.insert(key, Transaction { started: now, pending, attempt });
+        true
     }
 
     /// The request that this final answer belongs to; `None` if it was answered before or never seen.

@@ -6,11 +6,12 @@
 )]
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use log_format::event::{Scope, Text};
-use sensors::{Engine, Finding, PcapFile, Policy, Statistics, Verdict};
+use log_format::time::Timestamp;
+use sensors::{Engine, Finding, Note, PcapFile, Policy, Statistics, Verdict};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -73,6 +74,9 @@ fn read_policy(path: &Path) -> Result<Policy, Failure> {
     Ok(policy)
 }
 
+/// Longer than any answer to what a capture's last packets asked.
+const AFTERMATH: Duration = Duration::from_secs(10);
+
 /// The proof filter's secret need not be one here: nobody can aim at a file that is already written.
 const SECRET: [u8; 16] = *b"palisade capture";
 
@@ -84,20 +88,65 @@ fn play(path: &Path, policy: Policy, format: Format) -> Result<(), Failure> {
     let mut engine = Engine::new(policy, SECRET);
     let mut findings = Vec::new();
     let mut attacks: u64 = 0;
+    let mut last = Timestamp::ZERO;
     while let Some(frame) = file.next() {
-        engine.frame(&frame.map_err(anyhow::Error::from)?, &mut findings);
-        for finding in findings.drain(..) {
-            let Finding::Attack(verdict) = finding;
-            attacks += 1;
-            match format {
-                Format::Jsonl => println!("{}", verdict_json(&verdict)),
-                Format::Text => println!("{}", verdict_text(&verdict)),
-            }
-        }
+        let frame = frame.map_err(anyhow::Error::from)?;
+        last = last.max(frame.at);
+        engine.frame(&frame, &mut findings);
+        attacks += print(&mut findings, format);
     }
+    // What the last packets left open is judged when their time is over.
+    engine.idle(last.after(AFTERMATH), &mut findings);
+    attacks += print(&mut findings, format);
     let elapsed = started.elapsed().as_secs_f64();
     summarize(path, format, attacks, &engine.statistics(), elapsed);
     Ok(())
+}
+
+/// Prints what was found; gives the number of attacks.
+fn print(findings: &mut Vec<Finding>, format: Format) -> u64 {
+    let mut attacks = 0;
+    for finding in findings.drain(..) {
+        attacks += u64::from(matches!(finding, Finding::Attack(_)));
+        match (finding, format) {
+            (Finding::Attack(verdict), Format::Jsonl) => println!("{}", verdict_json(&verdict)),
+            (Finding::Attack(verdict), Format::Text) => println!("{}", verdict_text(&verdict)),
+            (Finding::Note(note), Format::Jsonl) => println!("{}", note_json(&note)),
+            (Finding::Note(note), Format::Text) => println!("{}", note_text(&note)),
+        }
+    }
+    attacks
+}
+
+fn note_json(note: &Note) -> serde_json::Value {
+    json!({
+        "type": "note",
+        "kind": note.kind.name(),
+        "source": note.source,
+        "source_port": note.source_port,
+        "victim": note.victim,
+        "attack": note.attack.name(),
+        "rule": note.rule.map(log_format::event::Rule::name),
+        "account": note.account.visible(),
+        "user_agent": note.user_agent.visible(),
+        "count": note.count,
+        "line": note.line.visible(),
+        "packet": note.packet,
+        "at": note.at.to_string(),
+    })
+}
+
+fn note_text(note: &Note) -> String {
+    format!(
+        "{}  {:<39} {:<8} note: {}  packet {}  {} {}",
+        note.at,
+        note.source.to_string(),
+        note.attack.name(),
+        note.kind.name(),
+        note.packet,
+        note.account.visible(),
+        note.user_agent.visible(),
+    )
 }
 
 fn verdict_json(verdict: &Verdict) -> serde_json::Value {
@@ -118,7 +167,12 @@ fn verdict_json(verdict: &Verdict) -> serde_json::Value {
         "packet": verdict.packet,
         "at": verdict.at.to_string(),
         "count": observed.count,
+        "account": verdict.account.visible(),
+        "line": verdict.line.visible(),
     });
+    if let (Scope::AddressPort(port), Some(fields)) = (verdict.scope, object.as_object_mut()) {
+        fields.insert("port".to_owned(), port.into());
+    }
     if let (Scope::Prefix(length), Some(fields)) = (verdict.scope, object.as_object_mut()) {
         fields.insert("prefix_length".to_owned(), length.into());
     }
@@ -143,18 +197,19 @@ fn verdict_text(verdict: &Verdict) -> String {
 }
 
 fn summarize(path: &Path, format: Format, attacks: u64, statistics: &Statistics, elapsed: f64) {
-    let Statistics { packets, sip_messages, malformed, fragments, sources, .. } = statistics;
+    let Statistics { packets, sip_messages, malformed, fragments, reassembled, sources, notes, .. } =
+        statistics;
     match format {
         Format::Jsonl => println!(
             "{}",
             json!({
                 "type": "summary", "file": path, "packets": packets, "sip_messages": sip_messages,
-                "malformed": malformed, "fragments": fragments, "sources": sources, "attacks": attacks,
-                "elapsed_seconds": elapsed,
+                "malformed": malformed, "fragments": fragments, "reassembled": reassembled, "sources": sources,
+                "attacks": attacks, "notes": notes, "elapsed_seconds": elapsed,
             })
         ),
         Format::Text => println!(
-            "{}: {packets} packets, {sip_messages} SIP messages ({malformed} malformed), {fragments} fragments, {sources} sources, {attacks} attacks, {elapsed:.3} s",
+            "{}: {packets} packets, {sip_messages} SIP messages ({malformed} malformed), {fragments} fragments ({reassembled} packets put together), {sources} sources, {attacks} attacks, {notes} notes, {elapsed:.3} s",
             path.display()
         ),
     }

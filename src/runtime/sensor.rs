@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use log_format::event::{PortRange, Sanction, StrikesCounted};
+use log_format::event::{PortRange, Sanction, Scope, StrikesCounted};
 use log_format::time::Timestamp;
 use sensors::{Engine, Finding, Frame, LiveCapture, PcapFile, Policy, Verdict};
 
@@ -141,15 +141,27 @@ impl Sensor {
 
     fn frame(&mut self, frame: &Frame<'_>) {
         self.engine.frame(frame, &mut self.findings);
+        self.act();
+    }
+
+    fn act(&mut self) {
         for finding in std::mem::take(&mut self.findings) {
-            let Finding::Attack(verdict) = finding;
-            self.act_on(verdict);
+            match finding {
+                Finding::Attack(verdict) => self.act_on(verdict),
+                Finding::Note(note) => tracing::info!(
+                    kind = note.kind.name(),
+                    source = %note.source,
+                    victim = %note.victim,
+                    account = note.account.visible(),
+                    "noted"
+                ),
+            }
         }
     }
 
     /// The host protects itself first; the cluster hears of it next.
     fn act_on(&mut self, verdict: Verdict) {
-        if Sanction::SoftBlock <= verdict.observed.sanction {
+        if Sanction::SoftBlock <= verdict.observed.sanction && verdict.scope == Scope::Address {
             let lasts = Duration::from_secs(verdict.seconds);
             self.tools.actuator.provisional(verdict.observed.source, verdict.observed.sanction, lasts);
         }
@@ -170,6 +182,8 @@ impl Sensor {
             return false;
         }
         self.next_report = now.monotonic + STRIKES_EVERY;
+        self.engine.idle(now.wall, &mut self.findings);
+        self.act();
         self.report_strikes(now.wall);
         self.report_counts();
         let Some((number, policy)) = self.tools.shared.policy_after(self.policy_number) else { return false };

@@ -98,5 +98,11 @@ fn sense(file: &Path) -> Vec<AttackObserved> {
     }
     let statistics = engine.statistics();
     assert_eq!((statistics.malformed, statistics.unreadable, statistics.not_sip), (0, 0, 0));
-    findings.into_iter().map(|Finding::Attack(verdict)| verdict.observed).collect()
+    findings
+        .into_iter()
+        .filter_map(|finding| match finding {
+            Finding::Attack(verdict) => Some(verdict.observed),
+            Finding::Note(_) => None,
+        })
+        .collect()
 }

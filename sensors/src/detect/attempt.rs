@@ -2,8 +2,8 @@
 
 use log_format::event::AttackKind;
 
-/// Bytes of a user agent that are kept until the answer comes: the longest honest ones have about 100.
-const AGENT_KEPT: usize = 128;
+/// Bytes of a user agent that are kept until the answer comes: those of phones have about 40.
+const AGENT_KEPT: usize = 64;
 
 /// What is remembered of a request until its answer comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(crate) struct Attempt {
     pub(crate) realm: u64,
     /// Hash of the address of record and the digest user name: whose password is tried.
     pub(crate) account: u64,
+    /// Hash of the first credentials' nonce.
+    pub(crate) nonce: u64,
     /// Hash of what differs between attempts and agrees between retransmissions.
     pub(crate) fingerprint: u64,
     pub(crate) source_port: u16,
@@ -25,8 +27,6 @@ pub(crate) struct Attempt {
 /// What is known of a request's credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CredentialState {
-    /// There are none.
-    Absent,
     /// Their nonce is not one that this victim lately sent to this source, or cannot be read.
     Unknown,
     /// Their nonce is such a one.
@@ -72,8 +72,6 @@ pub(crate) enum Judgement {
     Neutral,
     /// The credentials were right.
     Success,
-    /// The account does not exist, and the source knows now: weak evidence of enumeration.
-    Enumeration,
     /// A bad registration.
     Strike(Strength),
 }
@@ -109,8 +107,6 @@ fn judge_answer(attempt: &Attempt, answer: Answer) -> Judgement {
 
 fn judge_registration(credentials: CredentialState, answer: Answer) -> Judgement {
     match (credentials, answer.status) {
-        (CredentialState::Absent, 403 | 404 | 604) => Judgement::Enumeration,
-        (CredentialState::Absent, _) => Judgement::Neutral,
         (CredentialState::Unknown | CredentialState::Echoed, 200..=299) => Judgement::Success,
         (CredentialState::Unknown | CredentialState::Echoed, 401 | 407) if answer.is_stale => {
             Judgement::Neutral
@@ -130,9 +126,7 @@ fn judge_other(attempt: &Attempt, answer: Answer) -> Judgement {
             Judgement::Strike(Strength::Proven)
         }
         (CredentialState::Echoed, 200..=299) => Judgement::Success,
-        (CredentialState::Absent | CredentialState::Unknown | CredentialState::Echoed, _) => {
-            Judgement::Neutral
-        }
+        (CredentialState::Unknown | CredentialState::Echoed, _) => Judgement::Neutral,
     }
 }
 
@@ -146,6 +140,7 @@ mod tests {
             credentials,
             realm: 1,
             account: 1,
+            nonce: 1,
             fingerprint: 1,
             source_port: 5060,
             is_proven: false,
@@ -159,39 +154,33 @@ mod tests {
 
     #[test]
     fn registrations_are_judged_as_the_truth_table_says() {
-        use CredentialState::{Absent, Echoed, Unknown};
-        use Judgement::{Enumeration, Neutral, Strike, Success};
+        use CredentialState::{Echoed, Unknown};
+        use Judgement::{Neutral, Strike, Success};
         let neutral = [400, 416, 420, 423, 439, 480, 486, 488, 491, 500, 503, 600, 603, 606, 302];
-        let table: Vec<(CredentialState, u16, bool, Judgement)> = [
-            (Absent, 401, false, Neutral),
-            (Absent, 407, false, Neutral),
-            (Absent, 401, true, Neutral),
-            (Absent, 403, false, Enumeration),
-            (Absent, 404, false, Enumeration),
-            (Absent, 604, false, Enumeration),
-            (Absent, 200, false, Neutral),
-            (Echoed, 401, false, Strike(Strength::Proven)),
-            (Echoed, 407, false, Strike(Strength::Proven)),
-            (Echoed, 401, true, Neutral),
-            (Echoed, 407, true, Neutral),
-            (Echoed, 403, false, Strike(Strength::Proven)),
-            (Echoed, 404, false, Strike(Strength::Proven)),
-            (Echoed, 604, false, Strike(Strength::Proven)),
-            (Echoed, 200, false, Success),
-            (Echoed, 202, false, Success),
-            (Unknown, 401, false, Strike(Strength::Weak)),
-            (Unknown, 407, false, Strike(Strength::Weak)),
-            (Unknown, 401, true, Neutral),
-            (Unknown, 403, false, Strike(Strength::Unproven)),
-            (Unknown, 404, false, Strike(Strength::Unproven)),
-            (Unknown, 604, false, Strike(Strength::Unproven)),
-            (Unknown, 200, false, Success),
-        ]
-        .into_iter()
-        .chain(neutral.iter().flat_map(|status| {
-            [Absent, Unknown, Echoed].map(|credentials| (credentials, *status, false, Neutral))
-        }))
-        .collect();
+        let table: Vec<(CredentialState, u16, bool, Judgement)> =
+            [
+                (Echoed, 401, false, Strike(Strength::Proven)),
+                (Echoed, 407, false, Strike(Strength::Proven)),
+                (Echoed, 401, true, Neutral),
+                (Echoed, 407, true, Neutral),
+                (Echoed, 403, false, Strike(Strength::Proven)),
+                (Echoed, 404, false, Strike(Strength::Proven)),
+                (Echoed, 604, false, Strike(Strength::Proven)),
+                (Echoed, 200, false, Success),
+                (Echoed, 202, false, Success),
+                (Unknown, 401, false, Strike(Strength::Weak)),
+                (Unknown, 407, false, Strike(Strength::Weak)),
+                (Unknown, 401, true, Neutral),
+                (Unknown, 403, false, Strike(Strength::Unproven)),
+                (Unknown, 404, false, Strike(Strength::Unproven)),
+                (Unknown, 604, false, Strike(Strength::Unproven)),
+                (Unknown, 200, false, Success),
+            ]
+            .into_iter()
+            .chain(neutral.iter().flat_map(|status| {
+                [Unknown, Echoed].map(|credentials| (credentials, *status, false, Neutral))
+            }))
+            .collect();
         for (credentials, status, is_stale, expected) in table {
             let judgement = judged(AttackKind::Register, credentials, status, is_stale);
             assert_eq!(judgement, expected, "{credentials:?} {status} stale={is_stale}");
@@ -200,14 +189,12 @@ mod tests {
 
     #[test]
     fn calls_are_only_judged_by_a_repeated_challenge_for_the_same_realm() {
-        use CredentialState::{Absent, Echoed, Unknown};
+        use CredentialState::{Echoed, Unknown};
         let invite = |credentials, status, stale| judged(AttackKind::Invite, credentials, status, stale);
         assert_eq!(invite(Echoed, 407, false), Judgement::Strike(Strength::Proven));
         assert_eq!(invite(Echoed, 407, true), Judgement::Neutral);
         assert_eq!(invite(Echoed, 200, false), Judgement::Success);
-        for (credentials, status) in
-            [(Echoed, 403), (Echoed, 404), (Unknown, 407), (Absent, 407), (Absent, 403)]
-        {
+        for (credentials, status) in [(Echoed, 403), (Echoed, 404), (Unknown, 407)] {
             assert_eq!(invite(credentials, status, false), Judgement::Neutral, "{credentials:?} {status}");
         }
         let second_proxy = Answer { status: 407, is_stale: false, realm: 2 };

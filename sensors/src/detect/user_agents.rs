@@ -4,17 +4,7 @@
 //! programs. Only requests are looked at, since an answer's agent is the victim's. One packet with such a name proves nothing about its
 //! source address, so it is unproven evidence, unless the same packet echoes the victim's nonce.
 
-use std::net::IpAddr;
-
-use log_format::event::{Evidence, Text};
-use log_format::time::Timestamp;
-
-use super::Reported;
-use crate::keyed::Key;
-use crate::table::Table;
-
-/// Sources whose report is remembered. Forged sources push each other out, and cost a repeated report.
-const CAPACITY: usize = 65_536;
+use log_format::event::Text;
 
 /// Names that attack tools give themselves and honest equipment does not; what the agents of [`Policy`](crate::Policy) add to it is
 /// known too. Names that tools share with equipment (`VaxSIPUserAgent`, `PBX`, `FPBX`, `sipsorcery`) are left out.
@@ -47,15 +37,14 @@ const KNOWN: [&[u8]; 26] = [
     b"UsaAirport",
 ];
 
-/// The rule and what it reported.
+/// The rule.
 pub(crate) struct UserAgents {
     blocked: Vec<Text>,
-    reported: Table<IpAddr, Reported>,
 }
 
 impl UserAgents {
-    pub(crate) fn new(blocked: Vec<Text>, key: Key) -> Self {
-        Self { blocked, reported: Table::new(CAPACITY, key) }
+    pub(crate) const fn new(blocked: Vec<Text>) -> Self {
+        Self { blocked }
     }
 
     pub(crate) fn set_blocked(&mut self, blocked: Vec<Text>) {
@@ -73,21 +62,6 @@ impl UserAgents {
         KNOWN.iter().any(|name| begins_with_word(agent, name))
             || self.find_blocked(std::iter::once(agent)).is_some()
     }
-
-    /// Notes a report about the source for the time of its block; false if it was covered by an earlier one.
-    pub(crate) fn report(
-        &mut self,
-        source: IpAddr,
-        evidence: Evidence,
-        now: Timestamp,
-        seconds: u64,
-    ) -> bool {
-        if self.reported.get(&source).is_some_and(|reported| reported.covers(evidence, now)) {
-            return false;
-        }
-        self.reported.insert(source, Reported::new(evidence, now, seconds));
-        true
-    }
 }
 
 /// Whether `agent` begins with `name` and the name ends there as a word.
@@ -104,13 +78,11 @@ const fn continues_word(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
     use crate::Policy;
 
     fn rule() -> UserAgents {
-        UserAgents::new(Policy::default().blocked_user_agents, Key::new([3; 16]))
+        UserAgents::new(Policy::default().blocked_user_agents)
     }
 
     fn is_blocked(agents: &[&str]) -> bool {
@@ -155,17 +127,5 @@ mod tests {
         {
             assert!(!rule().is_known(agent.as_bytes()), "{agent}");
         }
-    }
-
-    #[test]
-    fn a_source_is_reported_once_for_each_block_and_again_when_proven() {
-        let mut rule = rule();
-        let source = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let at = Timestamp::from_seconds;
-        assert!(rule.report(source, Evidence::Unproven, at(0), 300));
-        assert!(!rule.report(source, Evidence::Unproven, at(299), 300));
-        assert!(rule.report(source, Evidence::Proven, at(299), 3600));
-        assert!(!rule.report(source, Evidence::Unproven, at(700), 300));
-        assert!(rule.report(source, Evidence::Unproven, at(3900), 300));
     }
 }

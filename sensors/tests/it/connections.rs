@@ -38,7 +38,13 @@ fn verdicts(packets: &[Vec<u8>]) -> Vec<Verdict> {
             &mut findings,
         );
     }
-    findings.into_iter().map(|Finding::Attack(verdict)| verdict).collect()
+    findings
+        .into_iter()
+        .filter_map(|finding| match finding {
+            Finding::Attack(verdict) => Some(verdict),
+            Finding::Note(_) => None,
+        })
+        .collect()
 }
 
 #[test]

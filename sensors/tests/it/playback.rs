@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use sensors::{Engine, Finding, PcapFile, Policy, ReadCapture, Statistics, Verdict};
+use std::time::Duration;
+
+use sensors::{Engine, Finding, Note, PcapFile, Policy, ReadCapture, Statistics, Verdict};
 
 /// What an engine made of a capture.
 pub(crate) struct Played {
     pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) notes: Vec<Note>,
     pub(crate) statistics: Statistics,
     /// The error at which reading stopped, if it did not reach the end.
     pub(crate) stopped: Option<ReadCapture>,
@@ -14,14 +17,23 @@ pub(crate) struct Played {
 
 /// Plays a file to a fresh engine with the product's defaults.
 pub(crate) fn play(path: &Path) -> Played {
-    let mut engine = Engine::new(Policy::default(), [7; 16]);
+    play_with(path, Policy::default())
+}
+
+/// Plays a file to a fresh engine.
+pub(crate) fn play_with(path: &Path, policy: Policy) -> Played {
+    let mut engine = Engine::new(policy, [7; 16]);
+    let mut last = log_format::time::Timestamp::ZERO;
     let mut findings = Vec::new();
     let mut stopped = None;
     match PcapFile::open(path) {
         Ok(mut file) => {
             while let Some(next) = file.next() {
                 match next {
-                    Ok(frame) => engine.frame(&frame, &mut findings),
+                    Ok(frame) => {
+                        last = frame.at;
+                        engine.frame(&frame, &mut findings);
+                    }
                     Err(error) => {
                         stopped = Some(error);
                         break;
@@ -31,13 +43,20 @@ pub(crate) fn play(path: &Path) -> Played {
         }
         Err(error) => stopped = Some(error),
     }
-    let verdicts = findings.into_iter().map(|Finding::Attack(verdict)| verdict).collect();
-    Played { verdicts, statistics: engine.statistics(), stopped }
+    engine.idle(last.after(Duration::from_secs(10)), &mut findings);
+    let (mut verdicts, mut notes) = (Vec::new(), Vec::new());
+    for finding in findings {
+        match finding {
+            Finding::Attack(verdict) => verdicts.push(verdict),
+            Finding::Note(note) => notes.push(note),
+        }
+    }
+    Played { verdicts, notes, statistics: engine.statistics(), stopped }
 }
 
 /// A verdict on one line.
 pub(crate) fn line(verdict: &Verdict) -> String {
-    let Verdict { observed, scope, seconds, packet, at } = verdict;
+    let Verdict { observed, scope, seconds, packet, at, .. } = verdict;
     format!(
         "packet={packet} at={at} source={} port={} victim={}:{} attack={} rule={} evidence={} sanction={} scope={} \
          seconds={seconds} count={} known={} agent={:?}",

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use log_format::time::Timestamp;
-use sensors::{Engine, Finding, Frame, LinkType, Policy, Verdict};
+use sensors::{Engine, Finding, Frame, LinkType, Note, Policy, Verdict};
 use sip::builder::{Request, Response};
 use sip::digest::{self, Answer};
 use sip::{Challenge, Message};
@@ -17,6 +17,7 @@ pub(crate) struct Wire {
     pub(crate) engine: Engine,
     pub(crate) now: Timestamp,
     pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) notes: Vec<Note>,
     frames: u64,
     identifiers: u64,
 }
@@ -48,6 +49,7 @@ impl Wire {
             engine: Engine::new(policy, [9; 16]),
             now: Timestamp::from_seconds(1_700_000_000),
             verdicts: Vec::new(),
+            notes: Vec::new(),
             frames: 0,
             identifiers: 0,
         }
@@ -71,7 +73,12 @@ impl Wire {
         };
         let mut findings = Vec::new();
         self.engine.frame(&frame, &mut findings);
-        self.verdicts.extend(findings.into_iter().map(|Finding::Attack(verdict)| verdict));
+        for finding in findings {
+            match finding {
+                Finding::Attack(verdict) => self.verdicts.push(verdict),
+                Finding::Note(note) => self.notes.push(note),
+            }
+        }
     }
 
     /// A number that was not used before.

@@ -1,0 +1,357 @@
+//! What each source asks for: users, protected addresses, numbers; and how often.
+//!
+//! Honest phones begin with a request that nobody can answer yet, and go on with credentials. So whoever is asked for is only counted
+//! against the source when the phone's next step does not come: [`GRACE`] after a challenge, or at once where the answer says that
+//! there is no such user. A registrar that does not answer at all is its own trouble, not the phones'.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use log_format::time::Timestamp;
+
+use super::Subject;
+use super::doorkeeper::Doorkeeper;
+use super::meter::{Meter, Rate};
+use crate::keyed::{Key, Purpose};
+use crate::policy::{Limit, Limits};
+use crate::table::Table;
+
+/// Sources that are held: the real attackers of a bad day many times over, in 40 MiB.
+const CAPACITY: usize = 65_536;
+/// Users of one source that are told apart: twice the limit's default.
+const USERS: usize = 16;
+/// Protected addresses of one source that are told apart: more than the hourly limit's default.
+const VICTIMS: usize = 8;
+/// How long a phone may take from a challenge to its credentials.
+pub(crate) const GRACE: Duration = Duration::from_secs(3);
+
+/// How far it came with a user that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+enum Step {
+    /// No such entry.
+    #[default]
+    None,
+    /// Asked, not answered.
+    Asked,
+    /// Told to authenticate.
+    Challenged,
+    /// Told that there is nothing to have here.
+    Refused,
+    /// Refused, and the source showed that it received that.
+    RefusedProven,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct User {
+    name: u32,
+    /// Seconds.
+    at: u32,
+    step: Step,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Victim {
+    name: u32,
+    first: u32,
+    last: u32,
+    /// The source has business there.
+    is_engaged: bool,
+}
+
+/// What is known of a source.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Source {
+    users: [User; USERS],
+    next_user: u8,
+    victims: [Victim; VICTIMS],
+    requests: Meter,
+    protected_requests: Meter,
+    /// Points of single offences within the window that began then.
+    points: Window,
+    malformed: Window,
+    malformed_tcp: Window,
+    not_sip: Window,
+    unanswered: Window,
+    /// It asked a decoy.
+    pub(crate) is_decoyed: bool,
+    /// A look at it is due.
+    is_awaited: bool,
+}
+
+/// A count that begins anew when its time is over.
+#[derive(Debug, Clone, Copy, Default)]
+struct Window {
+    began: u32,
+    count: u16,
+}
+
+impl Window {
+    /// Adds to the count and gives it; `None` below the limit.
+    fn add(&mut self, amount: u16, limit: Limit, now: u32) -> Option<u32> {
+        if limit.within.as_secs() <= u64::from(now.saturating_sub(self.began)) {
+            *self = Self { began: now, count: 0 };
+        }
+        self.count = self.count.saturating_add(amount);
+        let count = u32::from(self.count);
+        (limit.count.max(1) <= count).then_some(count)
+    }
+}
+
+/// What a source's requests amount to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Amount {
+    pub(crate) count: u32,
+    pub(crate) is_proven: bool,
+}
+
+/// What a request without credentials is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question {
+    /// Hash of the user that is asked for, where there is one.
+    pub(crate) user: Option<u32>,
+    /// Hash of the address that is asked.
+    pub(crate) victim: u32,
+    /// The answer tells all there is to know: OPTIONS.
+    pub(crate) is_complete: bool,
+}
+
+/// Which count of [`Source`] an offence goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Count {
+    Points,
+    Malformed,
+    MalformedTcp,
+    NotSip,
+    Unanswered,
+}
+
+/// All sources.
+pub(crate) struct Sources {
+    key: Key,
+    table: Table<Subject, Source>,
+    doorkeeper: Doorkeeper,
+    strangers: u64,
+}
+
+impl Sources {
+    pub(crate) fn new(key: Key) -> Self {
+        Self { key, table: Table::new(CAPACITY, key), doorkeeper: Doorkeeper::new(key), strangers: 0 }
+    }
+
+    /// What is known of a source, if anything.
+    #[inline]
+    pub(crate) fn get(&mut self, address: IpAddr) -> Option<&mut Source> {
+        self.table.get_mut(&Subject::of(address))
+    }
+
+    /// What is known of a source, from now on. While the table is crowded, only of one that was here before.
+    #[inline]
+    pub(crate) fn enter(&mut self, address: IpAddr, now: Timestamp) -> Option<&mut Source> {
+        let subject = Subject::of(address);
+        if !self.table.refresh(&subject) {
+            if CAPACITY <= self.table.len() && !self.doorkeeper.knows(subject, now) {
+                self.strangers += 1;
+                return None;
+            }
+            self.table.insert(subject, Source::default());
+        }
+        self.table.get_mut(&subject)
+    }
+
+    /// Forgets a source's open questions: it has shown that it belongs here.
+    pub(crate) fn succeed(&mut self, address: IpAddr, victim: u32) {
+        if let Some(source) = self.get(address) {
+            source.users = [User::default(); USERS];
+            source.engage(victim);
+        }
+    }
+
+    pub(crate) fn user_hash(&self, user: &[u8]) -> u32 {
+        self.key.hash(Purpose::User).bytes(user).finish() as u32
+    }
+
+    pub(crate) fn victim_hash(&self, victim: IpAddr) -> u32 {
+        // Zero is a free place.
+        (self.key.hash(Purpose::Source).address(victim).finish() as u32).max(1)
+    }
+
+    /// Sources that lost their place, and those that were given none.
+    pub(crate) const fn lost(&self) -> u64 {
+        self.table.evicted() + self.strangers
+    }
+}
+
+impl Source {
+    /// Notes a request without credentials.
+    pub(crate) fn ask(&mut self, question: Question, limits: &Limits, now: Timestamp) {
+        let now = seconds(now);
+        if let Some(user) = question.user {
+            let step = if question.is_complete { Step::Challenged } else { Step::Asked };
+            self.note_user(user, now, step, limits.users);
+            self.note_victim(question.victim, limits, now);
+        }
+    }
+
+    /// The user's credentials came, so there was nothing to the question.
+    pub(crate) fn answer_challenge(&mut self, user: u32, victim: u32) {
+        if let Some(known) = self.user(user) {
+            *known = User::default();
+        }
+        self.engage(victim);
+    }
+
+    /// The victim told the source to authenticate.
+    pub(crate) fn challenged(&mut self, user: u32) {
+        if let Some(known) = self.user(user)
+            && known.step == Step::Asked
+        {
+            known.step = Step::Challenged;
+        }
+    }
+
+    /// The victim told the source that there is nothing to have.
+    pub(crate) fn refused(&mut self, user: u32, is_proven: bool, limits: &Limits, now: Timestamp) {
+        let step = if is_proven { Step::RefusedProven } else { Step::Refused };
+        self.note_user(user, seconds(now), step, limits.users);
+    }
+
+    /// The source showed that it had received the answer about this user.
+    pub(crate) fn received(&mut self, user: u32) {
+        if let Some(known) = self.user(user)
+            && matches!(known.step, Step::Challenged | Step::Refused)
+        {
+            known.step = Step::RefusedProven;
+        }
+    }
+
+    /// Users that were asked for in vain, if they are too many. Where nobody hears the victim, twice as many are.
+    pub(crate) fn users_in_vain(&self, limit: Limit, is_deaf: bool, now: Timestamp) -> Option<Amount> {
+        let now = seconds(now);
+        let mut amount = (0_u32, 0_u32);
+        for user in &self.users {
+            let age = now.saturating_sub(user.at);
+            if limit.within.as_secs() <= u64::from(age) {
+                continue;
+            }
+            let is_late = GRACE.as_secs() <= u64::from(age);
+            amount.0 += u32::from(match user.step {
+                Step::None => false,
+                Step::Asked => is_deaf && is_late,
+                Step::Challenged => is_late,
+                Step::Refused | Step::RefusedProven => true,
+            });
+            amount.1 += u32::from(user.step == Step::RefusedProven);
+        }
+        let limit = if is_deaf { limit.count.saturating_mul(2) } else { limit.count };
+        // More than are told apart cannot be asked for.
+        let limit = limit.clamp(1, USERS as u32);
+        (limit <= amount.0).then_some(Amount { count: amount.0, is_proven: limit <= amount.1 })
+    }
+
+    /// Protected addresses where the source has no business, if they are too many.
+    pub(crate) fn victims_in_vain(&self, limits: &Limits, now: Timestamp) -> Option<u32> {
+        let now = seconds(now);
+        let among = |limit: Limit| {
+            let within = |victim: &&Victim| {
+                let age = u64::from(now.saturating_sub(victim.last));
+                let is_late = GRACE.as_secs() <= u64::from(now.saturating_sub(victim.first));
+                victim.name != 0 && !victim.is_engaged && is_late && age < limit.within.as_secs()
+            };
+            let count = self.victims.iter().filter(within).count();
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            (limit.count.max(1) <= count).then_some(count)
+        };
+        let is_known = self.victims.iter().any(|victim| victim.is_engaged);
+        if is_known { None } else { among(limits.victims).or_else(|| among(limits.victims_slow)) }
+    }
+
+    /// Whether it is worth to look at this source again when [`GRACE`] is over; says so once.
+    pub(crate) fn wants_a_look(&mut self, limits: &Limits) -> bool {
+        let users = self.users.iter().filter(|user| user.step != Step::None).count();
+        let victims = self.victims.iter().filter(|victim| victim.name != 0 && !victim.is_engaged).count();
+        let is_wanted = limits.users.count as usize <= users || limits.victims.count as usize <= victims;
+        let is_new = is_wanted && !self.is_awaited;
+        self.is_awaited |= is_wanted;
+        is_new
+    }
+
+    /// The look was taken.
+    pub(crate) fn looked_at(&mut self) {
+        self.is_awaited = false;
+    }
+
+    /// Counts a request without credentials; false if there are too many. `is_protected` is only asked when that matters.
+    #[inline]
+    pub(crate) fn may_ask(
+        &mut self,
+        (rate, protected_rate): (Rate, Rate),
+        is_protected: impl FnOnce() -> bool,
+        now: Timestamp,
+    ) -> bool {
+        self.requests.take(rate, now) || (is_protected() && self.protected_requests.take(protected_rate, now))
+    }
+
+    /// Counts an offence; gives the count if it is one too many.
+    pub(crate) fn offend(&mut self, count: Count, amount: u16, limit: Limit, now: Timestamp) -> Option<u32> {
+        let window = match count {
+            Count::Points => &mut self.points,
+            Count::Malformed => &mut self.malformed,
+            Count::MalformedTcp => &mut self.malformed_tcp,
+            Count::NotSip => &mut self.not_sip,
+            Count::Unanswered => &mut self.unanswered,
+        };
+        window.add(amount, limit, seconds(now))
+    }
+
+    fn user(&mut self, name: u32) -> Option<&mut User> {
+        self.users.iter_mut().find(|user| user.step != Step::None && user.name == name)
+    }
+
+    fn note_user(&mut self, name: u32, now: u32, step: Step, limit: Limit) {
+        if let Some(known) = self.user(name) {
+            let is_old = limit.within.as_secs() <= u64::from(now.saturating_sub(known.at));
+            // Asked again: the time of the first question counts as long as nothing came of it.
+            if is_old {
+                *known = User { name, at: now, step };
+            } else if known.step < step {
+                known.step = step;
+            }
+            return;
+        }
+        let place = usize::from(self.next_user) % USERS;
+        self.next_user = self.next_user.wrapping_add(1);
+        if let Some(place) = self.users.get_mut(place) {
+            *place = User { name, at: now, step };
+        }
+    }
+
+    fn note_victim(&mut self, name: u32, limits: &Limits, now: u32) {
+        let oldest = limits.victims_slow.within.as_secs();
+        if let Some(known) = self.victims.iter_mut().find(|victim| victim.name == name) {
+            known.last = now;
+            return;
+        }
+        let place = self.victims.iter_mut().min_by_key(|victim| {
+            let is_old = oldest <= u64::from(now.saturating_sub(victim.last));
+            (victim.name != 0 && !is_old, victim.is_engaged, victim.last)
+        });
+        if let Some(place) = place {
+            *place = Victim { name, first: now, last: now, is_engaged: false };
+        }
+    }
+
+    fn engage(&mut self, name: u32) {
+        if let Some(victim) = self.victims.iter_mut().find(|victim| victim.name == name) {
+            victim.is_engaged = true;
+        }
+    }
+}
+
+fn seconds(at: Timestamp) -> u32 {
+    // Seconds of a u32 last until 2106.
+    u32::try_from(at.nanos() / 1_000_000_000).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+#[path = "sources_tests.rs"]
+mod tests;

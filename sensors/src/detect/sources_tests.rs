@@ -1,0 +1,127 @@
+use std::net::Ipv4Addr;
+
+use super::*;
+
+const VICTIM: u32 = 7;
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_seconds(1_000_000 + seconds)
+}
+
+fn limits() -> Limits {
+    Limits::default()
+}
+
+fn question(user: u32, victim: u32) -> Question {
+    Question { user: Some(user), victim, is_complete: false }
+}
+
+fn in_vain(source: &Source, now: u64) -> Option<u32> {
+    source.users_in_vain(limits().users, false, at(now)).map(|amount| amount.count)
+}
+
+#[test]
+fn users_that_were_refused_count_at_once() {
+    let mut source = Source::default();
+    for user in 1..=7 {
+        source.refused(user, false, &limits(), at(0));
+        source.refused(user, false, &limits(), at(0));
+    }
+    assert_eq!(in_vain(&source, 0), None);
+    source.refused(8, false, &limits(), at(0));
+    assert_eq!(in_vain(&source, 0), Some(8));
+    assert_eq!(in_vain(&source, 60), None, "a minute later they are forgotten");
+}
+
+#[test]
+fn a_phone_has_time_to_answer_its_challenge() {
+    let mut source = Source::default();
+    for user in 1..=10 {
+        source.ask(question(user, VICTIM), &limits(), at(0));
+        source.challenged(user);
+    }
+    assert_eq!(in_vain(&source, 2), None);
+    assert_eq!(in_vain(&source, 3), Some(10));
+    for user in 1..=5 {
+        source.answer_challenge(user, VICTIM);
+    }
+    assert_eq!(in_vain(&source, 3), None);
+}
+
+#[test]
+fn a_registrar_that_does_not_answer_makes_nobody_an_attacker() {
+    let mut source = Source::default();
+    for user in 1..=16 {
+        source.ask(question(user, VICTIM), &limits(), at(0));
+    }
+    assert_eq!(in_vain(&source, 10), None);
+    let unheard = source.users_in_vain(limits().users, true, at(10));
+    assert_eq!(unheard.map(|amount| amount.count), Some(16), "but where it is never heard");
+}
+
+#[test]
+fn answers_that_were_received_are_proof() {
+    let mut source = Source::default();
+    for user in 1..=8 {
+        source.refused(user, false, &limits(), at(0));
+        source.received(user);
+    }
+    let amount = source.users_in_vain(limits().users, false, at(0));
+    assert_eq!(amount, Some(Amount { count: 8, is_proven: true }));
+}
+
+#[test]
+fn a_sweep_is_several_victims_where_the_source_has_no_business() {
+    let mut source = Source::default();
+    for victim in 1..=3 {
+        source.ask(question(1, victim), &limits(), at(0));
+    }
+    assert_eq!(source.victims_in_vain(&limits(), at(2)), None, "credentials may come");
+    assert_eq!(source.victims_in_vain(&limits(), at(3)), Some(3));
+    assert_eq!(source.victims_in_vain(&limits(), at(61)), None);
+    let mut slow = Source::default();
+    for victim in 1..=5 {
+        slow.ask(question(1, victim), &limits(), at(u64::from(victim) * 600));
+    }
+    assert_eq!(slow.victims_in_vain(&limits(), at(3_010)), Some(5));
+    source.answer_challenge(1, 2);
+    assert_eq!(source.victims_in_vain(&limits(), at(4)), None);
+}
+
+#[test]
+fn offences_are_counted_within_their_window() {
+    let mut source = Source::default();
+    let limit = Limit { count: 25, within: Duration::from_secs(30) };
+    let mut offend = |second| source.offend(Count::Malformed, 1, limit, at(second));
+    assert_eq!((0..25).filter_map(|_| offend(0)).collect::<Vec<_>>(), [25]);
+    assert_eq!(offend(29), Some(26));
+    assert_eq!(offend(30), None);
+}
+
+#[test]
+fn one_source_is_looked_at_once() {
+    let mut source = Source::default();
+    for victim in 1..=3 {
+        source.ask(question(1, victim), &limits(), at(0));
+    }
+    assert!(source.wants_a_look(&limits()));
+    assert!(!source.wants_a_look(&limits()));
+    source.looked_at();
+    assert!(source.wants_a_look(&limits()));
+}
+
+#[test]
+fn a_crowded_table_takes_in_only_who_comes_again() {
+    let mut sources = Sources::new(Key::new([1; 16]));
+    let address = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(number));
+    let capacity = u32::try_from(CAPACITY).unwrap();
+    for number in 0..capacity {
+        assert!(sources.enter(address(number), at(0)).is_some());
+    }
+    for number in capacity..capacity * 2 {
+        assert!(sources.enter(address(number), at(0)).is_none());
+    }
+    assert!(sources.get(address(0)).is_some(), "nobody lost a place to a stranger");
+    assert!(sources.enter(address(capacity), at(1)).is_some());
+    assert!(sources.get(address(0)).is_none());
+}

@@ -1,0 +1,136 @@
+//! What of each victim's traffic is seen: where a tap shows one direction only, rules must do without the other.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use log_format::time::Timestamp;
+
+use crate::keyed::{Key, Purpose};
+
+/// Victims that are told apart; two that share a place push each other out, and are taken for new.
+const PLACES: usize = 4_096;
+/// A direction that was silent for so long is not seen.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Requests without any answer that are worth an alarm.
+const ALARMING: u32 = 20;
+/// So long an answer may take: Timer B and F (RFC 3261, 17.1.1.2).
+const ANSWER: Duration = Duration::from_secs(32);
+
+#[derive(Debug, Clone, Copy)]
+struct Victim {
+    address: IpAddr,
+    asked: Timestamp,
+    answered: Timestamp,
+    /// The first request that nobody answered, and how many there are since.
+    silent_since: Timestamp,
+    unanswered: u32,
+    is_told: bool,
+}
+
+/// What is seen of the victims.
+pub(crate) struct Visibility {
+    key: Key,
+    places: Vec<Option<Victim>>,
+}
+
+/// What is seen of one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Seen {
+    pub(crate) requests: bool,
+    pub(crate) answers: bool,
+}
+
+impl Visibility {
+    pub(crate) fn new(key: Key) -> Self {
+        Self { key, places: vec![None; PLACES] }
+    }
+
+    /// A request went to the victim. Says, once, that it has stopped to answer.
+    pub(crate) fn asked(&mut self, victim: IpAddr, now: Timestamp) -> bool {
+        let Some(known) = self.place(victim) else { return false };
+        known.asked = now;
+        if known.unanswered == 0 {
+            known.silent_since = now;
+        }
+        known.unanswered = known.unanswered.saturating_add(1);
+        let is_silent = known.answered != Timestamp::ZERO
+            && ALARMING <= known.unanswered
+            && ANSWER <= now.since(known.silent_since);
+        let is_news = is_silent && !known.is_told;
+        known.is_told |= is_silent;
+        is_news
+    }
+
+    /// The victim answered somebody.
+    pub(crate) fn answered(&mut self, victim: IpAddr, now: Timestamp) {
+        if let Some(known) = self.place(victim) {
+            (known.answered, known.unanswered, known.is_told) = (now, 0, false);
+        }
+    }
+
+    pub(crate) fn seen(&self, victim: IpAddr, now: Timestamp) -> Seen {
+        let known = self.places.get(self.place_of(victim)).copied().flatten();
+        known.filter(|known| known.address == victim).map_or(Seen::default(), |known| {
+            let is_seen = |last: Timestamp| last != Timestamp::ZERO && now.since(last) < SILENCE;
+            Seen { requests: is_seen(known.asked), answers: is_seen(known.answered) }
+        })
+    }
+
+    fn place(&mut self, victim: IpAddr) -> Option<&mut Victim> {
+        let place = self.place_of(victim);
+        let held = self.places.get_mut(place)?;
+        if held.is_none_or(|held| held.address != victim) {
+            *held = Some(Victim {
+                address: victim,
+                asked: Timestamp::ZERO,
+                answered: Timestamp::ZERO,
+                silent_since: Timestamp::ZERO,
+                unanswered: 0,
+                is_told: false,
+            });
+        }
+        held.as_mut()
+    }
+
+    fn place_of(&self, victim: IpAddr) -> usize {
+        self.key.hash(Purpose::Source).address(victim).finish() as usize % PLACES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VICTIM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_seconds(1_000_000 + seconds)
+    }
+
+    #[test]
+    fn directions_are_seen_while_something_comes() {
+        let mut visibility = Visibility::new(Key::new([1; 16]));
+        assert_eq!(visibility.seen(VICTIM, at(0)), Seen::default());
+        visibility.asked(VICTIM, at(0));
+        assert_eq!(visibility.seen(VICTIM, at(1)), Seen { requests: true, answers: false });
+        visibility.answered(VICTIM, at(2));
+        assert_eq!(visibility.seen(VICTIM, at(3)), Seen { requests: true, answers: true });
+        assert_eq!(visibility.seen(VICTIM, at(61)), Seen { requests: false, answers: true });
+    }
+
+    #[test]
+    fn a_victim_that_stops_to_answer_is_told_of_once() {
+        let mut visibility = Visibility::new(Key::new([1; 16]));
+        visibility.answered(VICTIM, at(0));
+        let told: Vec<u64> = (1..100).filter(|second| visibility.asked(VICTIM, at(*second))).collect();
+        assert_eq!(told, [33]);
+        visibility.answered(VICTIM, at(100));
+        assert_eq!((101..200).filter(|second| visibility.asked(VICTIM, at(*second))).count(), 1);
+    }
+
+    #[test]
+    fn a_victim_that_was_never_heard_is_not_silent_but_unseen() {
+        let mut visibility = Visibility::new(Key::new([1; 16]));
+        assert!(!(1..100).any(|second| visibility.asked(VICTIM, at(second))));
+    }
+}

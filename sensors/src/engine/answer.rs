@@ -1,0 +1,193 @@
+//! Answers: what the victim holds of a request.
+
+use log_format::event::{AttackKind, Rule};
+use sip::Message;
+
+use super::charge::Charge;
+use super::{Engine, Sighting, kind_of};
+use crate::detect::one_way::Inferred;
+use crate::detect::prefix_walk::is_far;
+use crate::detect::sources::Count;
+use crate::detect::{Agent, Answer, Attempt, CredentialState, Judgement, Strength, Subject, judge};
+use crate::keyed::Purpose;
+use crate::observation::{Finding, NoteKind};
+
+/// Points of a call to a far number that is refused.
+const FAR_CALL: u16 = 2;
+
+impl Engine {
+    /// A final answer of a victim.
+    pub(super) fn answer(&mut self, sighting: &Sighting<'_, '_>, status: u16, findings: &mut Vec<Finding>) {
+        let Sighting { message, path, seen, .. } = *sighting;
+        self.visibility.answered(path.victim, seen.now);
+        let method = message.cseq().map_or(&[][..], |cseq| cseq.method);
+        let kind = kind_of(method);
+        if kind == AttackKind::Invite
+            && let Some(tag) = message.to().and_then(|to| to.tag())
+        {
+            self.proofs.sent_tag(path.source, path.victim, tag, seen.now);
+        }
+        let answer = Answer {
+            status,
+            is_stale: message.all_challenges().any(|challenge| challenge.stale),
+            realm: message.challenge().map_or(0, |challenge| self.realm(challenge.realm)),
+        };
+        match self.transactions.answered(path, message, seen.now).copied() {
+            Some(attempt) => self.judged(sighting, &attempt, judge(&attempt, answer), findings),
+            None if !self.is_exempt(path) => self.answer_to_question(sighting, kind, answer, findings),
+            None => {}
+        }
+        // After the judgement: the nonce that comes with a rejection was not known when the request was sent.
+        if matches!(status, 401 | 407) {
+            for challenge in message.all_challenges().filter(|challenge| !challenge.nonce.is_empty()) {
+                self.proofs.sent(path.source, path.victim, challenge.nonce, seen.now);
+            }
+        }
+    }
+
+    fn judged(
+        &mut self,
+        sighting: &Sighting<'_, '_>,
+        attempt: &Attempt,
+        judgement: Judgement,
+        findings: &mut Vec<Finding>,
+    ) {
+        let Sighting { path, seen, .. } = *sighting;
+        match judgement {
+            Judgement::Neutral => {}
+            Judgement::Success => {
+                self.bad_registrations.success(path.source, attempt.account, seen.now);
+                self.protected.succeeded(path.source, path.victim, seen.now);
+                self.accounts.succeeded(attempt.account, Subject::of(path.source), seen.now);
+                let victim = self.sources.victim_hash(path.victim);
+                self.sources.succeed(path.source, victim);
+            }
+            Judgement::Strike(strength) => {
+                self.statistics.strikes += 1;
+                let sighting = Sighting { is_proven: attempt.is_proven, ..*sighting };
+                self.strike(&sighting, attempt, strength, findings);
+            }
+        }
+    }
+
+    /// An answer to a request without credentials, or to one that was not seen.
+    fn answer_to_question(
+        &mut self,
+        sighting: &Sighting<'_, '_>,
+        kind: AttackKind,
+        answer: Answer,
+        findings: &mut Vec<Finding>,
+    ) {
+        let Sighting { message, path, seen, .. } = *sighting;
+        if kind == AttackKind::Register && !self.visibility.seen(path.victim, seen.now).requests {
+            return self.unasked(sighting, answer, findings);
+        }
+        let asked = message.to().map(|to| to.parts().user).unwrap_or_default();
+        let user = self.sources.user_hash(asked);
+        let limits = &self.setting.policy.limits;
+        let Some(source) = self.sources.get(path.source) else { return };
+        match (answer.status, kind) {
+            (401 | 407, _) => source.challenged(user),
+            (403 | 404 | 604, AttackKind::Register) | (404 | 484 | 604, AttackKind::Invite) => {
+                source.refused(user, sighting.is_proven, limits, seen.now);
+                self.statistics.enumerations += 1;
+            }
+            (200..=299, AttackKind::Register | AttackKind::Invite) => {
+                let victim = self.sources.victim_hash(path.victim);
+                self.sources.succeed(path.source, victim);
+            }
+            _ => return,
+        }
+        if kind == AttackKind::Invite {
+            self.called_far(sighting, asked, answer.status, findings);
+        }
+        self.judge_questions(sighting, kind, false, findings);
+    }
+
+    /// What a call to a number outside amounts to, by somebody who did not say who he is.
+    fn called_far(
+        &mut self,
+        sighting: &Sighting<'_, '_>,
+        user: &[u8],
+        status: u16,
+        findings: &mut Vec<Finding>,
+    ) {
+        let Sighting { path, seen, .. } = *sighting;
+        let is_refused = matches!(status, 401 | 403 | 404 | 407 | 484);
+        if is_refused {
+            self.walked(sighting, user, findings);
+        }
+        if !is_far(user) || self.belongs_here(path, seen) {
+            return;
+        }
+        if !is_refused {
+            let charge = Charge::new(Rule::TollFraud, AttackKind::Invite, false, 1).quoting(sighting);
+            let about = (NoteKind::CallFromUnknown, 0);
+            return self.note((path, sighting.source_port), about, &charge, seen, findings);
+        }
+        let limit = self.setting.policy.limits.points;
+        let source = self.sources.enter(path.source, seen.now);
+        let count = source.and_then(|source| source.offend(Count::Points, FAR_CALL, limit, seen.now));
+        if let Some(count) = count {
+            let charge = Charge::new(Rule::TollFraud, AttackKind::Invite, sighting.is_proven, count);
+            self.charge_message(sighting, charge, findings);
+        }
+    }
+
+    /// An answer to a registration, where requests are not seen. The source is whom the answer goes to: anybody may have asked for it.
+    fn unasked(&mut self, sighting: &Sighting<'_, '_>, answer: Answer, findings: &mut Vec<Finding>) {
+        let Sighting { message, path, seen, .. } = *sighting;
+        let call = self.key.hash(Purpose::Transaction).bytes(message.call_id().unwrap_or_default()).finish();
+        let cseq = message.cseq().map_or(0, |cseq| cseq.number);
+        let told = (cseq, answer.status, answer.is_stale);
+        let inferred = self.one_way.answered(path.source, call, told, seen.now);
+        let attempt = self.attempt_unseen(message, sighting);
+        match inferred {
+            Inferred::Nothing => {}
+            Inferred::Accepted => self.judged(sighting, &attempt, Judgement::Success, findings),
+            Inferred::Rejected => {
+                self.judged(sighting, &attempt, Judgement::Strike(Strength::Unproven), findings);
+            }
+        }
+    }
+
+    /// What can be said of a request by its answer.
+    fn attempt_unseen(&self, message: &Message<'_>, sighting: &Sighting<'_, '_>) -> Attempt {
+        Attempt {
+            kind: AttackKind::Register,
+            credentials: CredentialState::Unknown,
+            realm: 0,
+            account: self.account_of_answer(message, sighting.path),
+            nonce: 0,
+            fingerprint: 0,
+            source_port: sighting.source_port,
+            is_proven: sighting.is_proven,
+            agent: Agent::new(&[]),
+        }
+    }
+
+    fn account_of_answer(&self, message: &Message<'_>, path: crate::transaction::Path) -> u64 {
+        let address = message.to().map(|to| to.parts());
+        self.key
+            .hash(Purpose::Account)
+            .address(path.victim)
+            .bytes(address.map_or(&[], |address| address.user))
+            .lower_case(address.map_or(&[], |address| address.host))
+            .finish()
+    }
+
+    /// A peer challenges a request of the victim's: perhaps to be shown its password's hash.
+    pub(super) fn challenge_of_victim(&mut self, sighting: &Sighting<'_, '_>, findings: &mut Vec<Finding>) {
+        let Sighting { message, path, seen, .. } = *sighting;
+        let is_bye = message.cseq().is_some_and(|cseq| cseq.method == b"BYE");
+        let branch = message.via().and_then(|via| via.branch).unwrap_or_default();
+        if !is_bye || self.is_exempt(path) || self.protected.has(path.victim, path.source, seen.now) {
+            return;
+        }
+        if self.leaks.is_leak(path.victim, path.source, branch, seen.now) {
+            // The challenge echoes the branch of a request that only the source's address was sent.
+            let charge = Charge::new(Rule::DigestLeak, AttackKind::Other, true, 1);
+            self.charge_message(sighting, charge, findings);
+        }
+    }
+}

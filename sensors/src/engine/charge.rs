@@ -1,0 +1,212 @@
+//! From a charge to a verdict: who may be blamed, for what, and how much that may cost at most.
+//!
+//! ```text
+//! charge ─ rule off? ─> nothing          ─ allowed? ─> verdict without a sanction
+//!        ─ rule observes? ─> note        ─ unproven, in the name of one who belongs here? ─> note
+//!        ─ told already? ─> nothing      ─ otherwise ─> verdict, capped by its evidence
+//! ```
+
+use std::net::IpAddr;
+
+use log_format::event::{AttackKind, AttackObserved, Evidence, Rule, Sanction, Scope, Text};
+
+use super::{Engine, Seen, Sighting};
+use crate::detect::{Subject, line};
+use crate::observation::{Finding, Note, NoteKind, Verdict};
+use crate::policy::Mode;
+use crate::transaction::Path;
+
+/// What a source is charged with.
+#[derive(Debug, Clone)]
+pub(super) struct Charge {
+    pub(super) rule: Rule,
+    pub(super) attack: AttackKind,
+    pub(super) evidence: Evidence,
+    pub(super) count: u32,
+    pub(super) scope: Scope,
+    pub(super) agent: Text,
+    pub(super) account: Text,
+    pub(super) line: Text,
+    /// The most that the rule wants: where the source is often the victim, fewer answers are all that helps.
+    pub(super) most: Sanction,
+}
+
+impl Charge {
+    pub(super) fn new(rule: Rule, attack: AttackKind, is_proven: bool, count: u32) -> Self {
+        let most = match rule {
+            Rule::Dns => Sanction::Shape,
+            Rule::Tftp if !is_proven => Sanction::Shape,
+            Rule::RequestRate if is_proven => Sanction::SoftBlock,
+            Rule::RequestRate => Sanction::Shape,
+            _ => Sanction::Permanent,
+        };
+        Self {
+            rule,
+            attack,
+            evidence: if is_proven { Evidence::Proven } else { Evidence::Unproven },
+            count,
+            scope: Scope::Address,
+            agent: Text::default(),
+            account: Text::default(),
+            line: Text::default(),
+            most,
+        }
+    }
+
+    /// Quotes the message that tipped the rule. The account is who is asked for.
+    pub(super) fn quoting(mut self, sighting: &Sighting<'_, '_>) -> Self {
+        let message = sighting.message;
+        self.line = line::first_line(message);
+        self.account = message.to().map(|to| line::account(to.parts())).unwrap_or_default();
+        // The agent of an answer is the victim's.
+        if message.method().is_some() {
+            self.agent = Text::new(message.user_agents.first().unwrap_or_default());
+        }
+        self
+    }
+}
+
+impl Engine {
+    /// Brings a charge against the source of a message.
+    pub(super) fn charge_message(
+        &mut self,
+        sighting: &Sighting<'_, '_>,
+        charge: Charge,
+        findings: &mut Vec<Finding>,
+    ) {
+        if self.setting.policy.is_on(charge.rule) {
+            let charge = charge.quoting(sighting);
+            self.charge((sighting.path, sighting.source_port), charge, sighting.seen, findings);
+        }
+    }
+
+    /// Brings a charge against a source.
+    pub(super) fn charge(
+        &mut self,
+        (path, source_port): (Path, u16),
+        mut charge: Charge,
+        seen: Seen,
+        findings: &mut Vec<Finding>,
+    ) {
+        match self.setting.policy.modes.of(charge.rule) {
+            Mode::Off => return,
+            Mode::Observe => {
+                let about = (NoteKind::RuleObserved, charge.rule as u64);
+                return self.note((path, source_port), about, &charge, seen, findings);
+            }
+            Mode::Enforce => {}
+        }
+        let is_unproven = charge.evidence == Evidence::Unproven;
+        if is_unproven && charge.most > Sanction::Shape && self.belongs_here(path, seen) {
+            let about = (NoteKind::SpoofSuspected, charge.rule as u64);
+            return self.note((path, source_port), about, &charge, seen, findings);
+        }
+        self.corroborate(path.source, &mut charge);
+        let (sanction, seconds) = self.due(path.source, &charge);
+        let place = match charge.scope {
+            Scope::AddressPort(port) => port,
+            Scope::Address | Scope::Prefix(_) => 0,
+        };
+        let subject = Subject::of(path.source);
+        let evidence = (charge.evidence, seconds);
+        let Some(seconds) = self.reports.verdict((subject, place), charge.rule, evidence, seen.now) else {
+            return;
+        };
+        self.statistics.attacks += 1;
+        let Charge { rule, attack, evidence, count, scope, agent, account, line, most: _ } = charge;
+        findings.push(Finding::Attack(Verdict {
+            observed: AttackObserved {
+                source: path.source,
+                source_port,
+                victim: path.victim,
+                victim_port: path.victim_port,
+                attack,
+                rule,
+                evidence,
+                sanction,
+                known_user_agent: self.user_agents.is_known(agent.as_bytes()),
+                user_agent: agent,
+                count,
+            },
+            scope,
+            seconds: if sanction == Sanction::Observe { 0 } else { seconds },
+            packet: seen.packet,
+            at: seen.at,
+            account,
+            line,
+        }));
+    }
+
+    /// Tells of something for which nobody is blocked, once in an hour for each source and matter.
+    pub(super) fn note(
+        &mut self,
+        (path, source_port): (Path, u16),
+        (kind, about): (NoteKind, u64),
+        charge: &Charge,
+        seen: Seen,
+        findings: &mut Vec<Finding>,
+    ) {
+        let subject = match kind {
+            NoteKind::VictimSilent => Subject::of(path.victim),
+            _ => Subject::of(path.source),
+        };
+        if !self.reports.note(subject, about, kind as u8, seen.now) {
+            return;
+        }
+        self.statistics.notes += 1;
+        let has_rule = matches!(kind, NoteKind::RuleObserved | NoteKind::SpoofSuspected);
+        findings.push(Finding::Note(Note {
+            kind,
+            source: path.source,
+            source_port,
+            victim: path.victim,
+            victim_port: path.victim_port,
+            attack: charge.attack,
+            rule: has_rule.then_some(charge.rule),
+            account: charge.account.clone(),
+            user_agent: charge.agent.clone(),
+            count: charge.count,
+            line: charge.line.clone(),
+            packet: seen.packet,
+            at: seen.at,
+        }));
+    }
+
+    /// Whether the source has business with the victim, or the victim with it: what nothing proves may be forged in its name.
+    pub(super) fn belongs_here(&self, path: Path, seen: Seen) -> bool {
+        self.protected.has(path.source, path.victim, seen.now)
+            || self.protected.has(path.victim, path.source, seen.now)
+    }
+
+    /// Evidence is corroborated by a decoy: who proved to be at his address and asked for what nobody has is no customer.
+    fn corroborate(&mut self, source: IpAddr, charge: &mut Charge) {
+        let is_decoyed = self.sources.get(source).is_some_and(|source| source.is_decoyed);
+        if charge.evidence == Evidence::Proven && is_decoyed {
+            charge.evidence = Evidence::Corroborated;
+        }
+    }
+
+    /// What is due, and for how long.
+    fn due(&self, source: IpAddr, charge: &Charge) -> (Sanction, u64) {
+        let policy = &self.setting.policy;
+        let (sanction, seconds) = match (charge.evidence, charge.rule) {
+            (Evidence::Unproven, Rule::BlockedUserAgent) => {
+                (Sanction::SoftBlock, policy.agent_soft_block_seconds)
+            }
+            (Evidence::Unproven, _) => (Sanction::SoftBlock, policy.soft_block_seconds),
+            (Evidence::Proven | Evidence::Corroborated, _) => match charge.scope {
+                // The cluster makes it longer for one that comes back.
+                Scope::AddressPort(_) => (Sanction::Block, policy.soft_block_seconds),
+                Scope::Address | Scope::Prefix(_) => (Sanction::Block, policy.block_seconds),
+            },
+        };
+        if self.setting.is_allowed(source) {
+            return (Sanction::Observe, policy.soft_block_seconds);
+        }
+        match charge.most {
+            Sanction::Shape => (Sanction::Shape, policy.soft_block_seconds),
+            most if most < sanction => (most, policy.soft_block_seconds),
+            _ => (sanction, seconds),
+        }
+    }
+}

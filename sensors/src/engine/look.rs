@@ -1,0 +1,92 @@
+//! Second looks: what a source asked for is judged when the time for its credentials is over, whether or not it goes on.
+
+use std::time::Duration;
+
+use log_format::event::{AttackKind, Rule, Text};
+use log_format::time::Timestamp;
+
+use super::charge::Charge;
+use super::{Engine, Seen, Sighting};
+use crate::detect::line;
+use crate::detect::sources::GRACE;
+use crate::observation::Finding;
+use crate::transaction::Path;
+
+/// Sources that wait for a second look; more at once are a flood, in which one look for each is not what counts.
+const MAX_LOOKS: usize = 4_096;
+/// Answers take their time too.
+const MARGIN: Duration = Duration::from_millis(1_100);
+
+/// A source that is looked at again.
+pub(super) struct Look {
+    due: Timestamp,
+    path: Path,
+    source_port: u16,
+    attack: AttackKind,
+    is_proven: bool,
+    agent: Text,
+    account: Text,
+    line: Text,
+    at: Timestamp,
+    packet: u64,
+}
+
+impl Engine {
+    pub(super) fn look_later(&mut self, sighting: &Sighting<'_, '_>, attack: AttackKind) {
+        let Sighting { message, path, source_port, is_proven, seen } = *sighting;
+        if MAX_LOOKS <= self.looks.len() {
+            return;
+        }
+        self.looks.push_back(Look {
+            due: seen.now.after(GRACE + MARGIN),
+            path,
+            source_port,
+            attack,
+            is_proven,
+            agent: Text::new(message.user_agents.first().unwrap_or_default()),
+            account: message.to().map(|to| line::account(to.parts())).unwrap_or_default(),
+            line: line::first_line(message),
+            at: seen.at,
+            packet: seen.packet,
+        });
+    }
+
+    #[inline]
+    pub(super) fn look_again(&mut self, now: Timestamp, findings: &mut Vec<Finding>) {
+        while self.looks.front().is_some_and(|look| look.due <= now) {
+            let Some(look) = self.looks.pop_front() else { return };
+            self.take_look(look, now, findings);
+        }
+    }
+
+    fn take_look(&mut self, look: Look, now: Timestamp, findings: &mut Vec<Finding>) {
+        let Look { due: _, path, source_port, attack, is_proven, agent, account, line, at, packet } = look;
+        let seen = Seen { now, at, packet };
+        if let Some(source) = self.sources.get(path.source) {
+            source.looked_at();
+        }
+        for (rule, count, is_heard) in self.questions_in_vain(path, now).into_iter().flatten() {
+            let charge = Charge {
+                agent: agent.clone(),
+                account: account.clone(),
+                line: line.clone(),
+                ..Charge::new(rule, attack, is_proven || is_heard, count)
+            };
+            self.charge((path, source_port), charge, seen, findings);
+        }
+    }
+
+    /// The rules about users and protected addresses that a source asked for in vain: each with its count, and whether the source has
+    /// shown that it received the answers.
+    pub(super) fn questions_in_vain(&mut self, path: Path, now: Timestamp) -> [Option<(Rule, u32, bool)>; 2] {
+        let limits = &self.setting.policy.limits;
+        let seen = self.visibility.seen(path.victim, now);
+        let Some(source) = self.sources.get(path.source) else { return [None; 2] };
+        let users = source.users_in_vain(limits.users, !seen.answers, now);
+        let victims = source.victims_in_vain(limits, now);
+        [
+            users.map(|amount| (Rule::Enumeration, amount.count, amount.is_proven)),
+            victims.map(|count| (Rule::Sweep, count, false)),
+        ]
+    }
+}

@@ -1,0 +1,362 @@
+//! Requests: what they say of their sender before anybody answers.
+
+use log_format::event::{AttackKind, Rule, Text};
+use sip::{Message, StartLine, Uri};
+
+use super::charge::Charge;
+use super::{Engine, Seen, Sighting};
+use crate::detect::bad_registrations::Standing;
+use crate::detect::deltas::Struck;
+use crate::detect::harvest::Harvest;
+use crate::detect::sources::{Count, Question};
+use crate::detect::{Agent, Attempt, CredentialState, Strength, Subject, fingerprints, injection};
+use crate::keyed::Purpose;
+use crate::observation::{Finding, NoteKind};
+use crate::packet::Datagram;
+use crate::transaction::Path;
+
+/// Points of an injection; a call to a far number that is refused has [`super::answer::FAR_CALL`].
+const INJECTION: u16 = 3;
+
+impl Engine {
+    pub(super) fn request(
+        &mut self,
+        sighting: &Sighting<'_, '_>,
+        kind: AttackKind,
+        findings: &mut Vec<Finding>,
+    ) {
+        let Sighting { message, path, seen, .. } = *sighting;
+        if self.is_exempt(path) {
+            self.statistics.exempt += 1;
+            self.note_forged(sighting, kind, findings);
+            return;
+        }
+        self.count_source(path.source);
+        if self.visibility.asked(path.victim, seen.now) {
+            let charge = Charge::new(Rule::Volume, kind, false, 0);
+            let about = (NoteKind::VictimSilent, 0);
+            self.note((path, sighting.source_port), about, &charge, seen, findings);
+        }
+        let tag = message.to().and_then(|to| to.tag());
+        let attempt = message.has_credentials().then(|| self.attempt(sighting, kind));
+        let is_echo = attempt.is_some_and(|attempt| attempt.credentials == CredentialState::Echoed);
+        let is_proven = sighting.is_proven || is_echo;
+        self.marks(&Sighting { is_proven, ..*sighting }, kind, findings);
+        match (attempt, tag) {
+            (Some(attempt), _) => self.credentials(sighting, attempt, kind, findings),
+            (None, None) => self.question(sighting, kind, findings),
+            (None, Some(tag)) => self.within_call(sighting, tag, findings),
+        }
+    }
+
+    /// What a single message shows: a name, a form, an address or a language that honest equipment does not have.
+    fn marks(&mut self, sighting: &Sighting<'_, '_>, kind: AttackKind, findings: &mut Vec<Finding>) {
+        let Sighting { message, path, is_proven, seen, .. } = *sighting;
+        if let Some(agent) = self.user_agents.find_blocked(message.user_agents.iter()) {
+            let charge = Charge::new(Rule::BlockedUserAgent, kind, is_proven, 1).quoting(sighting);
+            let charge = Charge { agent: Text::new(agent), ..charge };
+            self.charge((path, sighting.source_port), charge, seen, findings);
+        } else if fingerprints::is_tool(message) {
+            let charge = Charge::new(Rule::ToolFingerprint, kind, is_proven, 1);
+            self.charge_message(sighting, charge, findings);
+        }
+        let called = called(message).user;
+        let asked = message.to().map(|to| to.parts().user).unwrap_or_default();
+        if self.setting.is_decoy(path.victim, if called.is_empty() { asked } else { called }) {
+            if let Some(source) = self.sources.enter(path.source, seen.now) {
+                source.is_decoyed = true;
+            }
+            self.charge_message(sighting, Charge::new(Rule::Decoy, kind, is_proven, 1), findings);
+        }
+        let sender = message.from().map(|from| from.parts().user).unwrap_or_default();
+        if [called, asked, sender].into_iter().any(injection::is_injection) {
+            let limit = self.setting.policy.limits.points;
+            let source = self.sources.enter(path.source, seen.now);
+            let count = source.and_then(|source| source.offend(Count::Points, INJECTION, limit, seen.now));
+            if let Some(count) = count {
+                self.charge_message(
+                    sighting,
+                    Charge::new(Rule::UriInjection, kind, is_proven, count),
+                    findings,
+                );
+            }
+        }
+    }
+
+    /// A request that opens something, without credentials.
+    fn question(&mut self, sighting: &Sighting<'_, '_>, kind: AttackKind, findings: &mut Vec<Finding>) {
+        let Sighting { message, path, seen, .. } = *sighting;
+        if matches!(message.method(), Some(b"ACK" | b"CANCEL" | b"BYE" | b"PRACK" | b"UPDATE" | b"INFO")) {
+            return;
+        }
+        let asked = message.to().map(|to| to.parts().user).unwrap_or_default();
+        let user = self.sources.user_hash(asked);
+        let victim = self.sources.victim_hash(path.victim);
+        let limits = &self.setting.policy.limits;
+        let Some(source) = self.sources.enter(path.source, seen.now) else { return };
+        let rates = (limits.requests, limits.protected_requests);
+        let protected = &self.protected;
+        let is_within = source.may_ask(rates, || protected.has(path.source, path.victim, seen.now), seen.now);
+        let user = (!asked.is_empty()).then_some(user);
+        let is_complete = kind == AttackKind::Options;
+        source.ask(Question { user, victim, is_complete }, limits, seen.now);
+        let wants_a_look = source.wants_a_look(limits);
+        if !is_within {
+            let charge = Charge::new(Rule::RequestRate, kind, sighting.is_proven, limits.requests.burst);
+            self.charge_message(sighting, charge, findings);
+        }
+        if wants_a_look {
+            self.look_later(sighting, kind);
+        }
+        self.judge_questions(sighting, kind, false, findings);
+    }
+
+    /// Brings the charges for what a source asked for in vain.
+    pub(super) fn judge_questions(
+        &mut self,
+        sighting: &Sighting<'_, '_>,
+        kind: AttackKind,
+        is_heard: bool,
+        findings: &mut Vec<Finding>,
+    ) {
+        let tipped = self.questions_in_vain(sighting.path, sighting.seen.now);
+        for (rule, count, was_heard) in tipped.into_iter().flatten() {
+            let is_proven = sighting.is_proven || was_heard || is_heard && rule == Rule::Sweep;
+            self.charge_message(sighting, Charge::new(rule, kind, is_proven, count), findings);
+        }
+    }
+
+    /// A request with the victim's tag: within a call, or the ACK of a refusal. Who knows the tag has received it.
+    fn within_call(&mut self, sighting: &Sighting<'_, '_>, tag: &[u8], findings: &mut Vec<Finding>) {
+        let Sighting { message, path, seen, .. } = *sighting;
+        if message.method() != Some(b"ACK")
+            || !self.proofs.is_tag_echo(path.source, path.victim, tag, seen.now)
+        {
+            return;
+        }
+        let asked = message.to().map(|to| to.parts().user).unwrap_or_default();
+        let user = self.sources.user_hash(asked);
+        if let Some(source) = self.sources.get(path.source) {
+            source.received(user);
+        }
+        let sighting = Sighting { is_proven: true, ..*sighting };
+        self.judge_questions(&sighting, AttackKind::Invite, false, findings);
+        self.walked(&sighting, asked, findings);
+    }
+
+    /// A call that was refused, or whose refusal was received.
+    pub(super) fn walked(&mut self, sighting: &Sighting<'_, '_>, user: &[u8], findings: &mut Vec<Finding>) {
+        let Sighting { path, seen, is_proven, .. } = *sighting;
+        let limit = self.setting.policy.limits.prefixes;
+        if self.protected.has(path.source, path.victim, seen.now) {
+            return;
+        }
+        if let Some(walked) = self.prefix_walk.called(path.source, user, is_proven, limit, seen.now) {
+            let charge = Charge::new(Rule::PrefixWalk, AttackKind::Invite, walked.is_proven, walked.prefixes);
+            self.charge_message(sighting, charge, findings);
+        }
+    }
+
+    /// A request with credentials: the answer will tell.
+    fn credentials(
+        &mut self,
+        sighting: &Sighting<'_, '_>,
+        attempt: Attempt,
+        kind: AttackKind,
+        findings: &mut Vec<Finding>,
+    ) {
+        let Sighting { message, path, seen, .. } = *sighting;
+        let asked = message.to().map(|to| to.parts().user).unwrap_or_default();
+        let user = self.sources.user_hash(asked);
+        let victim = self.sources.victim_hash(path.victim);
+        if let Some(source) = self.sources.get(path.source) {
+            source.answer_challenge(user, victim);
+        }
+        let is_new = self.transactions.asked(path, message, attempt, seen.now);
+        if is_new && kind == AttackKind::Register && !self.visibility.seen(path.victim, seen.now).answers {
+            self.unheard(sighting, &attempt, findings);
+        }
+    }
+
+    /// Credentials for a victim whose answers are not seen.
+    fn unheard(&mut self, sighting: &Sighting<'_, '_>, attempt: &Attempt, findings: &mut Vec<Finding>) {
+        let Sighting { path, seen, .. } = *sighting;
+        if self.one_way.sent(path.source, attempt.account, attempt.nonce, seen.now) {
+            self.statistics.strikes += 1;
+            self.strike(sighting, attempt, Strength::Weak, findings);
+        }
+        // The first registration of each account within the window is what every phone does.
+        let limit = self.setting.policy.limits.volume;
+        if !self.one_way.is_repeated(path.source, attempt.account, limit.within, seen.now) {
+            return;
+        }
+        let source = self.sources.enter(path.source, seen.now);
+        let count = source.and_then(|source| source.offend(Count::Unanswered, 1, limit, seen.now));
+        if let Some(count) = count {
+            let charge = Charge::new(Rule::Volume, attempt.kind, sighting.is_proven, count);
+            self.charge_message(sighting, charge, findings);
+        }
+    }
+
+    /// Counts a rejected password.
+    pub(super) fn strike(
+        &mut self,
+        sighting: &Sighting<'_, '_>,
+        attempt: &Attempt,
+        strength: Strength,
+        findings: &mut Vec<Finding>,
+    ) {
+        let Sighting { path, seen, .. } = *sighting;
+        let sources = self.setting.policy.limits.account_sources;
+        let subject = Subject::of(path.source);
+        let is_protected = self.protected.has(path.source, path.victim, seen.now);
+        let place = (path, attempt.source_port);
+        if strength == Strength::Proven && self.accounts.rejected(attempt.account, subject, sources, seen.now)
+        {
+            let charge = self.charge_of(attempt, Rule::AccountUnderAttack, sighting);
+            let about = (NoteKind::AccountUnderAttack, attempt.account);
+            self.note(place, about, &charge, seen, findings);
+        }
+        let standing = Standing {
+            is_protected,
+            is_account_attacked: self.accounts.is_under_attack(attempt.account, sources, seen.now),
+            is_account_in_use: self.accounts.is_in_use(attempt.account, seen.now),
+        };
+        let struck = Struck { source: path.source, account: attempt.account, strength };
+        let policy = &self.setting.policy;
+        let is_on = |rule| policy.is_on(rule);
+        let outcome = self.bad_registrations.strike(struck, attempt.source_port, standing, is_on, seen.now);
+        if outcome.is_stale {
+            let charge = self.charge_of(attempt, Rule::SlowGuessing, sighting);
+            let about = (NoteKind::StaleCredential, attempt.account);
+            self.note(place, about, &charge, seen, findings);
+        }
+        if let Some(tipped) = outcome.tipped {
+            let charge = self.charge_of(attempt, tipped.rule, sighting);
+            let charge =
+                Charge { evidence: tipped.evidence, count: tipped.count, scope: tipped.scope, ..charge };
+            self.charge(place, charge, seen, findings);
+        }
+    }
+
+    /// A charge for an attempt that was made earlier.
+    fn charge_of(&self, attempt: &Attempt, rule: Rule, sighting: &Sighting<'_, '_>) -> Charge {
+        Charge {
+            agent: Text::new(attempt.agent.as_bytes()),
+            ..Charge::new(rule, attempt.kind, false, 1).quoting(sighting)
+        }
+    }
+
+    fn attempt(&mut self, sighting: &Sighting<'_, '_>, kind: AttackKind) -> Attempt {
+        let Sighting { message, path, source_port, is_proven, seen } = *sighting;
+        let mut first = None;
+        let mut is_echo = false;
+        let mut fingerprint = self
+            .key
+            .hash(Purpose::Attempt)
+            .bytes(message.call_id().unwrap_or_default())
+            .number(message.cseq().map_or(0, |cseq| cseq.number));
+        for credentials in message.all_credentials() {
+            let nonce = credentials.nonce.unwrap_or_default();
+            is_echo |= !nonce.is_empty() && self.proofs.is_echo(path.source, path.victim, nonce, seen.now);
+            fingerprint = fingerprint
+                .bytes(nonce)
+                .bytes(credentials.username.unwrap_or_default())
+                .bytes(credentials.response.unwrap_or_default())
+                .bytes(credentials.cnonce.unwrap_or_default())
+                .number(credentials.nc.unwrap_or_default());
+            first = first.or(Some(credentials));
+        }
+        let credentials = first.unwrap_or_default();
+        Attempt {
+            kind,
+            credentials: if is_echo { CredentialState::Echoed } else { CredentialState::Unknown },
+            realm: self.realm(credentials.realm.unwrap_or_default()),
+            account: self.account(message, path, credentials.username.unwrap_or_default()),
+            nonce: self.realm(credentials.nonce.unwrap_or_default()),
+            fingerprint: fingerprint.finish(),
+            source_port,
+            is_proven,
+            agent: Agent::new(message.user_agents.first().unwrap_or_default()),
+        }
+    }
+
+    /// Whose password is tried, and where. A registration is about the address in To; any other request is sent by the one in From.
+    fn account(&self, message: &Message<'_>, path: Path, username: &[u8]) -> u64 {
+        let is_registration = message.method() == Some(b"REGISTER");
+        let owner = if is_registration { message.to() } else { message.from() };
+        let address = owner.map(|owner| owner.parts());
+        self.key
+            .hash(Purpose::Account)
+            .address(path.victim)
+            .bytes(address.map_or(&[], |address| address.user))
+            .lower_case(address.map_or(&[], |address| address.host))
+            .bytes(username)
+            .finish()
+    }
+
+    pub(super) fn realm(&self, realm: &[u8]) -> u64 {
+        self.key.hash(Purpose::Account).bytes(realm).finish()
+    }
+
+    /// A scanner's packet in the name of an address that is never blamed: somebody wants it blocked.
+    fn note_forged(&mut self, sighting: &Sighting<'_, '_>, kind: AttackKind, findings: &mut Vec<Finding>) {
+        let Sighting { message, path, seen, .. } = *sighting;
+        if !self.setting.is_never(path.source)
+            || self.user_agents.find_blocked(message.user_agents.iter()).is_none()
+        {
+            return;
+        }
+        let charge = Charge::new(Rule::BlockedUserAgent, kind, sighting.is_proven, 1).quoting(sighting);
+        let about = (NoteKind::SpoofSuspected, charge.rule as u64);
+        self.note((path, sighting.source_port), about, &charge, seen, findings);
+    }
+
+    /// A datagram to a TFTP server, or between the ports of a transfer.
+    pub(super) fn tftp(&mut self, datagram: &Datagram<'_>, seen: Seen, findings: &mut Vec<Finding>) {
+        if !self.setting.policy.is_on(Rule::Tftp) {
+            return;
+        }
+        let limits = &self.setting.policy.limits;
+        let Datagram { source_port, destination_port, payload, .. } = *datagram;
+        let (path, back) = (datagram.path(), datagram.path_back());
+        let (path, port, harvest) = if destination_port == super::TFTP {
+            if self.is_exempt(path) {
+                return;
+            }
+            (path, source_port, self.harvests.asked(path.source, source_port, payload, limits, seen.now))
+        } else {
+            // Blocks of files and errors have four bytes of header, acknowledgements nothing else.
+            let [0, 3..=5, _, _, ..] = payload else { return };
+            let from_client = (path.source, source_port);
+            let to_client = (back.source, destination_port);
+            let harvest = self
+                .harvests
+                .transferred(from_client, true, payload, limits, seen.now)
+                .or_else(|| self.harvests.transferred(to_client, false, payload, limits, seen.now));
+            (back, destination_port, harvest)
+        };
+        let charge = |is_proven, count| Charge::new(Rule::Tftp, AttackKind::Tftp, is_proven, count);
+        match harvest {
+            None => {}
+            Some(Harvest::TooMany) => {
+                self.charge((path, port), charge(false, limits.tftp.burst), seen, findings);
+            }
+            Some(Harvest::Proven { count }) => {
+                self.charge((path, port), charge(true, count), seen, findings);
+            }
+            Some(Harvest::InVain { phones }) => {
+                let about = (NoteKind::RuleObserved, Rule::Tftp as u64);
+                self.note((path, port), about, &charge(false, phones), seen, findings);
+            }
+        }
+    }
+}
+
+/// The address that a request is for.
+fn called<'a>(message: &Message<'a>) -> Uri<'a> {
+    match message.start {
+        StartLine::Request { uri, .. } => Uri::read(uri),
+        StartLine::Response { .. } => Uri::read(&[]),
+    }
+}
