@@ -13,6 +13,7 @@ mod cluster;
 mod demo;
 mod doctor;
 mod log;
+mod policy;
 mod projections;
 mod recover;
 mod replay;

@@ -5,17 +5,18 @@
     reason = "the command line is a shell: it reads the clock to say how long it took"
 )]
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use log_format::event::{Scope, Text};
+use log_format::event::{Rule, Sanction, Scope};
 use log_format::time::Timestamp;
 use sensors::{Engine, Finding, Note, PcapFile, Policy, Statistics, Verdict};
-use serde::Deserialize;
 use serde_json::json;
 
-use super::{Failure, Format};
+use super::{Failure, Format, policy};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -25,53 +26,30 @@ pub(super) struct Arguments {
     /// Other thresholds, ports and agents than the product's defaults (TOML)
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// Prints only whom this other policy would treat differently (TOML)
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
     /// How to print
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
 
-/// A policy file. Every key may be left out.
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct PolicyFile {
-    sip_ports: Option<Vec<u16>>,
-    bad_registrations_per_minute: Option<u32>,
-    blocked_user_agents: Option<Vec<String>>,
-    block_seconds: Option<u64>,
-}
-
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let policy = arguments.policy.as_deref().map_or_else(|| Ok(Policy::default()), read_policy)?;
+    let read = |path: &Option<PathBuf>| path.as_deref().map_or_else(|| Ok(Policy::default()), policy::read);
+    let first = read(&arguments.policy)?;
+    if arguments.against.is_none() {
+        for path in &arguments.files {
+            let format = arguments.format;
+            let told = play(path, first.clone(), |finding| print(finding, format))?;
+            summarize(path, format, &told);
+        }
+        return Ok(());
+    }
+    let second = read(&arguments.against)?;
     for path in &arguments.files {
-        play(path, policy.clone(), arguments.format)?;
+        compare(path, &first, &second, arguments.format)?;
     }
     Ok(())
-}
-
-fn read_policy(path: &Path) -> Result<Policy, Failure> {
-    let refuse = |reason: String| Failure::Usage(format!("policy {}: {reason}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
-    let file: PolicyFile = toml::from_str(&text).map_err(|error| refuse(error.to_string()))?;
-    let mut policy = Policy::default();
-    if let Some(ports) = file.sip_ports {
-        policy.sip_ports =
-            ports.into_iter().map(|port| log_format::event::PortRange { first: port, last: port }).collect();
-    }
-    if let Some(limit) = file.bad_registrations_per_minute {
-        if limit == 0 {
-            return Err(refuse(
-                "bad_registrations_per_minute: 0 would block everybody; use 1 or more".to_owned(),
-            ));
-        }
-        policy.bad_registrations_per_minute = limit;
-    }
-    if let Some(agents) = file.blocked_user_agents {
-        policy.blocked_user_agents = agents.iter().map(|agent| Text::new(agent.as_bytes())).collect();
-    }
-    if let Some(seconds) = file.block_seconds {
-        policy.block_seconds = seconds;
-    }
-    Ok(policy)
 }
 
 /// Longer than any answer to what a capture's last packets asked.
@@ -80,7 +58,14 @@ const AFTERMATH: Duration = Duration::from_secs(10);
 /// The proof filter's secret need not be one here: nobody can aim at a file that is already written.
 const SECRET: [u8; 16] = *b"palisade capture";
 
-fn play(path: &Path, policy: Policy, format: Format) -> Result<(), Failure> {
+/// What was seen of a capture.
+struct Told {
+    attacks: u64,
+    statistics: Statistics,
+    elapsed: f64,
+}
+
+fn play(path: &Path, policy: Policy, mut tell: impl FnMut(&Finding)) -> Result<Told, Failure> {
     let started = Instant::now();
     let unreadable =
         |error| Failure::Usage(format!("{:#}; give a pcap or pcapng file", anyhow::Error::from(error)));
@@ -89,33 +74,95 @@ fn play(path: &Path, policy: Policy, format: Format) -> Result<(), Failure> {
     let mut findings = Vec::new();
     let mut attacks: u64 = 0;
     let mut last = Timestamp::ZERO;
+    let mut tell_all = |findings: &mut Vec<Finding>| {
+        for finding in findings.drain(..) {
+            attacks += u64::from(matches!(finding, Finding::Attack(_)));
+            tell(&finding);
+        }
+    };
     while let Some(frame) = file.next() {
         let frame = frame.map_err(anyhow::Error::from)?;
         last = last.max(frame.at);
         engine.frame(&frame, &mut findings);
-        attacks += print(&mut findings, format);
+        tell_all(&mut findings);
     }
     // What the last packets left open is judged when their time is over.
     engine.idle(last.after(AFTERMATH), &mut findings);
-    attacks += print(&mut findings, format);
-    let elapsed = started.elapsed().as_secs_f64();
-    summarize(path, format, attacks, &engine.statistics(), elapsed);
+    tell_all(&mut findings);
+    Ok(Told { attacks, statistics: engine.statistics(), elapsed: started.elapsed().as_secs_f64() })
+}
+
+fn print(finding: &Finding, format: Format) {
+    match (finding, format) {
+        (Finding::Attack(verdict), Format::Jsonl) => println!("{}", verdict_json(verdict)),
+        (Finding::Attack(verdict), Format::Text) => println!("{}", verdict_text(verdict)),
+        (Finding::Note(note), Format::Jsonl) => println!("{}", note_json(note)),
+        (Finding::Note(note), Format::Text) => println!("{}", note_text(note)),
+    }
+}
+
+/// The strongest sanction of each source, and by which rule.
+type Sanctioned = BTreeMap<IpAddr, (Sanction, Rule)>;
+
+/// Prints whom two policies treat differently.
+fn compare(path: &Path, first: &Policy, second: &Policy, format: Format) -> Result<(), Failure> {
+    let of = |policy: &Policy| -> Result<Sanctioned, Failure> {
+        let mut sanctioned = Sanctioned::new();
+        play(path, policy.clone(), |finding| {
+            if let Finding::Attack(Verdict { observed, .. }) = finding {
+                let new = (observed.sanction, observed.rule);
+                let known = sanctioned.entry(observed.source).or_insert(new);
+                if known.0 < new.0 {
+                    *known = new;
+                }
+            }
+        })?;
+        Ok(sanctioned)
+    };
+    let (before, after) = (of(first)?, of(second)?);
+    let sources: BTreeSet<&IpAddr> = before.keys().chain(after.keys()).collect();
+    let mut differences = 0;
+    for source in sources {
+        let (old, new) = (before.get(source), after.get(source));
+        if old.map(|(sanction, _)| sanction) != new.map(|(sanction, _)| sanction) {
+            differences += 1;
+            print_difference(*source, old, new, format);
+        }
+    }
+    match format {
+        Format::Jsonl => {
+            println!("{}", json!({ "type": "summary", "file": path, "differences": differences }))
+        }
+        Format::Text => println!("{}: {differences} sources are treated differently", path.display()),
+    }
     Ok(())
 }
 
-/// Prints what was found; gives the number of attacks.
-fn print(findings: &mut Vec<Finding>, format: Format) -> u64 {
-    let mut attacks = 0;
-    for finding in findings.drain(..) {
-        attacks += u64::from(matches!(finding, Finding::Attack(_)));
-        match (finding, format) {
-            (Finding::Attack(verdict), Format::Jsonl) => println!("{}", verdict_json(&verdict)),
-            (Finding::Attack(verdict), Format::Text) => println!("{}", verdict_text(&verdict)),
-            (Finding::Note(note), Format::Jsonl) => println!("{}", note_json(&note)),
-            (Finding::Note(note), Format::Text) => println!("{}", note_text(&note)),
+fn print_difference(
+    source: IpAddr,
+    before: Option<&(Sanction, Rule)>,
+    after: Option<&(Sanction, Rule)>,
+    format: Format,
+) {
+    let sanction = |held: Option<&(Sanction, Rule)>| held.map(|(sanction, _)| sanction.name());
+    let rule = |held: Option<&(Sanction, Rule)>| held.map(|(_, rule)| rule.name());
+    match format {
+        Format::Jsonl => println!(
+            "{}",
+            json!({
+                "type": "difference", "source": source,
+                "before": sanction(before), "before_rule": rule(before),
+                "after": sanction(after), "after_rule": rule(after),
+            })
+        ),
+        Format::Text => {
+            let say = |held| match (sanction(held), rule(held)) {
+                (Some(sanction), Some(rule)) => format!("{sanction} ({rule})"),
+                _ => "nothing".to_owned(),
+            };
+            println!("{source:<39} {} -> {}", say(before), say(after));
         }
     }
-    attacks
 }
 
 fn note_json(note: &Note) -> serde_json::Value {
@@ -196,7 +243,8 @@ fn verdict_text(verdict: &Verdict) -> String {
     )
 }
 
-fn summarize(path: &Path, format: Format, attacks: u64, statistics: &Statistics, elapsed: f64) {
+fn summarize(path: &Path, format: Format, told: &Told) {
+    let Told { attacks, statistics, elapsed } = told;
     let Statistics { packets, sip_messages, malformed, fragments, reassembled, sources, notes, .. } =
         statistics;
     match format {

@@ -4,6 +4,7 @@
 //! workspace. Where it is absent the tests that need it say so; `corpus/` is always there.
 
 #[cfg(test)]
+mod acceptance;
 mod captures;
 #[cfg(test)]
 mod connections;

@@ -62,22 +62,53 @@ impl Wire {
 
     /// Sends a datagram.
     pub(crate) fn send(&mut self, from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) {
-        let bytes = ipv4(from, to, payload);
+        self.frame(&ipv4(from, to, payload));
+    }
+
+    fn frame(&mut self, bytes: &[u8]) {
         self.frames += 1;
         let frame = Frame {
             at: self.now,
             link: LinkType::RawIp,
-            bytes: &bytes,
+            bytes,
             original_length: u32::try_from(bytes.len()).unwrap(),
             number: self.frames,
         };
         let mut findings = Vec::new();
         self.engine.frame(&frame, &mut findings);
+        self.take(findings);
+    }
+
+    fn take(&mut self, findings: Vec<Finding>) {
         for finding in findings {
             match finding {
                 Finding::Attack(verdict) => self.verdicts.push(verdict),
                 Finding::Note(note) => self.notes.push(note),
             }
+        }
+    }
+
+    /// Lets time pass in which nothing is sent.
+    pub(crate) fn idle(&mut self, time: Duration) {
+        self.wait(time);
+        let mut findings = Vec::new();
+        self.engine.idle(self.now, &mut findings);
+        self.take(findings);
+    }
+
+    /// Sends a datagram in two fragments.
+    pub(crate) fn send_in_fragments(&mut self, from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) {
+        const FIRST: usize = 1_200;
+        let whole = ipv4(from, to, payload);
+        let (header, rest) = whole.split_at(20);
+        self.identifiers += 1;
+        for (part, offset, is_last) in [(&rest[..FIRST], 0, false), (&rest[FIRST..], FIRST, true)] {
+            let mut bytes = [header, part].concat();
+            let flags = u16::try_from(offset / 8).unwrap() | if is_last { 0 } else { 0x2000 };
+            bytes[2..4].copy_from_slice(&u16::try_from(part.len() + 20).unwrap().to_be_bytes());
+            bytes[4..6].copy_from_slice(&u16::try_from(self.identifiers).unwrap().to_be_bytes());
+            bytes[6..8].copy_from_slice(&flags.to_be_bytes());
+            self.frame(&bytes);
         }
     }
 
