@@ -7,6 +7,9 @@ use sip::Message;
 
 /// The constant with which svcrack's first From tag begins its life.
 const SVCRACK_TAG: &[u8] = b"3206210844";
+/// Digits behind the mark: a random number of 32 bits has fewer in one case of ten thousand, and a random tag has so many in none of a
+/// thousand million.
+const SIPVICIOUS_DIGITS: usize = 6;
 /// Length of the branches of sippts.
 const SIPPTS_BRANCH: usize = 71;
 
@@ -36,7 +39,7 @@ fn is_sipvicious(tag: &[u8]) -> bool {
             _ => return false,
         }
     }
-    0 < parts.0 && 0 < parts.1
+    0 < parts.0 && SIPVICIOUS_DIGITS <= parts.1
 }
 
 /// sippts: a branch of 71 small letters and digits, a tag of eight hexadecimal digits and a Call-ID of 32.
@@ -68,7 +71,7 @@ mod tests {
 
     #[test]
     fn tags_with_a_hidden_state_are_those_of_sipvicious() {
-        for text in ["c6336440013c4\u{1}1234567890", "100\u{1}42", "1000:secret\u{1}3355"] {
+        for text in ["c6336440013c4\u{1}1234567890", "100\u{1}421799", "1000:secret\u{1}33551234"] {
             assert!(is_sipvicious(tag_of(text).as_bytes()), "{text}");
         }
         assert!(is_sipvicious(SVCRACK_TAG));

@@ -35,6 +35,8 @@ enum Step {
     Asked,
     /// Told to authenticate.
     Challenged,
+    /// Told to authenticate, and the source showed that it received that.
+    ChallengedProven,
     /// Told that there is nothing to have here.
     Refused,
     /// Refused, and the source showed that it received that.
@@ -111,8 +113,6 @@ pub(crate) struct Question {
     pub(crate) user: Option<u32>,
     /// Hash of the address that is asked.
     pub(crate) victim: u32,
-    /// The answer tells all there is to know: OPTIONS.
-    pub(crate) is_complete: bool,
 }
 
 /// Which count of [`Source`] an offence goes to.
@@ -186,8 +186,7 @@ impl Source {
     pub(crate) fn ask(&mut self, question: Question, limits: &Limits, now: Timestamp) {
         let now = seconds(now);
         if let Some(user) = question.user {
-            let step = if question.is_complete { Step::Challenged } else { Step::Asked };
-            self.note_user(user, now, step, limits.users);
+            self.note_user(user, now, Step::Asked, limits.users);
             self.note_victim(question.victim, limits, now);
         }
     }
@@ -217,10 +216,12 @@ impl Source {
 
     /// The source showed that it had received the answer about this user.
     pub(crate) fn received(&mut self, user: u32) {
-        if let Some(known) = self.user(user)
-            && matches!(known.step, Step::Challenged | Step::Refused)
-        {
-            known.step = Step::RefusedProven;
+        if let Some(known) = self.user(user) {
+            known.step = match known.step {
+                Step::Challenged => Step::ChallengedProven,
+                Step::Refused => Step::RefusedProven,
+                other => other,
+            };
         }
     }
 
@@ -237,10 +238,14 @@ impl Source {
             amount.0 += u32::from(match user.step {
                 Step::None => false,
                 Step::Asked => is_deaf && is_late,
-                Step::Challenged => is_late,
+                Step::Challenged | Step::ChallengedProven => is_late,
                 Step::Refused | Step::RefusedProven => true,
             });
-            amount.1 += u32::from(user.step == Step::RefusedProven);
+            amount.1 += u32::from(match user.step {
+                Step::ChallengedProven => is_late,
+                Step::RefusedProven => true,
+                Step::None | Step::Asked | Step::Challenged | Step::Refused => false,
+            });
         }
         let limit = if is_deaf { limit.count.saturating_mul(2) } else { limit.count };
         // More than are told apart cannot be asked for.

@@ -13,7 +13,7 @@ fn limits() -> Limits {
 }
 
 fn question(user: u32, victim: u32) -> Question {
-    Question { user: Some(user), victim, is_complete: false }
+    Question { user: Some(user), victim }
 }
 
 fn in_vain(source: &Source, now: u64) -> Option<u32> {

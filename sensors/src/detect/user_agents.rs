@@ -37,30 +37,60 @@ const KNOWN: [&[u8]; 26] = [
     b"UsaAirport",
 ];
 
+/// What a message's agents say of their sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim<'a> {
+    /// A name of the blocked list.
+    Blocked(&'a [u8]),
+    /// The name of an attack tool that is not on that list.
+    Known(&'a [u8]),
+}
+
 /// The rule.
 pub(crate) struct UserAgents {
     blocked: Vec<Text>,
+    /// Whether any name begins with this byte: nearly all agents are done with one look.
+    first: [bool; 256],
 }
 
 impl UserAgents {
-    pub(crate) const fn new(blocked: Vec<Text>) -> Self {
-        Self { blocked }
+    pub(crate) fn new(blocked: Vec<Text>) -> Self {
+        let mut rule = Self { blocked: Vec::new(), first: [false; 256] };
+        rule.set_blocked(blocked);
+        rule
     }
 
     pub(crate) fn set_blocked(&mut self, blocked: Vec<Text>) {
+        self.first = [false; 256];
+        for name in KNOWN.iter().copied().chain(blocked.iter().map(Text::as_bytes)) {
+            let place = name.first().and_then(|byte| self.first.get_mut(usize::from(*byte)));
+            place.into_iter().for_each(|place| *place = true);
+        }
         self.blocked = blocked;
     }
 
-    /// The first of the message's agents that is blocked.
+    /// What the message's agents say; of several the first that is blocked counts.
     #[inline]
-    pub(crate) fn find_blocked<'a>(&self, mut agents: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
-        agents.find(|agent| self.blocked.iter().any(|name| begins_with_word(agent, name.as_bytes())))
+    pub(crate) fn find<'a>(&self, agents: impl Iterator<Item = &'a [u8]>) -> Option<Claim<'a>> {
+        let mut known = None;
+        for agent in agents {
+            let is_candidate = agent.first().and_then(|byte| self.first.get(usize::from(*byte)));
+            if is_candidate != Some(&true) {
+                continue;
+            }
+            if self.blocked.iter().any(|name| begins_with_word(agent, name.as_bytes())) {
+                return Some(Claim::Blocked(agent));
+            }
+            if KNOWN.iter().any(|name| begins_with_word(agent, name)) {
+                known = known.or(Some(Claim::Known(agent)));
+            }
+        }
+        known
     }
 
     /// Whether this is the name of a known attack tool.
     pub(crate) fn is_known(&self, agent: &[u8]) -> bool {
-        KNOWN.iter().any(|name| begins_with_word(agent, name))
-            || self.find_blocked(std::iter::once(agent)).is_some()
+        self.find(std::iter::once(agent)).is_some()
     }
 }
 
@@ -86,7 +116,10 @@ mod tests {
     }
 
     fn is_blocked(agents: &[&str]) -> bool {
-        rule().find_blocked(agents.iter().map(|agent| agent.as_bytes())).is_some()
+        let claim = rule()
+            .find(agents.iter().map(|agent| agent.as_bytes()))
+            .map(|claim| matches!(claim, Claim::Blocked(_)));
+        claim == Some(true)
     }
 
     #[test]

@@ -87,10 +87,14 @@ impl Engine {
         let limits = &self.setting.policy.limits;
         let Some(source) = self.sources.get(path.source) else { return };
         match (answer.status, kind) {
-            (401 | 407, _) => source.challenged(user),
-            (403 | 404 | 604, AttackKind::Register) | (404 | 484 | 604, AttackKind::Invite) => {
+            (401 | 407, AttackKind::Register | AttackKind::Invite | AttackKind::Other) => {
+                source.challenged(user);
+            }
+            (403 | 404 | 604, AttackKind::Register)
+            | (404 | 484 | 604, AttackKind::Invite)
+            | (_, AttackKind::Options) => {
                 source.refused(user, sighting.is_proven, limits, seen.now);
-                self.statistics.enumerations += 1;
+                self.statistics.enumerations += u64::from(kind != AttackKind::Options);
             }
             (200..=299, AttackKind::Register | AttackKind::Invite) => {
                 let victim = self.sources.victim_hash(path.victim);

@@ -9,6 +9,7 @@ use crate::detect::bad_registrations::Standing;
 use crate::detect::deltas::Struck;
 use crate::detect::harvest::Harvest;
 use crate::detect::sources::{Count, Question};
+use crate::detect::user_agents::Claim;
 use crate::detect::{Agent, Attempt, CredentialState, Strength, Subject, fingerprints, injection};
 use crate::keyed::Purpose;
 use crate::observation::{Finding, NoteKind};
@@ -52,13 +53,17 @@ impl Engine {
     /// What a single message shows: a name, a form, an address or a language that honest equipment does not have.
     fn marks(&mut self, sighting: &Sighting<'_, '_>, kind: AttackKind, findings: &mut Vec<Finding>) {
         let Sighting { message, path, is_proven, seen, .. } = *sighting;
-        if let Some(agent) = self.user_agents.find_blocked(message.user_agents.iter()) {
-            let charge = Charge::new(Rule::BlockedUserAgent, kind, is_proven, 1).quoting(sighting);
-            let charge = Charge { agent: Text::new(agent), ..charge };
-            self.charge((path, sighting.source_port), charge, seen, findings);
-        } else if fingerprints::is_tool(message) {
-            let charge = Charge::new(Rule::ToolFingerprint, kind, is_proven, 1);
-            self.charge_message(sighting, charge, findings);
+        match self.user_agents.find(message.user_agents.iter()) {
+            Some(Claim::Blocked(agent)) => {
+                let charge = Charge::new(Rule::BlockedUserAgent, kind, is_proven, 1).quoting(sighting);
+                let charge = Charge { agent: Text::new(agent), ..charge };
+                self.charge((path, sighting.source_port), charge, seen, findings);
+            }
+            None if !fingerprints::is_tool(message) => {}
+            Some(Claim::Known(_)) | None => {
+                let charge = Charge::new(Rule::ToolFingerprint, kind, is_proven, 1);
+                self.charge_message(sighting, charge, findings);
+            }
         }
         let called = called(message).user;
         let asked = message.to().map(|to| to.parts().user).unwrap_or_default();
@@ -98,8 +103,7 @@ impl Engine {
         let protected = &self.protected;
         let is_within = source.may_ask(rates, || protected.has(path.source, path.victim, seen.now), seen.now);
         let user = (!asked.is_empty()).then_some(user);
-        let is_complete = kind == AttackKind::Options;
-        source.ask(Question { user, victim, is_complete }, limits, seen.now);
+        source.ask(Question { user, victim }, limits, seen.now);
         let wants_a_look = source.wants_a_look(limits);
         if !is_within {
             let charge = Charge::new(Rule::RequestRate, kind, sighting.is_proven, limits.requests.burst);
@@ -302,8 +306,7 @@ impl Engine {
     /// A scanner's packet in the name of an address that is never blamed: somebody wants it blocked.
     fn note_forged(&mut self, sighting: &Sighting<'_, '_>, kind: AttackKind, findings: &mut Vec<Finding>) {
         let Sighting { message, path, seen, .. } = *sighting;
-        if !self.setting.is_never(path.source)
-            || self.user_agents.find_blocked(message.user_agents.iter()).is_none()
+        if !self.setting.is_never(path.source) || self.user_agents.find(message.user_agents.iter()).is_none()
         {
             return;
         }
