@@ -160,6 +160,15 @@ impl Engine {
         self.look_again(now, findings);
     }
 
+    /// Appends what a recording leaves open at its end: nobody knows what its sources would have done next. Challenges that had no time to be
+    /// answered are nobody's fault; who asked several protected addresses and did nothing more is judged as if nothing had followed.
+    pub fn end(&mut self, findings: &mut Vec<Finding>) {
+        let now = self.timeline.now();
+        while let Some(look) = self.looks.pop_front() {
+            self.take_last_look(look, now, findings);
+        }
+    }
+
     /// What was added to each source's strikes since the last call; at most
     /// [`StrikesCounted::MAX_DELTAS`](log_format::event::StrikesCounted::MAX_DELTAS).
     pub fn drain_strikes(&mut self, now: Timestamp) -> Vec<StrikeDelta> {

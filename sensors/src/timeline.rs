@@ -35,6 +35,11 @@ impl Timeline {
         self.now
     }
 
+    /// The engine's time at the last frame.
+    pub(crate) const fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// The engine's time when the clock says `at`, between frames.
     pub(crate) fn at(&self, at: Timestamp) -> Timestamp {
         self.now.after(at.since(self.shown.unwrap_or(at)))

@@ -8,11 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
 use log_format::event::{Rule, Sanction, Scope};
-use log_format::time::Timestamp;
 use sensors::{Engine, Finding, Note, PcapFile, Policy, Statistics, Verdict};
 use serde_json::json;
 
@@ -52,9 +51,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Longer than any answer to what a capture's last packets asked.
-const AFTERMATH: Duration = Duration::from_secs(10);
-
 /// The proof filter's secret need not be one here: nobody can aim at a file that is already written.
 const SECRET: [u8; 16] = *b"palisade capture";
 
@@ -73,7 +69,6 @@ fn play(path: &Path, policy: Policy, mut tell: impl FnMut(&Finding)) -> Result<T
     let mut engine = Engine::new(policy, SECRET);
     let mut findings = Vec::new();
     let mut attacks: u64 = 0;
-    let mut last = Timestamp::ZERO;
     let mut tell_all = |findings: &mut Vec<Finding>| {
         for finding in findings.drain(..) {
             attacks += u64::from(matches!(finding, Finding::Attack(_)));
@@ -82,12 +77,10 @@ fn play(path: &Path, policy: Policy, mut tell: impl FnMut(&Finding)) -> Result<T
     };
     while let Some(frame) = file.next() {
         let frame = frame.map_err(anyhow::Error::from)?;
-        last = last.max(frame.at);
         engine.frame(&frame, &mut findings);
         tell_all(&mut findings);
     }
-    // What the last packets left open is judged when their time is over.
-    engine.idle(last.after(AFTERMATH), &mut findings);
+    engine.end(&mut findings);
     tell_all(&mut findings);
     Ok(Told { attacks, statistics: engine.statistics(), elapsed: started.elapsed().as_secs_f64() })
 }

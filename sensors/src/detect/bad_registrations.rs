@@ -451,8 +451,8 @@ fn weigh_minute<'a>(strikes: impl Iterator<Item = &'a Strike>, limit: u32) -> Op
             Strength::Weak => halves += 1,
         }
     }
-    // The first guess of a tool often answers a nonce that it made up: one strike of ten may be weak.
-    let is_proven = limit.saturating_mul(9) <= proven.saturating_mul(10) && all <= proven * 2;
+    // The first guesses of a tool often answer a nonce that it made up: one strike of five may be weak.
+    let is_proven = limit.saturating_mul(4) <= proven.saturating_mul(5) && all <= proven * 2;
     if limit <= all && is_proven {
         Some((Evidence::Proven, all))
     } else if limit.saturating_mul(2) <= halves {

@@ -37,6 +37,8 @@ enum Step {
     Challenged,
     /// Told to authenticate, and the source showed that it received that.
     ChallengedProven,
+    /// Told something without being asked who it is: OPTIONS. Phones ask that of themselves, each from its own port.
+    Told,
     /// Told that there is nothing to have here.
     Refused,
     /// Refused, and the source showed that it received that.
@@ -48,6 +50,7 @@ struct User {
     name: u32,
     /// Seconds.
     at: u32,
+    port: u16,
     step: Step,
 }
 
@@ -113,6 +116,8 @@ pub(crate) struct Question {
     pub(crate) user: Option<u32>,
     /// Hash of the address that is asked.
     pub(crate) victim: u32,
+    /// The source's port.
+    pub(crate) port: u16,
 }
 
 /// Which count of [`Source`] an offence goes to.
@@ -186,7 +191,8 @@ impl Source {
     pub(crate) fn ask(&mut self, question: Question, limits: &Limits, now: Timestamp) {
         let now = seconds(now);
         if let Some(user) = question.user {
-            self.note_user(user, now, Step::Asked, limits.users);
+            let asked = User { name: user, at: now, port: question.port, step: Step::Asked };
+            self.note_user(asked, limits.users);
             self.note_victim(question.victim, limits, now);
         }
     }
@@ -209,9 +215,20 @@ impl Source {
     }
 
     /// The victim told the source that there is nothing to have.
-    pub(crate) fn refused(&mut self, user: u32, is_proven: bool, limits: &Limits, now: Timestamp) {
+    pub(crate) fn refused(
+        &mut self,
+        (user, port): (u32, u16),
+        is_proven: bool,
+        limits: &Limits,
+        now: Timestamp,
+    ) {
         let step = if is_proven { Step::RefusedProven } else { Step::Refused };
-        self.note_user(user, seconds(now), step, limits.users);
+        self.note_user(User { name: user, at: seconds(now), port, step }, limits.users);
+    }
+
+    /// The victim told the source something without asking who it is.
+    pub(crate) fn told(&mut self, (user, port): (u32, u16), limits: &Limits, now: Timestamp) {
+        self.note_user(User { name: user, at: seconds(now), port, step: Step::Told }, limits.users);
     }
 
     /// The source showed that it had received the answer about this user.
@@ -239,12 +256,13 @@ impl Source {
                 Step::None => false,
                 Step::Asked => is_deaf && is_late,
                 Step::Challenged | Step::ChallengedProven => is_late,
+                Step::Told => self.shares_port(user),
                 Step::Refused | Step::RefusedProven => true,
             });
             amount.1 += u32::from(match user.step {
                 Step::ChallengedProven => is_late,
                 Step::RefusedProven => true,
-                Step::None | Step::Asked | Step::Challenged | Step::Refused => false,
+                Step::None | Step::Asked | Step::Challenged | Step::Told | Step::Refused => false,
             });
         }
         let limit = if is_deaf { limit.count.saturating_mul(2) } else { limit.count };
@@ -308,25 +326,31 @@ impl Source {
         window.add(amount, limit, seconds(now))
     }
 
+    /// Whether another user was asked for from the same port.
+    fn shares_port(&self, user: &User) -> bool {
+        let is_other = |other: &User| other.step != Step::None && other.name != user.name;
+        self.users.iter().any(|other| is_other(other) && other.port == user.port)
+    }
+
     fn user(&mut self, name: u32) -> Option<&mut User> {
         self.users.iter_mut().find(|user| user.step != Step::None && user.name == name)
     }
 
-    fn note_user(&mut self, name: u32, now: u32, step: Step, limit: Limit) {
-        if let Some(known) = self.user(name) {
-            let is_old = limit.within.as_secs() <= u64::from(now.saturating_sub(known.at));
+    fn note_user(&mut self, asked: User, limit: Limit) {
+        if let Some(known) = self.user(asked.name) {
+            let is_old = limit.within.as_secs() <= u64::from(asked.at.saturating_sub(known.at));
             // Asked again: the time of the first question counts as long as nothing came of it.
             if is_old {
-                *known = User { name, at: now, step };
-            } else if known.step < step {
-                known.step = step;
+                *known = asked;
+            } else if known.step < asked.step {
+                known.step = asked.step;
             }
             return;
         }
         let place = usize::from(self.next_user) % USERS;
         self.next_user = self.next_user.wrapping_add(1);
         if let Some(place) = self.users.get_mut(place) {
-            *place = User { name, at: now, step };
+            *place = asked;
         }
     }
 

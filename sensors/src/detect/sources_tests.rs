@@ -13,7 +13,7 @@ fn limits() -> Limits {
 }
 
 fn question(user: u32, victim: u32) -> Question {
-    Question { user: Some(user), victim }
+    Question { user: Some(user), victim, port: 5060 }
 }
 
 fn in_vain(source: &Source, now: u64) -> Option<u32> {
@@ -24,11 +24,11 @@ fn in_vain(source: &Source, now: u64) -> Option<u32> {
 fn users_that_were_refused_count_at_once() {
     let mut source = Source::default();
     for user in 1..=7 {
-        source.refused(user, false, &limits(), at(0));
-        source.refused(user, false, &limits(), at(0));
+        source.refused((user, 5060), false, &limits(), at(0));
+        source.refused((user, 5060), false, &limits(), at(0));
     }
     assert_eq!(in_vain(&source, 0), None);
-    source.refused(8, false, &limits(), at(0));
+    source.refused((8, 5060), false, &limits(), at(0));
     assert_eq!(in_vain(&source, 0), Some(8));
     assert_eq!(in_vain(&source, 60), None, "a minute later they are forgotten");
 }
@@ -60,10 +60,22 @@ fn a_registrar_that_does_not_answer_makes_nobody_an_attacker() {
 }
 
 #[test]
+fn phones_that_ask_for_themselves_are_told_from_one_who_asks_for_all() {
+    let mut office = Source::default();
+    let mut scanner = Source::default();
+    for user in 1..=10 {
+        office.told((user, 20_000 + user as u16), &limits(), at(0));
+        scanner.told((user, 5060), &limits(), at(0));
+    }
+    assert_eq!(in_vain(&office, 0), None);
+    assert_eq!(in_vain(&scanner, 0), Some(10));
+}
+
+#[test]
 fn answers_that_were_received_are_proof() {
     let mut source = Source::default();
     for user in 1..=8 {
-        source.refused(user, false, &limits(), at(0));
+        source.refused((user, 5060), false, &limits(), at(0));
         source.received(user);
     }
     let amount = source.users_in_vain(limits().users, false, at(0));

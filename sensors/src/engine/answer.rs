@@ -92,10 +92,11 @@ impl Engine {
             }
             (403 | 404 | 604, AttackKind::Register)
             | (404 | 484 | 604, AttackKind::Invite)
-            | (_, AttackKind::Options) => {
-                source.refused(user, sighting.is_proven, limits, seen.now);
-                self.statistics.enumerations += u64::from(kind != AttackKind::Options);
+            | (403 | 404 | 484 | 604, AttackKind::Options) => {
+                source.refused((user, sighting.source_port), sighting.is_proven, limits, seen.now);
+                self.statistics.enumerations += 1;
             }
+            (_, AttackKind::Options) => source.told((user, sighting.source_port), limits, seen.now),
             (200..=299, AttackKind::Register | AttackKind::Invite) => {
                 let victim = self.sources.victim_hash(path.victim);
                 self.sources.succeed(path.source, victim);
@@ -105,7 +106,7 @@ impl Engine {
         if kind == AttackKind::Invite {
             self.called_far(sighting, asked, answer.status, findings);
         }
-        self.judge_questions(sighting, kind, false, findings);
+        self.judge_questions(sighting, kind, findings);
     }
 
     /// What a call to a number outside amounts to, by somebody who did not say who he is.

@@ -31,6 +31,9 @@ pub(super) struct Look {
     packet: u64,
 }
 
+/// A rule, its count, and whether the source has shown that it received the answers.
+type InVain = (Rule, u32, bool);
+
 impl Engine {
     pub(super) fn look_later(&mut self, sighting: &Sighting<'_, '_>, attack: AttackKind) {
         let Sighting { message, path, source_port, is_proven, seen } = *sighting;
@@ -55,17 +58,31 @@ impl Engine {
     pub(super) fn look_again(&mut self, now: Timestamp, findings: &mut Vec<Finding>) {
         while self.looks.front().is_some_and(|look| look.due <= now) {
             let Some(look) = self.looks.pop_front() else { return };
-            self.take_look(look, now, findings);
+            let [users, victims] = self.questions_in_vain(look.path, now);
+            self.take_look(look, now, [users, victims], findings);
         }
     }
 
-    fn take_look(&mut self, look: Look, now: Timestamp, findings: &mut Vec<Finding>) {
+    /// The last look at a source whose recording ends now.
+    pub(super) fn take_last_look(&mut self, look: Look, now: Timestamp, findings: &mut Vec<Finding>) {
+        let [users, _] = self.questions_in_vain(look.path, now);
+        let [_, victims] = self.questions_in_vain(look.path, now.after(GRACE + MARGIN));
+        self.take_look(look, now, [users, victims], findings);
+    }
+
+    fn take_look(
+        &mut self,
+        look: Look,
+        now: Timestamp,
+        tipped: [Option<InVain>; 2],
+        findings: &mut Vec<Finding>,
+    ) {
         let Look { due: _, path, source_port, attack, is_proven, agent, account, line, at, packet } = look;
         let seen = Seen { now, at, packet };
         if let Some(source) = self.sources.get(path.source) {
             source.looked_at();
         }
-        for (rule, count, is_heard) in self.questions_in_vain(path, now).into_iter().flatten() {
+        for (rule, count, is_heard) in tipped.into_iter().flatten() {
             let charge = Charge {
                 agent: agent.clone(),
                 account: account.clone(),
@@ -78,7 +95,7 @@ impl Engine {
 
     /// The rules about users and protected addresses that a source asked for in vain: each with its count, and whether the source has
     /// shown that it received the answers.
-    pub(super) fn questions_in_vain(&mut self, path: Path, now: Timestamp) -> [Option<(Rule, u32, bool)>; 2] {
+    pub(super) fn questions_in_vain(&mut self, path: Path, now: Timestamp) -> [Option<InVain>; 2] {
         let limits = &self.setting.policy.limits;
         let seen = self.visibility.seen(path.victim, now);
         let Some(source) = self.sources.get(path.source) else { return [None; 2] };

@@ -103,7 +103,7 @@ impl Engine {
         let protected = &self.protected;
         let is_within = source.may_ask(rates, || protected.has(path.source, path.victim, seen.now), seen.now);
         let user = (!asked.is_empty()).then_some(user);
-        source.ask(Question { user, victim }, limits, seen.now);
+        source.ask(Question { user, victim, port: sighting.source_port }, limits, seen.now);
         let wants_a_look = source.wants_a_look(limits);
         if !is_within {
             let charge = Charge::new(Rule::RequestRate, kind, sighting.is_proven, limits.requests.burst);
@@ -112,7 +112,7 @@ impl Engine {
         if wants_a_look {
             self.look_later(sighting, kind);
         }
-        self.judge_questions(sighting, kind, false, findings);
+        self.judge_questions(sighting, kind, findings);
     }
 
     /// Brings the charges for what a source asked for in vain.
@@ -120,12 +120,11 @@ impl Engine {
         &mut self,
         sighting: &Sighting<'_, '_>,
         kind: AttackKind,
-        is_heard: bool,
         findings: &mut Vec<Finding>,
     ) {
         let tipped = self.questions_in_vain(sighting.path, sighting.seen.now);
         for (rule, count, was_heard) in tipped.into_iter().flatten() {
-            let is_proven = sighting.is_proven || was_heard || is_heard && rule == Rule::Sweep;
+            let is_proven = sighting.is_proven || was_heard;
             self.charge_message(sighting, Charge::new(rule, kind, is_proven, count), findings);
         }
     }
@@ -143,9 +142,8 @@ impl Engine {
         if let Some(source) = self.sources.get(path.source) {
             source.received(user);
         }
-        let sighting = Sighting { is_proven: true, ..*sighting };
-        self.judge_questions(&sighting, AttackKind::Invite, false, findings);
-        self.walked(&sighting, asked, findings);
+        self.judge_questions(sighting, AttackKind::Invite, findings);
+        self.walked(&Sighting { is_proven: true, ..*sighting }, asked, findings);
     }
 
     /// A call that was refused, or whose refusal was received.

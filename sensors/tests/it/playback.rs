@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use std::time::Duration;
-
 use sensors::{Engine, Finding, Note, PcapFile, Policy, ReadCapture, Statistics, Verdict};
 
 /// What an engine made of a capture.
@@ -23,17 +21,13 @@ pub(crate) fn play(path: &Path) -> Played {
 /// Plays a file to a fresh engine.
 pub(crate) fn play_with(path: &Path, policy: Policy) -> Played {
     let mut engine = Engine::new(policy, [7; 16]);
-    let mut last = log_format::time::Timestamp::ZERO;
     let mut findings = Vec::new();
     let mut stopped = None;
     match PcapFile::open(path) {
         Ok(mut file) => {
             while let Some(next) = file.next() {
                 match next {
-                    Ok(frame) => {
-                        last = frame.at;
-                        engine.frame(&frame, &mut findings);
-                    }
+                    Ok(frame) => engine.frame(&frame, &mut findings),
                     Err(error) => {
                         stopped = Some(error);
                         break;
@@ -43,7 +37,7 @@ pub(crate) fn play_with(path: &Path, policy: Policy) -> Played {
         }
         Err(error) => stopped = Some(error),
     }
-    engine.idle(last.after(Duration::from_secs(10)), &mut findings);
+    engine.end(&mut findings);
     let (mut verdicts, mut notes) = (Vec::new(), Vec::new());
     for finding in findings {
         match finding {
