@@ -21,6 +21,7 @@ use log_format::time::Timestamp;
 use sip::{Defect, ErrorKind, Message, Shape, StartLine};
 
 use crate::detect::accounts::Accounts;
+use crate::detect::agents::Agents;
 use crate::detect::bad_registrations::BadRegistrations;
 use crate::detect::dns_flood::DnsFlood;
 use crate::detect::harvest::Harvests;
@@ -65,6 +66,7 @@ pub struct Engine {
     proofs: NonceEcho,
     bad_registrations: BadRegistrations,
     user_agents: UserAgents,
+    agents: Agents,
     sources: Sources,
     protected: Protected,
     accounts: Accounts,
@@ -121,6 +123,7 @@ impl Engine {
             proofs: NonceEcho::new(size, key),
             bad_registrations: BadRegistrations::new(&policy, key),
             user_agents: UserAgents::new(policy.blocked_user_agents.clone()),
+            agents: Agents::new(key),
             sources: Sources::new(key),
             protected: Protected::new(key),
             accounts: Accounts::new(key),

@@ -63,6 +63,16 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
     /// Puts a key in as the newest, in place of its old value; may push the oldest out.
     pub(crate) fn insert(&mut self, key: K, value: V) {
         self.remove(&key);
+        self.insert_new(key, value);
+    }
+
+    /// Puts a key in that is not there.
+    fn insert_new(&mut self, key: K, value: V) {
+        if self.slots.capacity() == 0 {
+            // Address space, not memory: pages are taken as they are written to, and nothing is ever moved.
+            self.slots.reserve_exact(self.capacity);
+            self.places.reserve(self.capacity);
+        }
         if self.places.len() >= self.capacity && self.pop_oldest().is_some() {
             self.evicted += 1;
         }
@@ -93,13 +103,22 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         true
     }
 
+    /// The value of a key, which is the newest from now on.
+    pub(crate) fn touch(&mut self, key: &K) -> Option<&mut V> {
+        if !self.refresh(key) {
+            return None;
+        }
+        let newest = self.newest;
+        self.slot_mut(newest)?.value.as_mut()
+    }
+
     /// The value of a key, which is the newest from now on; made if need be.
     pub(crate) fn entry(&mut self, key: K) -> Option<&mut V>
     where
         V: Default,
     {
         if !self.refresh(&key) {
-            self.insert(key, V::default());
+            self.insert_new(key, V::default());
         }
         let newest = self.newest;
         self.slot_mut(newest)?.value.as_mut()

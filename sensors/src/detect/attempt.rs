@@ -2,8 +2,7 @@
 
 use log_format::event::AttackKind;
 
-/// Bytes of a user agent that are kept until the answer comes: those of phones have about 40.
-const AGENT_KEPT: usize = 64;
+use super::agents::AgentId;
 
 /// What is remembered of a request until its answer comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +20,7 @@ pub(crate) struct Attempt {
     pub(crate) source_port: u16,
     /// The connection shows that the source is at its address.
     pub(crate) is_proven: bool,
-    pub(crate) agent: Agent,
+    pub(crate) agent: AgentId,
 }
 
 /// What is known of a request's credentials.
@@ -31,28 +30,6 @@ pub(crate) enum CredentialState {
     Unknown,
     /// Their nonce is such a one.
     Echoed,
-}
-
-/// The start of a user agent, in place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Agent {
-    bytes: [u8; AGENT_KEPT],
-    length: u8,
-}
-
-impl Agent {
-    pub(crate) fn new(agent: &[u8]) -> Self {
-        let mut bytes = [0; AGENT_KEPT];
-        let length = agent.len().min(AGENT_KEPT);
-        for (kept, byte) in bytes.iter_mut().zip(agent) {
-            *kept = *byte;
-        }
-        Self { bytes, length: u8::try_from(length).unwrap_or(u8::MAX) }
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
-    }
 }
 
 /// What is looked at in a final answer.
@@ -144,7 +121,7 @@ mod tests {
             fingerprint: 1,
             source_port: 5060,
             is_proven: false,
-            agent: Agent::new(b""),
+            agent: AgentId::default(),
         }
     }
 

@@ -13,9 +13,8 @@ const SIPVICIOUS_DIGITS: usize = 6;
 /// Length of the branches of sippts.
 const SIPPTS_BRANCH: usize = 71;
 
-/// Whether a request has the marks of an attack tool.
-pub(crate) fn is_tool(message: &Message<'_>) -> bool {
-    let Some(tag) = message.from().and_then(|from| from.tag()) else { return false };
+/// Whether a request with this From tag has the marks of an attack tool.
+pub(crate) fn is_tool(tag: &[u8], message: &Message<'_>) -> bool {
     is_sipvicious(tag) || is_sippts(tag, message)
 }
 
@@ -46,10 +45,12 @@ fn is_sipvicious(tag: &[u8]) -> bool {
 fn is_sippts(tag: &[u8], message: &Message<'_>) -> bool {
     let is_hex =
         |bytes: &[u8], length| bytes.len() == length && bytes.iter().all(|byte| hex(*byte).is_some());
+    if !is_hex(tag, 8) {
+        return false;
+    }
     let branch = message.via().and_then(|via| via.branch).unwrap_or_default();
     branch.len() == SIPPTS_BRANCH
         && branch.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-        && is_hex(tag, 8)
         && message.call_id().is_some_and(|call| is_hex(call, 32))
 }
 
@@ -95,7 +96,7 @@ mod tests {
             "OPTIONS sip:100@a SIP/2.0\r\nVia: SIP/2.0/UDP b;branch={branch}\r\nFrom: <sip:100@b>;tag={tag}\r\n\
              To: <sip:100@a>\r\nCall-ID: {call}\r\nCSeq: 1 OPTIONS\r\n\r\n"
         );
-        is_tool(&sip::parse(text.as_bytes()).unwrap())
+        is_tool(tag.as_bytes(), &sip::parse(text.as_bytes()).unwrap())
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The rules: from requests and answers to evidence, from evidence to verdicts.
 
 pub(crate) mod accounts;
+pub(crate) mod agents;
 mod attempt;
 pub(crate) mod bad_registrations;
 pub(crate) mod deltas;
@@ -21,5 +22,5 @@ mod subject;
 pub(crate) mod user_agents;
 pub(crate) mod visibility;
 
-pub(crate) use attempt::{Agent, Answer, Attempt, CredentialState, Judgement, Strength, judge};
+pub(crate) use attempt::{Answer, Attempt, CredentialState, Judgement, Strength, judge};
 pub(crate) use subject::Subject;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use log_format::time::Timestamp;
 
 use super::Subject;
+use super::agents::AgentId;
 use super::doorkeeper::Doorkeeper;
 use super::meter::{Meter, Rate};
 use crate::keyed::{Key, Purpose};
@@ -77,6 +78,8 @@ pub(crate) struct Source {
     malformed_tcp: Window,
     not_sip: Window,
     unanswered: Window,
+    /// What it said of itself in its first request.
+    pub(crate) agent: AgentId,
     /// It asked a decoy.
     pub(crate) is_decoyed: bool,
     /// A look at it is due.
@@ -153,14 +156,12 @@ impl Sources {
     #[inline]
     pub(crate) fn enter(&mut self, address: IpAddr, now: Timestamp) -> Option<&mut Source> {
         let subject = Subject::of(address);
-        if !self.table.refresh(&subject) {
-            if CAPACITY <= self.table.len() && !self.doorkeeper.knows(subject, now) {
-                self.strangers += 1;
-                return None;
-            }
-            self.table.insert(subject, Source::default());
+        let is_crowded = CAPACITY <= self.table.len();
+        if is_crowded && self.table.get(&subject).is_none() && !self.doorkeeper.knows(subject, now) {
+            self.strangers += 1;
+            return None;
         }
-        self.table.get_mut(&subject)
+        self.table.entry(subject)
     }
 
     /// Forgets a source's open questions: it has shown that it belongs here.

@@ -1,19 +1,41 @@
 //! Answers: what the victim holds of a request.
 
 use log_format::event::{AttackKind, Rule};
-use sip::Message;
+use sip::{Challenge, Message};
 
 use super::charge::Charge;
 use super::{Engine, Sighting, kind_of};
+use crate::detect::agents::AgentId;
 use crate::detect::one_way::Inferred;
 use crate::detect::prefix_walk::is_far;
 use crate::detect::sources::Count;
-use crate::detect::{Agent, Answer, Attempt, CredentialState, Judgement, Strength, Subject, judge};
+use crate::detect::{Answer, Attempt, CredentialState, Judgement, Strength, Subject, judge};
 use crate::keyed::Purpose;
 use crate::observation::{Finding, NoteKind};
 
+/// Challenges of one answer: one for each algorithm, and no more are kept by the parser.
+const MAX_CHALLENGES: usize = 4;
 /// Points of a call to a far number that is refused.
 const FAR_CALL: u16 = 2;
+
+/// The challenges of an answer, each read once.
+#[derive(Default)]
+struct Challenges<'a>([Option<Challenge<'a>>; MAX_CHALLENGES]);
+
+impl<'a> Challenges<'a> {
+    fn of(message: &Message<'a>) -> Self {
+        let mut all = message.all_challenges();
+        Self(std::array::from_fn(|_| all.next()))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Challenge<'a>> {
+        self.0.iter().flatten()
+    }
+
+    fn first(&self) -> Option<&Challenge<'a>> {
+        self.iter().next()
+    }
+}
 
 impl Engine {
     /// A final answer of a victim.
@@ -27,21 +49,18 @@ impl Engine {
         {
             self.proofs.sent_tag(path.source, path.victim, tag, seen.now);
         }
-        let answer = Answer {
-            status,
-            is_stale: message.all_challenges().any(|challenge| challenge.stale),
-            realm: message.challenge().map_or(0, |challenge| self.realm(challenge.realm)),
-        };
+        let is_challenge = matches!(status, 401 | 407);
+        let challenges = if is_challenge { Challenges::of(message) } else { Challenges::default() };
+        let realm = challenges.first().map_or(0, |challenge| self.realm(challenge.realm));
+        let answer = Answer { status, is_stale: challenges.iter().any(|challenge| challenge.stale), realm };
         match self.transactions.answered(path, message, seen.now).copied() {
             Some(attempt) => self.judged(sighting, &attempt, judge(&attempt, answer), findings),
             None if !self.is_exempt(path) => self.answer_to_question(sighting, kind, answer, findings),
             None => {}
         }
         // After the judgement: the nonce that comes with a rejection was not known when the request was sent.
-        if matches!(status, 401 | 407) {
-            for challenge in message.all_challenges().filter(|challenge| !challenge.nonce.is_empty()) {
-                self.proofs.sent(path.source, path.victim, challenge.nonce, seen.now);
-            }
+        for challenge in challenges.iter().filter(|challenge| !challenge.nonce.is_empty()) {
+            self.proofs.sent(path.source, path.victim, challenge.nonce, seen.now);
         }
     }
 
@@ -167,7 +186,7 @@ impl Engine {
             fingerprint: 0,
             source_port: sighting.source_port,
             is_proven: sighting.is_proven,
-            agent: Agent::new(&[]),
+            agent: AgentId::default(),
         }
     }
 

@@ -75,7 +75,12 @@ impl Engine {
         findings: &mut Vec<Finding>,
     ) {
         if self.setting.policy.is_on(charge.rule) {
-            let charge = charge.quoting(sighting);
+            let mut charge = charge.quoting(sighting);
+            if charge.agent.is_empty()
+                && let Some(source) = self.sources.get(sighting.path.source)
+            {
+                charge.agent = self.agents.name(source.agent);
+            }
             self.charge((sighting.path, sighting.source_port), charge, sighting.seen, findings);
         }
     }

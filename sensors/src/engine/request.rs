@@ -10,7 +10,7 @@ use crate::detect::deltas::Struck;
 use crate::detect::harvest::Harvest;
 use crate::detect::sources::{Count, Question};
 use crate::detect::user_agents::Claim;
-use crate::detect::{Agent, Attempt, CredentialState, Strength, Subject, fingerprints, injection};
+use crate::detect::{Attempt, CredentialState, Strength, Subject, fingerprints, injection};
 use crate::keyed::Purpose;
 use crate::observation::{Finding, NoteKind};
 use crate::packet::Datagram;
@@ -38,20 +38,26 @@ impl Engine {
             let about = (NoteKind::VictimSilent, 0);
             self.note((path, sighting.source_port), about, &charge, seen, findings);
         }
-        let tag = message.to().and_then(|to| to.tag());
-        let attempt = message.has_credentials().then(|| self.attempt(sighting, kind));
+        let parties = Parties::of(message);
+        let attempt = message.has_credentials().then(|| self.attempt(sighting, &parties, kind));
         let is_echo = attempt.is_some_and(|attempt| attempt.credentials == CredentialState::Echoed);
         let is_proven = sighting.is_proven || is_echo;
-        self.marks(&Sighting { is_proven, ..*sighting }, kind, findings);
-        match (attempt, tag) {
-            (Some(attempt), _) => self.credentials(sighting, attempt, kind, findings),
-            (None, None) => self.question(sighting, kind, findings),
-            (None, Some(tag)) => self.within_call(sighting, tag, findings),
+        self.marks(&Sighting { is_proven, ..*sighting }, &parties, kind, findings);
+        match (attempt, parties.tag) {
+            (Some(attempt), _) => self.credentials(sighting, &parties, attempt, findings),
+            (None, None) => self.question(sighting, &parties, kind, findings),
+            (None, Some(tag)) => self.within_call(sighting, &parties, tag, findings),
         }
     }
 
     /// What a single message shows: a name, a form, an address or a language that honest equipment does not have.
-    fn marks(&mut self, sighting: &Sighting<'_, '_>, kind: AttackKind, findings: &mut Vec<Finding>) {
+    fn marks(
+        &mut self,
+        sighting: &Sighting<'_, '_>,
+        parties: &Parties<'_>,
+        kind: AttackKind,
+        findings: &mut Vec<Finding>,
+    ) {
         let Sighting { message, path, is_proven, seen, .. } = *sighting;
         match self.user_agents.find(message.user_agents.iter()) {
             Some(Claim::Blocked(agent)) => {
@@ -59,21 +65,19 @@ impl Engine {
                 let charge = Charge { agent: Text::new(agent), ..charge };
                 self.charge((path, sighting.source_port), charge, seen, findings);
             }
-            None if !fingerprints::is_tool(message) => {}
+            None if !fingerprints::is_tool(parties.sender_tag, message) => {}
             Some(Claim::Known(_)) | None => {
                 let charge = Charge::new(Rule::ToolFingerprint, kind, is_proven, 1);
                 self.charge_message(sighting, charge, findings);
             }
         }
-        let called = called(message).user;
-        let asked = message.to().map(|to| to.parts().user).unwrap_or_default();
+        let Parties { called, asked, sender, .. } = *parties;
         if self.setting.is_decoy(path.victim, if called.is_empty() { asked } else { called }) {
             if let Some(source) = self.sources.enter(path.source, seen.now) {
                 source.is_decoyed = true;
             }
             self.charge_message(sighting, Charge::new(Rule::Decoy, kind, is_proven, 1), findings);
         }
-        let sender = message.from().map(|from| from.parts().user).unwrap_or_default();
         if [called, asked, sender].into_iter().any(injection::is_injection) {
             let limit = self.setting.policy.limits.points;
             let source = self.sources.enter(path.source, seen.now);
@@ -89,16 +93,25 @@ impl Engine {
     }
 
     /// A request that opens something, without credentials.
-    fn question(&mut self, sighting: &Sighting<'_, '_>, kind: AttackKind, findings: &mut Vec<Finding>) {
+    fn question(
+        &mut self,
+        sighting: &Sighting<'_, '_>,
+        parties: &Parties<'_>,
+        kind: AttackKind,
+        findings: &mut Vec<Finding>,
+    ) {
         let Sighting { message, path, seen, .. } = *sighting;
         if matches!(message.method(), Some(b"ACK" | b"CANCEL" | b"BYE" | b"PRACK" | b"UPDATE" | b"INFO")) {
             return;
         }
-        let asked = message.to().map(|to| to.parts().user).unwrap_or_default();
+        let asked = parties.asked;
         let user = self.sources.user_hash(asked);
         let victim = self.sources.victim_hash(path.victim);
         let limits = &self.setting.policy.limits;
         let Some(source) = self.sources.enter(path.source, seen.now) else { return };
+        if source.agent.is_none() {
+            source.agent = self.agents.id(message.user_agents.first());
+        }
         let rates = (limits.requests, limits.protected_requests);
         let protected = &self.protected;
         let is_within = source.may_ask(rates, || protected.has(path.source, path.victim, seen.now), seen.now);
@@ -130,14 +143,20 @@ impl Engine {
     }
 
     /// A request with the victim's tag: within a call, or the ACK of a refusal. Who knows the tag has received it.
-    fn within_call(&mut self, sighting: &Sighting<'_, '_>, tag: &[u8], findings: &mut Vec<Finding>) {
+    fn within_call(
+        &mut self,
+        sighting: &Sighting<'_, '_>,
+        parties: &Parties<'_>,
+        tag: &[u8],
+        findings: &mut Vec<Finding>,
+    ) {
         let Sighting { message, path, seen, .. } = *sighting;
         if message.method() != Some(b"ACK")
             || !self.proofs.is_tag_echo(path.source, path.victim, tag, seen.now)
         {
             return;
         }
-        let asked = message.to().map(|to| to.parts().user).unwrap_or_default();
+        let asked = parties.asked;
         let user = self.sources.user_hash(asked);
         if let Some(source) = self.sources.get(path.source) {
             source.received(user);
@@ -163,19 +182,21 @@ impl Engine {
     fn credentials(
         &mut self,
         sighting: &Sighting<'_, '_>,
+        parties: &Parties<'_>,
         attempt: Attempt,
-        kind: AttackKind,
         findings: &mut Vec<Finding>,
     ) {
         let Sighting { message, path, seen, .. } = *sighting;
-        let asked = message.to().map(|to| to.parts().user).unwrap_or_default();
-        let user = self.sources.user_hash(asked);
+        let user = self.sources.user_hash(parties.asked);
         let victim = self.sources.victim_hash(path.victim);
         if let Some(source) = self.sources.get(path.source) {
             source.answer_challenge(user, victim);
         }
         let is_new = self.transactions.asked(path, message, attempt, seen.now);
-        if is_new && kind == AttackKind::Register && !self.visibility.seen(path.victim, seen.now).answers {
+        if is_new
+            && attempt.kind == AttackKind::Register
+            && !self.visibility.seen(path.victim, seen.now).answers
+        {
             self.unheard(sighting, &attempt, findings);
         }
     }
@@ -244,12 +265,12 @@ impl Engine {
     /// A charge for an attempt that was made earlier.
     fn charge_of(&self, attempt: &Attempt, rule: Rule, sighting: &Sighting<'_, '_>) -> Charge {
         Charge {
-            agent: Text::new(attempt.agent.as_bytes()),
+            agent: self.agents.name(attempt.agent),
             ..Charge::new(rule, attempt.kind, false, 1).quoting(sighting)
         }
     }
 
-    fn attempt(&mut self, sighting: &Sighting<'_, '_>, kind: AttackKind) -> Attempt {
+    fn attempt(&mut self, sighting: &Sighting<'_, '_>, parties: &Parties<'_>, kind: AttackKind) -> Attempt {
         let Sighting { message, path, source_port, is_proven, seen } = *sighting;
         let mut first = None;
         let mut is_echo = false;
@@ -274,25 +295,22 @@ impl Engine {
             kind,
             credentials: if is_echo { CredentialState::Echoed } else { CredentialState::Unknown },
             realm: self.realm(credentials.realm.unwrap_or_default()),
-            account: self.account(message, path, credentials.username.unwrap_or_default()),
+            account: self.account(parties, path, credentials.username.unwrap_or_default()),
             nonce: self.realm(credentials.nonce.unwrap_or_default()),
             fingerprint: fingerprint.finish(),
             source_port,
             is_proven,
-            agent: Agent::new(message.user_agents.first().unwrap_or_default()),
+            agent: self.agents.id(message.user_agents.first()),
         }
     }
 
-    /// Whose password is tried, and where. A registration is about the address in To; any other request is sent by the one in From.
-    fn account(&self, message: &Message<'_>, path: Path, username: &[u8]) -> u64 {
-        let is_registration = message.method() == Some(b"REGISTER");
-        let owner = if is_registration { message.to() } else { message.from() };
-        let address = owner.map(|owner| owner.parts());
+    /// Whose password is tried, and where.
+    fn account(&self, parties: &Parties<'_>, path: Path, username: &[u8]) -> u64 {
         self.key
             .hash(Purpose::Account)
             .address(path.victim)
-            .bytes(address.map_or(&[], |address| address.user))
-            .lower_case(address.map_or(&[], |address| address.host))
+            .bytes(parties.owner.user)
+            .lower_case(parties.owner.host)
             .bytes(username)
             .finish()
     }
@@ -354,10 +372,39 @@ impl Engine {
     }
 }
 
-/// The address that a request is for.
-fn called<'a>(message: &Message<'a>) -> Uri<'a> {
-    match message.start {
-        StartLine::Request { uri, .. } => Uri::read(uri),
-        StartLine::Response { .. } => Uri::read(&[]),
+/// Who is who in a request; read once.
+#[derive(Clone, Copy)]
+struct Parties<'a> {
+    /// The user that the request is for.
+    called: &'a [u8],
+    /// The user in To.
+    asked: &'a [u8],
+    /// The victim's tag, within a call.
+    tag: Option<&'a [u8]>,
+    /// The user in From.
+    sender: &'a [u8],
+    sender_tag: &'a [u8],
+    /// Whose password would be tried. A registration is about the address in To; any other request is sent by the one in From.
+    owner: Uri<'a>,
+}
+
+impl<'a> Parties<'a> {
+    fn of(message: &Message<'a>) -> Self {
+        let (to, from) = (message.to(), message.from());
+        let none = Uri::read(&[]);
+        let asked = to.map_or(none, |to| to.parts());
+        let sender = from.map_or(none, |from| from.parts());
+        let (called, is_registration) = match message.start {
+            StartLine::Request { uri, method, .. } => (Uri::read(uri), method == b"REGISTER"),
+            StartLine::Response { .. } => (none, false),
+        };
+        Self {
+            called: called.user,
+            asked: asked.user,
+            tag: to.and_then(|to| to.tag()),
+            sender: sender.user,
+            sender_tag: from.and_then(|from| from.tag()).unwrap_or_default(),
+            owner: if is_registration { asked } else { sender },
+        }
     }
 }
