@@ -9,31 +9,31 @@ pub struct NameAddr<'a> {
     pub display_name: &'a [u8],
     /// As it stands, without the angle brackets.
     pub uri: &'a [u8],
-    /// The parameters after the URI, as they stand.
-    parameters: &'a [u8],
+    /// What follows the URI, from before the first semicolon on.
+    rest: &'a [u8],
 }
 
 impl<'a> NameAddr<'a> {
     /// Reads any value: what is not understood becomes the URI.
     pub(crate) fn read(value: &'a [u8]) -> Self {
-        let open = scan::find_unquoted(value, |byte| byte == b'<')
+        let open = scan::find_unquoted(value, b'<')
             // An unbalanced quotation mark must not hide the URI.
-            .or_else(|| scan::find_where(value, |byte| byte == b'<'));
+            .or_else(|| scan::find(value, b'<'));
         let Some(open) = open else {
             // Without brackets parameters belong to the header, not to the URI (RFC 3261, 20.10).
-            let (uri, parameters) = scan::split_unquoted(value, b';');
-            return Self { display_name: &[], uri: scan::trim(uri), parameters };
+            let end = scan::find_unquoted(value, b';').unwrap_or(value.len());
+            let (uri, rest) = scan::split(value, end);
+            return Self { display_name: &[], uri: scan::trim(uri), rest };
         };
         let (display_name, rest) = scan::split_around(value, open);
-        let close = scan::find_where(rest, |byte| byte == b'>').unwrap_or(rest.len());
+        let close = scan::find(rest, b'>').unwrap_or(rest.len());
         let (uri, rest) = scan::split_around(rest, close);
-        let (_, parameters) = scan::split_unquoted(rest, b';');
-        Self { display_name: scan::trim(display_name), uri: scan::trim(uri), parameters }
+        Self { display_name: scan::trim(display_name), uri: scan::trim(uri), rest }
     }
 
     /// The tag that identifies this side of the dialog.
     pub fn tag(&self) -> Option<&'a [u8]> {
-        Parameters::new(self.parameters).get(b"tag")
+        Parameters::new(scan::split_unquoted(self.rest, b';').1).get(b"tag")
     }
 
     /// The parts of the URI.
@@ -58,11 +58,11 @@ pub struct Uri<'a> {
 impl<'a> Uri<'a> {
     /// Reads any text: what is not there is empty.
     pub fn read(uri: &'a [u8]) -> Self {
-        let colon = scan::find_where(uri, |byte| byte == b':').unwrap_or(0);
+        let colon = scan::find_near(uri, b':').unwrap_or(0);
         let (scheme, rest) = if colon == 0 { (&[][..], uri) } else { scan::split_around(uri, colon) };
-        let at = scan::find_where(rest, |byte| byte == b'@');
+        let at = scan::find_near(rest, b'@');
         let (user_info, place) = at.map_or((&[][..], rest), |at| scan::split_around(rest, at));
-        let user_end = scan::find_where(user_info, |byte| byte == b':').unwrap_or(user_info.len());
+        let user_end = scan::find_near(user_info, b':').unwrap_or(user_info.len());
         let place_end =
             scan::find_where(place, |byte| matches!(byte, b';' | b'?' | b'>')).unwrap_or(place.len());
         let (host, port) = host_and_port(scan::trim(scan::split(place, place_end).0));
@@ -72,11 +72,11 @@ impl<'a> Uri<'a> {
 
 fn host_and_port(place: &[u8]) -> (&[u8], &[u8]) {
     let bracket = match place.first() {
-        Some(b'[') => scan::find_where(place, |byte| byte == b']').unwrap_or(0),
+        Some(b'[') => scan::find_near(place, b']').unwrap_or(0),
         Some(_) | None => 0,
     };
     let (_, rest) = scan::split(place, bracket);
-    match scan::find_where(rest, |byte| byte == b':') {
+    match scan::find_near(rest, b':') {
         Some(colon) => scan::split_around(place, bracket + colon),
         None => (place, &[]),
     }
@@ -98,7 +98,7 @@ impl<'a> Parameters<'a> {
         while !self.rest.is_empty() {
             let (parameter, rest) = scan::split_unquoted(self.rest, b';');
             self.rest = rest;
-            let Some(equals) = scan::find_where(parameter, |byte| byte == b'=') else {
+            let Some(equals) = scan::find_near(parameter, b'=') else {
                 continue;
             };
             let (name, value) = scan::split_around(parameter, equals);

@@ -152,7 +152,7 @@ impl<'a> Iterator for Parameters<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let end = scan::find_where(self.rest, |byte| matches!(byte, b'=' | b','))?;
+            let end = scan::find_either(self.rest, b'=', b',')?;
             let (name, rest) = scan::split(self.rest, end);
             let (separator, rest) = scan::split(rest, 1);
             self.rest = rest;

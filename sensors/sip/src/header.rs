@@ -28,22 +28,26 @@ impl HeaderName {
     /// Reads a name in any case, or its compact form (RFC 3261, 7.3.3).
     #[inline]
     pub fn read(name: &[u8]) -> Self {
-        let (full, header): (&[u8], Self) = match name.len() {
-            1 => return Self::compact(name),
-            2 => (b"to", Self::To),
-            3 => (b"via", Self::Via),
-            4 => return Self::of_four(name),
-            6 => (b"server", Self::Server),
-            7 => return Self::of_seven(name),
-            10 => (b"user-agent", Self::UserAgent),
-            13 => (b"authorization", Self::Authorization),
-            14 => (b"content-length", Self::ContentLength),
-            16 => (b"www-authenticate", Self::WwwAuthenticate),
-            18 => (b"proxy-authenticate", Self::ProxyAuthenticate),
-            19 => (b"proxy-authorization", Self::ProxyAuthorization),
-            _ => return Self::Other,
-        };
-        if name.eq_ignore_ascii_case(full) { header } else { Self::Other }
+        // Nearly all names are written as the RFC writes them: those are compared as a word or two.
+        let is = |usual: &[u8]| name == usual || name.eq_ignore_ascii_case(usual);
+        match name.len() {
+            1 => Self::compact(name),
+            2 if is(b"To") => Self::To,
+            3 if is(b"Via") => Self::Via,
+            4 if is(b"From") => Self::From,
+            4 if is(b"CSeq") => Self::CSeq,
+            6 if is(b"Server") => Self::Server,
+            7 if is(b"Call-ID") => Self::CallId,
+            7 if is(b"Contact") => Self::Contact,
+            7 if is(b"Expires") => Self::Expires,
+            10 if is(b"User-Agent") => Self::UserAgent,
+            13 if is(b"Authorization") => Self::Authorization,
+            14 if is(b"Content-Length") => Self::ContentLength,
+            16 if is(b"WWW-Authenticate") => Self::WwwAuthenticate,
+            18 if is(b"Proxy-Authenticate") => Self::ProxyAuthenticate,
+            19 if is(b"Proxy-Authorization") => Self::ProxyAuthorization,
+            _ => Self::Other,
+        }
     }
 
     fn compact(name: &[u8]) -> Self {
@@ -55,28 +59,6 @@ impl HeaderName {
             b"m" | b"M" => Self::Contact,
             b"l" | b"L" => Self::ContentLength,
             _ => Self::Other,
-        }
-    }
-
-    fn of_four(name: &[u8]) -> Self {
-        if name.eq_ignore_ascii_case(b"from") {
-            Self::From
-        } else if name.eq_ignore_ascii_case(b"cseq") {
-            Self::CSeq
-        } else {
-            Self::Other
-        }
-    }
-
-    fn of_seven(name: &[u8]) -> Self {
-        if name.eq_ignore_ascii_case(b"call-id") {
-            Self::CallId
-        } else if name.eq_ignore_ascii_case(b"contact") {
-            Self::Contact
-        } else if name.eq_ignore_ascii_case(b"expires") {
-            Self::Expires
-        } else {
-            Self::Other
         }
     }
 }
@@ -97,7 +79,7 @@ pub struct Header<'a> {
 /// The headers in order, up to the blank line or the end.
 #[derive(Debug, Clone)]
 pub struct Headers<'a> {
-    rest: &'a [u8],
+    block: &'a [u8],
     offset: usize,
     is_finished: bool,
 }
@@ -105,7 +87,7 @@ pub struct Headers<'a> {
 impl<'a> Headers<'a> {
     /// Over what follows the start line.
     pub(crate) const fn new(block: &'a [u8]) -> Self {
-        Self { rest: block, offset: 0, is_finished: false }
+        Self { block, offset: 0, is_finished: false }
     }
 
     /// Whether the blank line was seen.
@@ -118,25 +100,18 @@ impl<'a> Headers<'a> {
         self.offset
     }
 
-    /// Takes one header with its folded lines (RFC 3261, 7.3.1), without the last line end.
+    /// The length of the header at the start of `rest`, with its folded lines (RFC 3261, 7.3.1) and the last line end.
     #[inline]
-    fn take_lines(&mut self) -> &'a [u8] {
+    fn length(rest: &[u8]) -> usize {
         let mut end = 0;
         loop {
-            let (_, unseen) = scan::split(self.rest, end);
-            let Some(feed) = scan::find(unseen, b'\n') else {
-                end = self.rest.len();
-                break;
-            };
+            let (_, unseen) = scan::split(rest, end);
+            let Some(feed) = scan::find(unseen, b'\n') else { return rest.len() };
             end += feed + 1;
-            if !matches!(self.rest.get(end), Some(b' ' | b'\t')) {
-                break;
+            if !matches!(rest.get(end), Some(b' ' | b'\t')) {
+                return end;
             }
         }
-        let (lines, rest) = scan::split(self.rest, end);
-        self.rest = rest;
-        self.offset += lines.len();
-        lines
     }
 }
 
@@ -145,17 +120,20 @@ impl<'a> Iterator for Headers<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Header<'a>> {
-        if self.is_finished || self.rest.is_empty() {
+        let offset = self.offset;
+        let (_, rest) = scan::split(self.block, offset);
+        if self.is_finished || rest.is_empty() {
             return None;
         }
-        if let Some(blank) = blank_line(self.rest) {
+        if let Some(blank) = blank_line(rest) {
             self.is_finished = true;
             self.offset += blank;
             return None;
         }
-        let offset = self.offset;
-        let lines = self.take_lines();
-        let Some(colon) = scan::find_where(lines, |byte| byte == b':') else {
+        let (lines, _) = scan::split(rest, Self::length(rest));
+        self.offset += lines.len();
+        let colon = scan::find_near(lines, b':');
+        let Some(colon) = colon else {
             return Some(Header { name: &[], value: scan::trim(lines), offset, is_whole: false });
         };
         let (name, value) = scan::split_around(lines, colon);

@@ -5,8 +5,8 @@
 //! compact names, folded lines, odd case, blanks before the colon, bare line feeds, several User-Agent headers.
 //!
 //! Entry: [`parse`]. What makes a message unreadable is a [`ParseError`] with its place; what is merely wrong is
-//! kept beside the message as a [`Defect`]. [`builder`] and [`digest`] write messages: for the traffic programs
-//! and for tests.
+//! kept beside the message as a [`Defect`]. [`builder`], [`digest`] and [`hostile`] write messages: for the traffic programs,
+//! benchmarks and tests.
 //!
 //! Tests: beside each module; hostile and random input in `tests/`.
 
@@ -19,6 +19,7 @@ mod defect;
 pub mod digest;
 mod few;
 mod header;
+pub mod hostile;
 mod message;
 mod scan;
 mod shape;

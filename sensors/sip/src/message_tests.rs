@@ -186,3 +186,26 @@ proptest::proptest! {
         proptest::prop_assert!(steps(&bytes) <= bytes.len() * STEPS_PER_BYTE + STEPS_FREE);
     }
 }
+
+/// Twice the bytes may take this much more of the reader's steps, beside what every message takes.
+const GROWTH: (usize, usize) = (23, 10);
+
+#[test]
+fn twice_as_long_a_hostile_message_takes_about_twice_the_steps() {
+    let inputs = crate::hostile::INPUTS;
+    // Up to what is scanned; more is not looked at, as the bound on all steps shows.
+    for size in [480, 960, 1_920, 3_840] {
+        let grown = |name: &str, short: &[u8], long: &[u8]| {
+            let (once, twice) = (steps(short), steps(long));
+            assert!(
+                twice * GROWTH.1 <= once * GROWTH.0 + STEPS_FREE,
+                "{name} at {size}: {once}, then {twice}"
+            );
+        };
+        for input in inputs {
+            grown(input.name, &input.message(size), &input.message(2 * size));
+        }
+        grown("long-uri", &crate::hostile::long_uri(size), &crate::hostile::long_uri(2 * size));
+        grown("blank-uri", &crate::hostile::blank_uri(size), &crate::hostile::blank_uri(2 * size));
+    }
+}

@@ -47,7 +47,8 @@ pub(crate) fn parse(line: &[u8]) -> Result<StartLine<'_>, ErrorKind> {
 }
 
 fn is_version(word: &[u8]) -> bool {
-    word.get(..VERSION_PREFIX.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(VERSION_PREFIX))
+    word.starts_with(VERSION_PREFIX)
+        || word.get(..VERSION_PREFIX.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(VERSION_PREFIX))
 }
 
 fn response(line: &[u8]) -> Result<StartLine<'_>, ErrorKind> {
@@ -69,10 +70,15 @@ fn request(line: &[u8]) -> Result<StartLine<'_>, ErrorKind> {
     if !is_version(version) || uri.is_empty() {
         return Err(ErrorKind::NotSip);
     }
-    if scan::find_where(method, |byte| !is_token(byte)).is_some() {
+    if !is_usual(method) && scan::find_where(method, |byte| !is_token(byte)).is_some() {
         return Err(ErrorKind::Method);
     }
     Ok(StartLine::Request { method, uri, version })
+}
+
+/// The methods of nearly all requests.
+fn is_usual(method: &[u8]) -> bool {
+    matches!(method, b"REGISTER" | b"OPTIONS" | b"INVITE" | b"ACK" | b"BYE")
 }
 
 /// The first word and what follows the blanks after it.
