@@ -18,6 +18,8 @@ pub mod dns;
 mod engine;
 mod fragments;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod keyed;
 mod observation;
 mod packet;
@@ -30,6 +32,7 @@ mod table;
 pub mod tftp;
 mod timeline;
 mod transaction;
+mod tunnel;
 
 pub use capture::{Drops, LiveCapture, OpenCapture, filter};
 pub use engine::Engine;

@@ -47,6 +47,8 @@ pub(crate) struct Segment<'a> {
     pub(crate) acknowledged: u32,
     pub(crate) flags: u8,
     pub(crate) payload: &'a [u8],
+    /// Anybody can send any segment in a tunnel, so it proves nothing.
+    pub(crate) is_tunnelled: bool,
 }
 
 /// One direction of a connection.
@@ -130,7 +132,7 @@ impl Streams {
             self.remove(&direction);
             self.insert(direction, Stream::opened(segment.sequence));
         }
-        if segment.has(ACK) {
+        if segment.has(ACK) && !segment.is_tunnelled {
             self.note_acknowledged(segment);
         }
         if segment.payload.is_empty() && !segment.has(FIN) {

@@ -19,6 +19,7 @@ fn segment(sequence: u32, flags: u8, payload: &[u8]) -> Segment<'_> {
         acknowledged: 0,
         flags,
         payload,
+        is_tunnelled: false,
     }
 }
 
@@ -160,6 +161,10 @@ fn a_sender_is_proven_who_acknowledges_the_victims_syn_or_is_acknowledged() {
     let data = Segment { acknowledged: 5_001, ..segment(101, ACK, &register) };
     let opening = [segment(100, SYN, b""), answer(5_000, 101, SYN | ACK)];
     assert!(is_proven(&[opening[0], opening[1], data]));
+    // Both sides of it may be forged by one who sends them in a tunnel.
+    assert!(!is_proven(
+        &[opening[0], opening[1], data].map(|segment| Segment { is_tunnelled: true, ..segment })
+    ));
     // Whoever did not hear the victim's SYN cannot know its number.
     assert!(!is_proven(&[opening[0], opening[1], Segment { acknowledged: 77, ..data }]));
     assert!(!is_proven(&[data]));
