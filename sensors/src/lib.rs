@@ -31,8 +31,10 @@ mod streams;
 mod table;
 pub mod tftp;
 mod timeline;
+mod tls;
 mod transaction;
 mod tunnel;
+mod websocket;
 
 pub use capture::{Drops, LiveCapture, OpenCapture, filter};
 pub use engine::Engine;
