@@ -35,6 +35,15 @@ pub fn dns(bytes: &[u8]) {
     }
 }
 
+/// A report of a telephone system.
+pub fn hep(bytes: &[u8]) {
+    let Ok(report) = crate::hep::parse(bytes) else { return };
+    let again = crate::hep::encode(&report);
+    if let Some(again) = again {
+        check(crate::hep::parse(&again) == Ok(report), "a report is read as it was written");
+    }
+}
+
 /// A frame; its first byte says of which link.
 pub fn packet(bytes: &[u8]) {
     let Some((link, bytes)) = bytes.split_first() else { return };
@@ -207,7 +216,7 @@ mod tests {
 
         #[test]
         fn every_way_in_takes_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            for enter in [tftp, dns, packet, reassembly, websocket, stream] {
+            for enter in [tftp, dns, packet, reassembly, websocket, stream, hep] {
                 enter(&bytes);
             }
         }

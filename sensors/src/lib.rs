@@ -20,6 +20,7 @@ mod fragments;
 mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod hep;
 mod keyed;
 mod observation;
 mod packet;
