@@ -18,6 +18,9 @@ pub mod dns;
 mod engine;
 mod fragments;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod hep;
 mod keyed;
 mod observation;
 mod packet;
@@ -29,7 +32,10 @@ mod streams;
 mod table;
 pub mod tftp;
 mod timeline;
+mod tls;
 mod transaction;
+mod tunnel;
+mod websocket;
 
 pub use capture::{Drops, LiveCapture, OpenCapture, filter};
 pub use engine::Engine;
