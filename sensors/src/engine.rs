@@ -20,6 +20,7 @@ use log_format::event::{AttackKind, Rule, StrikeDelta};
 use log_format::time::Timestamp;
 use sip::{Defect, ErrorKind, Message, Shape, StartLine};
 
+use crate::detect::Subject;
 use crate::detect::accounts::Accounts;
 use crate::detect::agents::Agents;
 use crate::detect::bad_registrations::BadRegistrations;
@@ -79,7 +80,7 @@ pub struct Engine {
     reports: Reports,
     /// Sources that are looked at again when their grace time is over, soonest first.
     looks: VecDeque<Look>,
-    counted: HashSet<IpAddr, Key>,
+    counted: HashSet<Subject, Key>,
     statistics: Statistics,
 }
 
@@ -388,7 +389,7 @@ impl Engine {
 
     fn count_source(&mut self, source: IpAddr) {
         if self.counted.len() < SOURCES_COUNTED {
-            self.counted.insert(source);
+            self.counted.insert(Subject::of(source));
         }
     }
 }

@@ -116,12 +116,10 @@ impl NonceEcho {
     }
 
     fn note(&mut self, hash: u64) {
-        if self.current.has(hash) {
-            return;
-        }
-        self.held += 1;
-        if !self.current.insert(hash) {
-            self.lost += 1;
+        match self.current.insert(hash) {
+            Inserted::Known => {}
+            Inserted::New => self.held += 1,
+            Inserted::Lost => (self.held, self.lost) = (self.held + 1, self.lost + 1),
         }
     }
 
@@ -140,6 +138,14 @@ impl NonceEcho {
     }
 }
 
+/// What became of a fingerprint.
+enum Inserted {
+    Known,
+    New,
+    /// It, or another one, was lost for want of room.
+    Lost,
+}
+
 /// A cuckoo filter: a fingerprint lies in one of two buckets, each found from the other and the fingerprint. Zero is a free slot.
 struct Filter {
     buckets: Vec<Bucket>,
@@ -156,21 +162,24 @@ impl Filter {
         [first, second].into_iter().any(|place| self.bucket(place).contains(&fingerprint))
     }
 
-    /// Puts a fingerprint in; false if some fingerprint, old or new, was lost for want of room.
-    fn insert(&mut self, hash: u64) -> bool {
+    /// Puts a fingerprint in.
+    fn insert(&mut self, hash: u64) -> Inserted {
         let (mut fingerprint, first) = self.split(hash);
         let mut place = self.other(first, fingerprint);
+        if self.bucket(first).contains(&fingerprint) || self.bucket(place).contains(&fingerprint) {
+            return Inserted::Known;
+        }
         if self.put(first, fingerprint) || self.put(place, fingerprint) {
-            return true;
+            return Inserted::New;
         }
         for kick in 0..MAX_KICKS {
             fingerprint = self.swap(place, kick % SLOTS, fingerprint);
             place = self.other(place, fingerprint);
             if self.put(place, fingerprint) {
-                return true;
+                return Inserted::New;
             }
         }
-        false
+        Inserted::Lost
     }
 
     /// The fingerprint and its first bucket, from different bits of the hash.

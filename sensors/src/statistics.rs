@@ -23,7 +23,7 @@ pub struct Statistics {
     pub tcp_segments: u64,
     /// Frames whose headers cannot be read.
     pub unreadable: u64,
-    /// Addresses that sent SIP requests; at most 65,536 are told apart.
+    /// Addresses (of IPv6: /64 networks) that sent SIP requests; at most 65,536 are told apart.
     pub sources: u64,
     /// Requests that are never blamed on their source: from own and local addresses.
     pub exempt: u64,

@@ -30,7 +30,7 @@ pub(crate) struct Path {
 /// The requests that await an answer.
 pub(crate) struct Transactions {
     key: Key,
-    table: Table<u64, Transaction>,
+    table: Table<u64, Option<Transaction>>,
     expired: u64,
 }
 
@@ -56,13 +56,13 @@ impl Transactions {
     ) -> bool {
         self.expire(now);
         let key = self.transaction(path, message);
-        let known = self.table.get(&key).map(|known| (known.attempt.fingerprint, known.pending));
+        let Some(known) = self.table.entry(key) else { return false };
         let pending = match known {
-            Some((same, _)) if same == attempt.fingerprint => return false,
-            Some((_, pending)) => pending.saturating_add(1),
+            Some(same) if same.attempt.fingerprint == attempt.fingerprint => return false,
+            Some(other) => other.pending.saturating_add(1),
             None => 1,
         };
-        self.table.insert(key, Transaction { started: now, pending, attempt });
+        *known = Some(Transaction { started: now, pending, attempt });
         true
     }
 
@@ -70,7 +70,7 @@ impl Transactions {
     pub(crate) fn answered(&mut self, path: Path, message: &Message<'_>, now: Timestamp) -> Option<&Attempt> {
         self.expire(now);
         let key = self.transaction(path, message);
-        let transaction = self.table.get_mut(&key)?;
+        let transaction = self.table.get_mut(&key)?.as_mut()?;
         transaction.pending = transaction.pending.checked_sub(1)?;
         Some(&transaction.attempt)
     }
@@ -88,7 +88,7 @@ impl Transactions {
     /// Takes out at most two old requests: as one comes in at a time, that keeps up.
     fn expire(&mut self, now: Timestamp) {
         for _ in 0..2 {
-            let Some((_, oldest)) = self.table.oldest() else { return };
+            let Some((_, Some(oldest))) = self.table.oldest() else { return };
             if now.since(oldest.started) < TIME_TO_LIVE {
                 return;
             }

@@ -69,6 +69,9 @@ struct Victim {
 pub(crate) struct Source {
     users: [User; USERS],
     next_user: u8,
+    /// Users with open questions, and victims without business: while they are few there is nothing to judge.
+    open_users: u8,
+    open_victims: u8,
     victims: [Victim; VICTIMS],
     requests: Meter,
     protected_requests: Meter,
@@ -167,7 +170,10 @@ impl Sources {
     /// Forgets a source's open questions: it has shown that it belongs here.
     pub(crate) fn succeed(&mut self, address: IpAddr, victim: u32) {
         if let Some(source) = self.get(address) {
-            source.users = [User::default(); USERS];
+            if source.open_users != 0 {
+                source.users = [User::default(); USERS];
+                source.open_users = 0;
+            }
             source.engage(victim);
         }
     }
@@ -202,6 +208,7 @@ impl Source {
     pub(crate) fn answer_challenge(&mut self, user: u32, victim: u32) {
         if let Some(known) = self.user(user) {
             *known = User::default();
+            self.open_users = self.open_users.saturating_sub(1);
         }
         self.engage(victim);
     }
@@ -289,11 +296,17 @@ impl Source {
         if is_known { None } else { among(limits.victims).or_else(|| among(limits.victims_slow)) }
     }
 
+    /// Whether there is enough to judge.
+    #[inline]
+    pub(crate) fn is_worth_judging(&self, limits: &Limits) -> bool {
+        let least = |limit: u32| u8::try_from(limit.max(1)).unwrap_or(u8::MAX);
+        least(limits.users.count) <= self.open_users
+            || least(limits.victims.count.min(limits.victims_slow.count)) <= self.open_victims
+    }
+
     /// Whether it is worth to look at this source again when [`GRACE`] is over; says so once.
     pub(crate) fn wants_a_look(&mut self, limits: &Limits) -> bool {
-        let users = self.users.iter().filter(|user| user.step != Step::None).count();
-        let victims = self.victims.iter().filter(|victim| victim.name != 0 && !victim.is_engaged).count();
-        let is_wanted = limits.users.count as usize <= users || limits.victims.count as usize <= victims;
+        let is_wanted = self.is_worth_judging(limits);
         let is_new = is_wanted && !self.is_awaited;
         self.is_awaited |= is_wanted;
         is_new
@@ -334,6 +347,9 @@ impl Source {
     }
 
     fn user(&mut self, name: u32) -> Option<&mut User> {
+        if self.open_users == 0 {
+            return None;
+        }
         self.users.iter_mut().find(|user| user.step != Step::None && user.name == name)
     }
 
@@ -351,6 +367,7 @@ impl Source {
         let place = usize::from(self.next_user) % USERS;
         self.next_user = self.next_user.wrapping_add(1);
         if let Some(place) = self.users.get_mut(place) {
+            self.open_users += u8::from(place.step == Step::None);
             *place = asked;
         }
     }
@@ -366,13 +383,16 @@ impl Source {
             (victim.name != 0 && !is_old, victim.is_engaged, victim.last)
         });
         if let Some(place) = place {
+            self.open_victims += u8::from(place.name == 0 || place.is_engaged);
             *place = Victim { name, first: now, last: now, is_engaged: false };
         }
     }
 
     fn engage(&mut self, name: u32) {
-        if let Some(victim) = self.victims.iter_mut().find(|victim| victim.name == name) {
+        let known = self.victims.iter_mut().find(|victim| victim.name == name && !victim.is_engaged);
+        if let Some(victim) = known {
             victim.is_engaged = true;
+            self.open_victims = self.open_victims.saturating_sub(1);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What of each victim's traffic is seen: where a tap shows one direction only, rules must do without the other.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use log_format::time::Timestamp;
@@ -31,6 +31,8 @@ struct Victim {
 pub(crate) struct Visibility {
     key: Key,
     places: Vec<Option<Victim>>,
+    /// The victim that was looked up last: most packets are for the same few.
+    last: (IpAddr, usize),
 }
 
 /// What is seen of one of them.
@@ -42,7 +44,7 @@ pub(crate) struct Seen {
 
 impl Visibility {
     pub(crate) fn new(key: Key) -> Self {
-        Self { key, places: vec![None; PLACES] }
+        Self { key, places: vec![None; PLACES], last: (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0) }
     }
 
     /// A request went to the victim. Says, once, that it has stopped to answer.
@@ -78,6 +80,7 @@ impl Visibility {
 
     fn place(&mut self, victim: IpAddr) -> Option<&mut Victim> {
         let place = self.place_of(victim);
+        self.last = (victim, place);
         let held = self.places.get_mut(place)?;
         if held.is_none_or(|held| held.address != victim) {
             *held = Some(Victim {
@@ -93,6 +96,9 @@ impl Visibility {
     }
 
     fn place_of(&self, victim: IpAddr) -> usize {
+        if self.last.0 == victim && self.last.0 != IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
+            return self.last.1;
+        }
         self.key.hash(Purpose::Source).address(victim).finish() as usize % PLACES
     }
 }

@@ -119,13 +119,20 @@ impl Engine {
             (200..=299, AttackKind::Register | AttackKind::Invite) => {
                 let victim = self.sources.victim_hash(path.victim);
                 self.sources.succeed(path.source, victim);
+                if kind == AttackKind::Invite {
+                    self.called_far(sighting, asked, answer.status, findings);
+                }
+                return;
             }
             _ => return,
         }
+        let is_worth_judging = source.is_worth_judging(limits);
         if kind == AttackKind::Invite {
             self.called_far(sighting, asked, answer.status, findings);
         }
-        self.judge_questions(sighting, kind, findings);
+        if is_worth_judging {
+            self.judge_questions(sighting, kind, findings);
+        }
     }
 
     /// What a call to a number outside amounts to, by somebody who did not say who he is.

@@ -97,8 +97,11 @@ impl Engine {
     /// shown that it received the answers.
     pub(super) fn questions_in_vain(&mut self, path: Path, now: Timestamp) -> [Option<InVain>; 2] {
         let limits = &self.setting.policy.limits;
+        let Some(source) = self.sources.get(path.source).filter(|source| source.is_worth_judging(limits))
+        else {
+            return [None; 2];
+        };
         let seen = self.visibility.seen(path.victim, now);
-        let Some(source) = self.sources.get(path.source) else { return [None; 2] };
         let users = source.users_in_vain(limits.users, !seen.answers, now);
         let victims = source.victims_in_vain(limits, now);
         [

@@ -118,6 +118,7 @@ impl Engine {
         let user = (!asked.is_empty()).then_some(user);
         source.ask(Question { user, victim, port: sighting.source_port }, limits, seen.now);
         let wants_a_look = source.wants_a_look(limits);
+        let is_worth_judging = source.is_worth_judging(limits);
         if !is_within {
             let charge = Charge::new(Rule::RequestRate, kind, sighting.is_proven, limits.requests.burst);
             self.charge_message(sighting, charge, findings);
@@ -125,7 +126,9 @@ impl Engine {
         if wants_a_look {
             self.look_later(sighting, kind);
         }
-        self.judge_questions(sighting, kind, findings);
+        if is_worth_judging {
+            self.judge_questions(sighting, kind, findings);
+        }
     }
 
     /// Brings the charges for what a source asked for in vain.
