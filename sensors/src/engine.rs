@@ -16,7 +16,7 @@ mod setting;
 use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 
-use log_format::event::{AttackKind, Rule, StrikeDelta};
+use log_format::event::{AttackKind, Rule, StrikeDelta, Text};
 use log_format::time::Timestamp;
 use sip::{Defect, ErrorKind, Message, Shape, StartLine};
 
@@ -36,18 +36,19 @@ use crate::detect::user_agents::UserAgents;
 use crate::detect::visibility::Visibility;
 use crate::fragments::Fragments;
 use crate::frame::Frame;
+use crate::hep;
 use crate::keyed::Key;
 use crate::observation::Finding;
 use crate::packet::{self, Datagram, Packet};
-use crate::policy::Policy;
+use crate::policy::{Limit, Policy};
 use crate::proof::{FilterSize, NonceEcho};
 use crate::statistics::Statistics;
-use crate::streams::{Segment, StreamMessage, Streams};
+use crate::streams::{Segment, StreamItem, Streams, TlsEnded};
 use crate::timeline::Timeline;
 use crate::transaction::{Path, Transactions};
 use charge::Charge;
 use look::Look;
-use setting::Setting;
+use setting::{Origin, Setting};
 
 /// Sources that are told apart for the statistics.
 const SOURCES_COUNTED: usize = 65_536;
@@ -104,6 +105,8 @@ struct Seen {
     at: Timestamp,
     /// The frame's number.
     packet: u64,
+    /// It came in a tunnel, where anybody can invent both sides of a conversation: it proves nothing, and excuses nothing.
+    is_tunnelled: bool,
 }
 
 impl Engine {
@@ -119,7 +122,7 @@ impl Engine {
             key,
             timeline: Timeline::default(),
             fragments: Fragments::new(key),
-            streams: Streams::new(key),
+            streams: streams(&policy, key),
             transactions: Transactions::new(key),
             proofs: NonceEcho::new(size, key),
             bad_registrations: BadRegistrations::new(&policy, key),
@@ -138,7 +141,7 @@ impl Engine {
             looks: VecDeque::new(),
             counted: HashSet::with_hasher(key),
             statistics: Statistics::default(),
-            setting: Setting::new(policy, key),
+            setting: Setting::new(policy),
         }
     }
 
@@ -146,7 +149,8 @@ impl Engine {
     pub fn set_policy(&mut self, policy: Policy) {
         self.bad_registrations.set_policy(&policy);
         self.user_agents.set_blocked(policy.blocked_user_agents.clone());
-        self.setting = Setting::new(policy, self.key);
+        self.streams.set_websocket_ports(policy.websocket_ports.clone());
+        self.setting = Setting::new(policy);
     }
 
     /// Takes a frame in and appends what it shows.
@@ -154,8 +158,9 @@ impl Engine {
         let now = self.timeline.advance(frame.at);
         self.statistics.packets += 1;
         self.look_again(now, findings);
-        let seen = Seen { now, at: frame.at, packet: frame.number };
-        self.packet(packet::decode(frame), seen, findings);
+        let (packet, tunnel) = packet::decode_through(frame);
+        let seen = Seen { now, at: frame.at, packet: frame.number, is_tunnelled: tunnel.is_some() };
+        self.packet(packet, seen, findings);
     }
 
     /// Appends what has become due without a new frame, when the frames' clock says `at`.
@@ -217,7 +222,9 @@ impl Engine {
                 self.statistics.fragments += 1;
                 if let Some(whole) = self.fragments.add(&fragment, seen.now) {
                     self.statistics.reassembled += 1;
-                    self.packet(packet::decode_whole(&whole), seen, findings);
+                    let (packet, tunnel) = packet::decode_whole_through(&whole);
+                    let is_tunnelled = seen.is_tunnelled || tunnel.is_some();
+                    self.packet(packet, Seen { is_tunnelled, ..seen }, findings);
                 }
             }
             Packet::Unreadable => self.statistics.unreadable += 1,
@@ -229,7 +236,7 @@ impl Engine {
         let ports = &self.setting.sip;
         if ports.has(datagram.destination_port) || ports.has(datagram.source_port) {
             self.statistics.datagrams += 1;
-            return self.message(datagram, None, seen, findings);
+            return self.message(datagram, Origin::Datagram, seen, findings);
         }
         match (datagram.source_port, datagram.destination_port) {
             (DNS, _) | (_, DNS) => self.dns(datagram, seen, findings),
@@ -239,32 +246,69 @@ impl Engine {
 
     fn segment(&mut self, segment: &Segment<'_>, seen: Seen, findings: &mut Vec<Finding>) {
         let Segment { source, source_port, destination, destination_port, .. } = *segment;
-        let ports = &self.setting.sip_tcp;
+        let ports = &self.setting.watched_tcp;
         if !ports.has(destination_port) && !ports.has(source_port) {
             return;
         }
         self.statistics.tcp_segments += 1;
         self.streams.add(segment);
-        while let Some(StreamMessage { bytes, is_proven }) = self.streams.next_message(&segment.direction()) {
-            let datagram = Datagram { source, source_port, destination, destination_port, payload: &bytes };
-            self.message(&datagram, Some(is_proven), seen, findings);
+        while let Some(item) = self.streams.next_item(&segment.direction()) {
+            match item {
+                StreamItem::Message { bytes, is_proven, transport: _ } => {
+                    let payload = &bytes;
+                    let datagram = Datagram { source, source_port, destination, destination_port, payload };
+                    self.message(&datagram, Origin::Connection { is_proven }, seen, findings);
+                }
+                StreamItem::NotSip { line, is_proven } => {
+                    let client = (segment.path(), source_port);
+                    self.not_sip(client, (&line, is_proven), seen, findings);
+                }
+                StreamItem::TlsClientHello { is_proven } if !self.setting.tls.has(destination_port) => {
+                    let client = (segment.path(), source_port);
+                    self.not_sip(client, (b"(TLS)", is_proven), seen, findings);
+                }
+                StreamItem::TlsClientHello { .. } => {}
+                StreamItem::UpgradeRefused { status: _, is_proven } => {
+                    let client = (segment.path_back(), destination_port);
+                    self.not_sip(client, (b"(refused as WebSocket)", is_proven), seen, findings);
+                }
+                StreamItem::TlsEnded(ended) => self.tls_ended(&ended, seen, findings),
+            }
         }
     }
 
-    /// A message counts if a victim's SIP port is on the side where its kind wants it: requests go there, answers come from there.
-    /// `connection` says whether a connection proves the sender; `None` of a datagram.
-    fn message(
+    /// A telephone system's report of its own traffic, as a HEP listener received it (see [`crate::hep`]): what is said over TLS is seen
+    /// in no other way. Whoever may report may accuse anybody, so the listener takes reports from its own systems only.
+    pub fn hep(
         &mut self,
-        datagram: &Datagram<'_>,
-        connection: Option<bool>,
-        seen: Seen,
+        report: &[u8],
+        at: Timestamp,
         findings: &mut Vec<Finding>,
-    ) {
-        let ports = if connection.is_some() { &self.setting.sip_tcp } else { &self.setting.sip };
+    ) -> Result<(), hep::ParseError> {
+        let report = hep::parse(report)?;
+        let now = self.timeline.advance(at);
+        self.statistics.packets += 1;
+        self.look_again(now, findings);
+        let datagram = Datagram {
+            source: report.source.to_canonical(),
+            source_port: report.source_port,
+            destination: report.destination.to_canonical(),
+            destination_port: report.destination_port,
+            payload: report.payload,
+        };
+        let is_proven = report.transport.is_connection();
+        let seen = Seen { now, at, packet: self.statistics.packets, is_tunnelled: false };
+        self.message(&datagram, Origin::Report { is_proven }, seen, findings);
+        Ok(())
+    }
+
+    /// A message counts if a victim's SIP port is on the side where its kind wants it: requests go there, answers come from there.
+    fn message(&mut self, datagram: &Datagram<'_>, origin: Origin, seen: Seen, findings: &mut Vec<Finding>) {
+        let ports = self.setting.ports(origin);
         let is_to_sip = ports.has(datagram.destination_port);
         let is_from_sip = ports.has(datagram.source_port);
-        let is_proven = connection.unwrap_or(false);
-        let Some(message) = self.read(datagram, connection, seen, findings) else { return };
+        let is_proven = origin.is_proven();
+        let Some(message) = self.read(datagram, origin, seen, findings) else { return };
         let sighting = |path, source_port| Sighting { message: &message, path, source_port, is_proven, seen };
         match message.start {
             StartLine::Request { method, .. } => {
@@ -291,7 +335,7 @@ impl Engine {
     fn read<'a>(
         &mut self,
         datagram: &Datagram<'a>,
-        connection: Option<bool>,
+        origin: Origin,
         seen: Seen,
         findings: &mut Vec<Finding>,
     ) -> Option<Message<'a>> {
@@ -305,27 +349,25 @@ impl Engine {
                 self.statistics.not_sip += 1;
                 return None;
             }
-            Shape::Other => None,
+            Shape::Other => false,
             Shape::Text => match sip::parse(payload) {
                 Ok(message) => {
                     self.statistics.sip_messages += 1;
                     if is_fatal(&message) {
-                        self.malformed(datagram, connection, seen, findings);
+                        self.malformed(datagram, origin, seen, findings);
                     }
                     return Some(message);
                 }
                 Err(error) => match error.kind {
                     ErrorKind::Empty => return None,
-                    ErrorKind::NotSip => None,
-                    ErrorKind::Method | ErrorKind::StatusCode => Some(()),
+                    ErrorKind::NotSip => false,
+                    ErrorKind::Method | ErrorKind::StatusCode => true,
                 },
             },
         };
-        match is_broken {
-            Some(()) => self.statistics.malformed += 1,
-            None => self.statistics.not_sip += 1,
-        }
-        self.malformed(datagram, connection, seen, findings);
+        let count = if is_broken { &mut self.statistics.malformed } else { &mut self.statistics.not_sip };
+        *count += 1;
+        self.malformed(datagram, origin, seen, findings);
         None
     }
 
@@ -333,24 +375,69 @@ impl Engine {
     fn malformed(
         &mut self,
         datagram: &Datagram<'_>,
-        connection: Option<bool>,
+        origin: Origin,
         seen: Seen,
         findings: &mut Vec<Finding>,
     ) {
         let path = datagram.path();
-        if !self.setting.sip.has(path.victim_port) || self.is_exempt(path) {
+        if !self.setting.ports(origin).has(path.victim_port) || self.is_exempt(path) {
             return;
         }
         let limits = &self.setting.policy.limits;
-        let (count, limit) = match connection {
-            None => (Count::Malformed, limits.malformed),
-            Some(_) => (Count::MalformedTcp, limits.malformed_tcp),
+        let (count, limit) = match origin {
+            Origin::Datagram => (Count::Malformed, limits.malformed),
+            Origin::Connection { .. } | Origin::Report { .. } => (Count::MalformedTcp, limits.malformed_tcp),
         };
-        let Some(source) = self.sources.enter(path.source, seen.now) else { return };
-        let Some(count) = source.offend(count, 1, limit, seen.now) else { return };
-        let is_proven = connection.unwrap_or(false);
-        let charge = Charge::new(Rule::Malformed, AttackKind::Other, is_proven, count);
-        self.charge((path, datagram.source_port), charge, seen, findings);
+        let charge = |count| Charge::new(Rule::Malformed, AttackKind::Other, origin.is_proven(), count);
+        self.offend((path, datagram.source_port), (count, limit), charge, seen, findings);
+    }
+
+    /// Something else than SIP said over a connection to a SIP port.
+    fn not_sip(
+        &mut self,
+        (path, port): (Path, u16),
+        (line, is_proven): (&[u8], bool),
+        seen: Seen,
+        findings: &mut Vec<Finding>,
+    ) {
+        self.statistics.not_sip += 1;
+        if self.is_exempt(path) {
+            return;
+        }
+        let limit = self.setting.policy.limits.not_sip;
+        let charge = |count| Charge {
+            line: Text::new(line),
+            ..Charge::new(Rule::NotSip, AttackKind::Other, is_proven, count)
+        };
+        self.offend((path, port), (Count::NotSip, limit), charge, seen, findings);
+    }
+
+    /// A TLS session is over; one in which nothing was said is a probe.
+    fn tls_ended(&mut self, ended: &TlsEnded, seen: Seen, findings: &mut Vec<Finding>) {
+        let TlsEnded { client: (source, port), server: (victim, victim_port), is_proven, .. } = *ended;
+        let path = Path { source, victim, victim_port };
+        let is_use = ended.has_data && !ended.has_failed;
+        if is_use || self.is_exempt(path) || self.belongs_here(path, seen) {
+            return;
+        }
+        let limit = self.setting.policy.limits.tls_sessions;
+        let charge = |count| Charge::new(Rule::TlsSessions, AttackKind::Other, is_proven, count);
+        self.offend((path, port), (Count::TlsSessions, limit), charge, seen, findings);
+    }
+
+    /// Counts an offence of a source, and brings the charge if it is one too many.
+    fn offend(
+        &mut self,
+        (path, port): (Path, u16),
+        (count, limit): (Count, Limit),
+        charge: impl FnOnce(u32) -> Charge,
+        seen: Seen,
+        findings: &mut Vec<Finding>,
+    ) {
+        let source = self.sources.enter(path.source, seen.now);
+        if let Some(count) = source.and_then(|source| source.offend(count, 1, limit, seen.now)) {
+            self.charge((path, port), charge(count), seen, findings);
+        }
     }
 
     fn dns(&mut self, datagram: &Datagram<'_>, seen: Seen, findings: &mut Vec<Finding>) {
@@ -392,6 +479,12 @@ impl Engine {
             self.counted.insert(Subject::of(source));
         }
     }
+}
+
+fn streams(policy: &Policy, key: Key) -> Streams {
+    let mut streams = Streams::new(key);
+    streams.set_websocket_ports(policy.websocket_ports.clone());
+    streams
 }
 
 /// Whether a message is so wrong that no honest stack wrote it (RFC 3261, 8.1.1). What RFC 4475 calls valid is not, nor is what was cut off

@@ -24,6 +24,7 @@ use log_format::event::PortRange;
 
 use crate::keyed::Key;
 use crate::table::Table;
+use crate::transaction::Path;
 use connection::{Connection, Ends, Half, HalfOpen, Side, end, ends_of};
 use cutter::{Cutter, Service};
 use order::{MAX_DISTANCE, Order, Placed, length_of};
@@ -68,6 +69,16 @@ pub(crate) struct Segment<'a> {
 pub(crate) type Direction = (IpAddr, u16, IpAddr, u16);
 
 impl Segment<'_> {
+    /// Who asks whom, if the sender is the client.
+    pub(crate) const fn path(&self) -> Path {
+        Path { source: self.source, victim: self.destination, victim_port: self.destination_port }
+    }
+
+    /// Who asked whom, if the sender is the server.
+    pub(crate) const fn path_back(&self) -> Path {
+        Path { source: self.destination, victim: self.source, victim_port: self.source_port }
+    }
+
     pub(crate) const fn direction(&self) -> Direction {
         (self.source, self.source_port, self.destination, self.destination_port)
     }
@@ -125,6 +136,7 @@ pub(crate) struct TlsEnded {
 }
 
 /// A message of a stream.
+#[cfg(test)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StreamMessage {
     pub(crate) bytes: Vec<u8>,
@@ -211,6 +223,7 @@ impl Streams {
     }
 
     /// The next message of a stream, or the line it has instead; leaves out everything else.
+    #[cfg(test)]
     pub(crate) fn next_message(&mut self, direction: &Direction) -> Option<StreamMessage> {
         loop {
             match self.next_item(direction)? {

@@ -103,15 +103,6 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         true
     }
 
-    /// The value of a key, which is the newest from now on.
-    pub(crate) fn touch(&mut self, key: &K) -> Option<&mut V> {
-        if !self.refresh(key) {
-            return None;
-        }
-        let newest = self.newest;
-        self.slot_mut(newest)?.value.as_mut()
-    }
-
     /// The value of a key, which is the newest from now on; made if need be.
     pub(crate) fn entry(&mut self, key: K) -> Option<&mut V>
     where

@@ -80,6 +80,7 @@ pub(crate) struct Source {
     malformed: Window,
     malformed_tcp: Window,
     not_sip: Window,
+    tls_sessions: Window,
     unanswered: Window,
     /// What it said of itself in its first request.
     pub(crate) agent: AgentId,
@@ -133,6 +134,7 @@ pub(crate) enum Count {
     Malformed,
     MalformedTcp,
     NotSip,
+    TlsSessions,
     Unanswered,
 }
 
@@ -335,6 +337,7 @@ impl Source {
             Count::Malformed => &mut self.malformed,
             Count::MalformedTcp => &mut self.malformed_tcp,
             Count::NotSip => &mut self.not_sip,
+            Count::TlsSessions => &mut self.tls_sessions,
             Count::Unanswered => &mut self.unanswered,
         };
         window.add(amount, limit, seconds(now))

@@ -47,7 +47,9 @@ impl Engine {
         if kind == AttackKind::Invite
             && let Some(tag) = message.to().and_then(|to| to.tag())
         {
-            self.proofs.sent_tag(path.source, path.victim, tag, seen.now);
+            if !seen.is_tunnelled {
+                self.proofs.sent_tag(path.source, path.victim, tag, seen.now);
+            }
         }
         let is_challenge = matches!(status, 401 | 407);
         let challenges = if is_challenge { Challenges::of(message) } else { Challenges::default() };
@@ -59,7 +61,8 @@ impl Engine {
             None => {}
         }
         // After the judgement: the nonce that comes with a rejection was not known when the request was sent.
-        for challenge in challenges.iter().filter(|challenge| !challenge.nonce.is_empty()) {
+        let is_usable = |challenge: &&Challenge<'_>| !challenge.nonce.is_empty() && !seen.is_tunnelled;
+        for challenge in challenges.iter().filter(is_usable) {
             self.proofs.sent(path.source, path.victim, challenge.nonce, seen.now);
         }
     }
@@ -74,6 +77,7 @@ impl Engine {
         let Sighting { path, seen, .. } = *sighting;
         match judgement {
             Judgement::Neutral => {}
+            Judgement::Success if seen.is_tunnelled => {}
             Judgement::Success => {
                 self.bad_registrations.success(path.source, attempt.account, seen.now);
                 self.protected.succeeded(path.source, path.victim, seen.now);
@@ -116,6 +120,7 @@ impl Engine {
                 self.statistics.enumerations += 1;
             }
             (_, AttackKind::Options) => source.told((user, sighting.source_port), limits, seen.now),
+            (403, AttackKind::Invite) => {}
             (200..=299, AttackKind::Register | AttackKind::Invite) => {
                 let victim = self.sources.victim_hash(path.victim);
                 self.sources.succeed(path.source, victim);
@@ -215,7 +220,7 @@ impl Engine {
         if !is_bye || self.is_exempt(path) || self.protected.has(path.victim, path.source, seen.now) {
             return;
         }
-        if self.leaks.is_leak(path.victim, path.source, branch, seen.now) {
+        if !seen.is_tunnelled && self.leaks.is_leak(path.victim, path.source, branch, seen.now) {
             // The challenge echoes the branch of a request that only the source's address was sent.
             let charge = Charge::new(Rule::DigestLeak, AttackKind::Other, true, 1);
             self.charge_message(sighting, charge, findings);

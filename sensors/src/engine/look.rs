@@ -78,7 +78,7 @@ impl Engine {
         findings: &mut Vec<Finding>,
     ) {
         let Look { due: _, path, source_port, attack, is_proven, agent, account, line, at, packet } = look;
-        let seen = Seen { now, at, packet };
+        let seen = Seen { now, at, packet, is_tunnelled: false };
         if let Some(source) = self.sources.get(path.source) {
             source.looked_at();
         }

@@ -155,6 +155,7 @@ impl Engine {
     ) {
         let Sighting { message, path, seen, .. } = *sighting;
         if message.method() != Some(b"ACK")
+            || seen.is_tunnelled
             || !self.proofs.is_tag_echo(path.source, path.victim, tag, seen.now)
         {
             return;
@@ -284,7 +285,9 @@ impl Engine {
             .number(message.cseq().map_or(0, |cseq| cseq.number));
         for credentials in message.all_credentials() {
             let nonce = credentials.nonce.unwrap_or_default();
-            is_echo |= !nonce.is_empty() && self.proofs.is_echo(path.source, path.victim, nonce, seen.now);
+            is_echo |= !nonce.is_empty()
+                && !seen.is_tunnelled
+                && self.proofs.is_echo(path.source, path.victim, nonce, seen.now);
             fingerprint = fingerprint
                 .bytes(nonce)
                 .bytes(credentials.username.unwrap_or_default())

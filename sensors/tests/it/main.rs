@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod acceptance;
 mod captures;
+mod catalogue;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]

@@ -112,6 +112,13 @@ impl Wire {
         }
     }
 
+    /// Hands in what a telephone system reports.
+    pub(crate) fn report(&mut self, report: &[u8]) {
+        let mut findings = Vec::new();
+        self.engine.hep(report, self.now, &mut findings).unwrap();
+        self.take(findings);
+    }
+
     /// A number that was not used before.
     pub(crate) fn fresh(&mut self) -> u64 {
         self.identifiers += 1;
