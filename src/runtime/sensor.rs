@@ -1,5 +1,5 @@
-//! The sensor's threads: one for each device (or one for a capture that is played back). Each owns an engine; what it finds
-//! goes to the actuator at once, as a provisional block, and to the node, as an observation.
+//! The sensor's threads: one for each device (or one for a capture that is played back), and one for reports of telephone systems.
+//! Each owns an engine; what it finds goes to the actuator at once, as a provisional block, and to the node, as an observation.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,14 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use anyhow::Context;
 use log_format::event::{PortRange, Sanction, StrikesCounted};
 use log_format::time::Timestamp;
 use sensors::{Engine, Finding, Frame, LiveCapture, PcapFile, Policy, Verdict};
 
 use super::actuator;
 use super::clocks::Clocks;
+use super::hep::{Complaints, Listener, Refused};
 use super::inbox::Inbox;
-use crate::config::SensorConfig;
+use crate::config::{Config, SensorConfig};
 use crate::node::{Fact, Input, Observation};
 
 /// How often strikes below the threshold are reported (ARCHITECTURE.md, decision 4).
@@ -84,31 +86,44 @@ pub(super) struct Tools {
 }
 
 /// Starts the threads of a sensor configuration.
-pub(super) fn start(config: &SensorConfig, tools: &Tools) -> std::io::Result<Vec<JoinHandle<()>>> {
+pub(super) fn start(config: &Config, tools: &Tools) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let spawn =
         |name: String, run: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name).spawn(run);
-    match config {
-        SensorConfig::Off => Ok(Vec::new()),
+    let mut threads = Vec::new();
+    if let Some(hep) = &config.hep {
+        let listener = Listener::bind(hep)
+            .with_context(|| format!("listen for reports on {} (sensor.hep)", hep.listen))?;
+        let tools = tools.clone();
+        threads.push(spawn("sensor hep".to_owned(), Box::new(move || listen(listener, tools)))?);
+    }
+    match &config.sensor {
+        SensorConfig::Off => {}
         SensorConfig::Playback(path) => {
             let (tools, path) = (tools.clone(), path.clone());
-            Ok(vec![spawn("playback".to_owned(), Box::new(move || play_back(&path, tools)))?])
+            threads.push(spawn("playback".to_owned(), Box::new(move || play_back(&path, tools)))?);
         }
-        SensorConfig::Devices(devices) => devices
-            .iter()
-            .map(|device| {
+        SensorConfig::Devices(devices) => {
+            for device in devices {
                 let (tools, device) = (tools.clone(), device.clone());
-                spawn(format!("sensor {device}"), Box::new(move || watch(&device, tools)))
-            })
-            .collect(),
+                threads.push(spawn(format!("sensor {device}"), Box::new(move || watch(&device, tools)))?);
+            }
+        }
     }
+    Ok(threads)
 }
 
 /// Says where packets come from, for people.
-pub(super) fn source(config: &SensorConfig) -> String {
-    match config {
-        SensorConfig::Off => "off".to_owned(),
-        SensorConfig::Playback(path) => format!("playback of {}", path.display()),
-        SensorConfig::Devices(devices) => devices.join(", "),
+pub(super) fn source(config: &Config) -> String {
+    let packets = match &config.sensor {
+        SensorConfig::Off => None,
+        SensorConfig::Playback(path) => Some(format!("playback of {}", path.display())),
+        SensorConfig::Devices(devices) => Some(devices.join(", ")),
+    };
+    let reports = config.hep.as_ref().map(|hep| format!("reports on {}", hep.listen));
+    match (packets, reports) {
+        (None, None) => "off".to_owned(),
+        (Some(one), None) | (None, Some(one)) => one,
+        (Some(packets), Some(reports)) => format!("{packets}, {reports}"),
     }
 }
 
@@ -141,6 +156,10 @@ impl Sensor {
 
     fn frame(&mut self, frame: &Frame<'_>) {
         self.engine.frame(frame, &mut self.findings);
+        self.act();
+    }
+
+    fn act(&mut self) {
         for finding in std::mem::take(&mut self.findings) {
             let Finding::Attack(verdict) = finding;
             self.act_on(verdict);
@@ -243,6 +262,36 @@ fn watch_open(device: &str, mut capture: LiveCapture, sensor: &mut Sensor) {
             let error = anyhow::Error::from(error);
             tracing::error!(device, error = format!("{error:#}"), "the new ports are not sensed");
         }
+    }
+}
+
+/// Takes reports until the process ends. What breaks the socket is not known to pass, so it is tried again with patience.
+fn listen(mut listener: Listener, tools: Tools) {
+    let mut sensor = Sensor::new(tools);
+    let (mut complaints, mut number) = (Complaints::default(), 0);
+    while !sensor.tools.shared.is_stopped() {
+        match listener.next() {
+            Ok(Some(Ok(report))) => {
+                number += 1;
+                let at = sensor.tools.clocks.now().wall;
+                super::hep::observe(&mut sensor.engine, &report, (at, number), &mut sensor.findings);
+                sensor.act();
+            }
+            Ok(Some(Err(refused))) => complain(&mut complaints, refused, &sensor.tools.clocks),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, "reports of telephone systems are not received");
+                std::thread::park_timeout(REOPEN_EVERY);
+            }
+        }
+        sensor.housekeeping();
+    }
+}
+
+fn complain(complaints: &mut Complaints, refused: Refused, clocks: &Clocks) {
+    if let Some(count) = complaints.note(clocks.now().monotonic) {
+        let error = anyhow::Error::from(refused);
+        tracing::warn!(error = format!("{error:#}"), count, "reports of a telephone system are refused");
     }
 }
 
