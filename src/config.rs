@@ -5,8 +5,9 @@
 pub mod rewrite;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ const MIN_CHAPTER_ENTRIES: u64 = 64;
 /// Length of a host's name: what fits a console chip and a certificate.
 const MAX_NAME_LENGTH: usize = 31;
 
+/// Lengths of the key of reports: short ones are guessed, and nobody needs longer ones.
+const HEP_KEY_LENGTHS: RangeInclusive<usize> = 12..=64;
+
 /// A host's start-up configuration, valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -41,6 +45,8 @@ pub struct Config {
     pub console: ConsoleConfig,
     /// Where packets come from.
     pub sensor: SensorConfig,
+    /// Where telephone systems report their own SIP messages.
+    pub hep: Option<HepConfig>,
     /// Where packets are dropped.
     pub firewall: FirewallConfig,
     /// When the log's chapters are cut, and what stays.
@@ -133,6 +139,32 @@ pub enum SensorConfig {
     Playback(PathBuf),
     /// No sensor on this host.
     Off,
+}
+
+/// Where telephone systems report, over HEP version 3, what the wire shows only encrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HepConfig {
+    /// Where to listen, over UDP.
+    pub listen: SocketAddr,
+    /// What a report must carry; only ever `None` on a loopback address.
+    pub key: Option<HepKey>,
+}
+
+/// The key of reports. It is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HepKey(String);
+
+impl HepKey {
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for HepKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HepKey(..)")
+    }
 }
 
 /// Where the firewall drops packets.
@@ -251,6 +283,8 @@ struct SensorSection {
     #[serde(default)]
     devices: Vec<Spanned<String>>,
     playback: Option<Spanned<PathBuf>>,
+    hep: Option<Spanned<SocketAddr>>,
+    hep_key: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -305,6 +339,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         cluster,
         console: context.console(&file.console)?,
         sensor: context.sensor(&file.sensor)?,
+        hep: context.hep(&file.sensor)?,
         firewall: context.firewall(&file.firewall)?,
         log: context.log(&file.log)?,
     })
@@ -469,6 +504,42 @@ impl Context<'_> {
         }
     }
 
+    fn hep(&self, section: &SensorSection) -> Result<Option<HepConfig>, ConfigError> {
+        let refuse = |key, span, reason: &str| Err(self.refuse(key, span, reason.to_owned()));
+        let Some(listen) = &section.hep else {
+            return match &section.hep_key {
+                None => Ok(None),
+                Some(key) => refuse(
+                    "sensor.hep_key",
+                    key.span(),
+                    "does nothing without sensor.hep; add that or remove it",
+                ),
+            };
+        };
+        let address = *listen.get_ref();
+        if address.port() == 0 {
+            return refuse("sensor.hep", listen.span(), "has port 0; give the port that reports are sent to");
+        }
+        let Some(key) = &section.hep_key else {
+            if !address.ip().is_loopback() {
+                let reason = "is no loopback address, so anybody could report anything; add sensor.hep_key";
+                return refuse("sensor.hep", listen.span(), reason);
+            }
+            return Ok(Some(HepConfig { listen: address, key: None }));
+        };
+        if !HEP_KEY_LENGTHS.contains(&key.get_ref().len())
+            || !key.get_ref().bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            let reason = format!(
+                "is not {} to {} letters, digits and signs",
+                HEP_KEY_LENGTHS.start(),
+                HEP_KEY_LENGTHS.end()
+            );
+            return Err(self.refuse("sensor.hep_key", key.span(), reason));
+        }
+        Ok(Some(HepConfig { listen: address, key: Some(HepKey(key.get_ref().clone())) }))
+    }
+
     fn firewall(&self, section: &FirewallSection) -> Result<FirewallConfig, ConfigError> {
         let table = section.table.get_ref();
         if !is_name(table) {
@@ -507,74 +578,4 @@ fn line_of(text: &str, span: Range<usize>) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = r#"[host]
-id = 2
-data = "data"
-
-[cluster]
-id = "000102030405060708090a0b0c0d0e0f"
-ca = "ca.pem"
-certificate = "host.pem"
-key = "host.key"
-hosts = [
-  { id = 1, name = "proc1", address = "10.0.0.1:7100" },
-  { id = 2, name = "proc2", address = "10.0.0.2:7100", own_addresses = ["192.0.2.2"] },
-]
-
-[console]
-listen = "127.0.0.1:8443"
-plain = true
-
-[sensor]
-devices = ["eth0"]
-"#;
-
-    fn refusal(text: &str) -> String {
-        parse(Path::new("/etc/palisade/palisade.toml"), text).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn a_good_file_is_understood() {
-        let config = parse(Path::new("/etc/palisade/palisade.toml"), GOOD).unwrap();
-        assert_eq!(config.name, "proc2");
-        assert_eq!(config.data, Path::new("/etc/palisade/data"));
-        assert_eq!(config.cluster.listen, "10.0.0.2:7100".parse().unwrap());
-        assert_eq!(config.sensor, SensorConfig::Devices(vec!["eth0".to_owned()]));
-        assert_eq!(config.console.security, ConsoleSecurity::PlainOnLoopback);
-        assert_eq!(config.firewall.table, "palisade");
-        let own: Vec<IpAddr> = config.cluster.hosts[&HostId::new(2)].addresses().collect();
-        assert_eq!(own, [IpAddr::from([192, 0, 2, 2]), IpAddr::from([10, 0, 0, 2])]);
-    }
-
-    #[test]
-    fn errors_name_the_key_the_line_and_what_to_do() {
-        let cases = [
-            (
-                ("id = 2\n", "id = 3\n"),
-                "line 2: host.id: 3 is not among cluster.hosts; add it there or correct it",
-            ),
-            (("0f\"", "0\""), "line 6: cluster.id: is not 32 hexadecimal digits"),
-            (
-                ("127.0.0.1:8443", "0.0.0.0:8443"),
-                "line 16: console.listen: only a loopback address may go without TLS",
-            ),
-            (("eth0", "eth 0"), "line 20: sensor.devices: \"eth 0\" is no device name"),
-            (("id = 1,", "id = 0,"), "line 11: cluster.hosts.id: is 0"),
-            (("proc1", "Proc 1"), "line 11: cluster.hosts.name: \"Proc 1\" is taken or is not"),
-            (("plain = true", "plane = true"), "line 17: unknown field `plane`"),
-            (("id = 1, name", "id = 2, name"), "line 12: cluster.hosts.id: 2 is given twice"),
-        ];
-        for ((good, bad), expected) in cases {
-            let text = refusal(&GOOD.replacen(good, bad, 1));
-            assert!(text.contains(expected), "{bad}: {text}");
-        }
-    }
-
-    #[test]
-    fn text_that_is_not_toml_is_refused_with_its_line() {
-        assert!(refusal("[host\n").contains("line 1"));
-    }
-}
+mod tests;

@@ -27,6 +27,7 @@ mod desk;
 mod driver;
 pub mod files;
 mod fold;
+mod hep;
 mod inbox;
 mod log;
 mod ports;
@@ -578,12 +579,12 @@ fn start_sensors(
         clocks,
         secret: random()?,
     };
-    sensor::start(&config.sensor, &tools).context("start the sensors")?;
+    sensor::start(config, &tools).context("start the sensors")?;
     tokio.spawn(keep_told(Telling {
         inbox: inbox.clone(),
         sensors: Arc::clone(&sensors),
         firewall,
-        source: sensor::source(&config.sensor),
+        source: sensor::source(config),
         kernel: kernel_release(),
         shown: Arc::clone(shown),
         space: space::watch(&config.data).context("start the thread that watches the disk")?,

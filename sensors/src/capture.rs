@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::frame::{Frame, LinkType};
 use crate::pcap_file::frame;
+use crate::policy::TFTP;
 
 /// Buffer sizes tried in turn, in MiB: the largest lost nothing at a million frames a second, the smallest is for small machines.
 const BUFFERS_MIB: [i32; 4] = [64, 16, 4, 2];
@@ -174,6 +175,7 @@ const TUNNELS: [u8; 3] = [4, 41, 47];
 /// The kernel's filter: these ports over UDP and TCP; fragments, which have no ports; tunnels and PPPoE sessions, whole; on
 /// Ethernet also inside one or two VLAN tags. `vlan` moves every later offset of the expression, so the plain case comes first.
 pub fn filter(link: LinkType, ports: &[PortRange]) -> String {
+    let has_tftp = ports.iter().any(|range| (range.first..=range.last).contains(&TFTP));
     let ports: Vec<String> =
         ports.iter().map(|range| format!("portrange {}-{}", range.first, range.last)).collect();
     let ports = if ports.is_empty() { "portrange 5060-5060".to_owned() } else { ports.join(" or ") };
@@ -181,6 +183,9 @@ pub fn filter(link: LinkType, ports: &[PortRange]) -> String {
         TUNNELS.map(|protocol| format!("(ip proto {protocol}) or (ip6 proto {protocol})")).join(" or ");
     let wanted =
         format!("((udp or tcp) and ({ports})) or (ip[6:2] & 0x3fff != 0) or (ip6 proto 44) or {tunnels}");
+    // Between the ports of a TFTP transfer: acknowledgements, which have four bytes, and errors.
+    let transfers = "(udp[4:2] = 12 and udp[8:2] = 4) or (udp[8:2] = 5)";
+    let wanted = if has_tftp { format!("{wanted} or {transfers}") } else { wanted };
     match link {
         LinkType::Ethernet => {
             let wanted = format!("{wanted} or (ether proto 0x8864)");
@@ -232,6 +237,23 @@ mod tests {
             }
             let session = [&[2_u8; 12][..], tags, &[0x88, 0x64, 0x11, 0, 0, 1, 0, 2, 0, 0x21]].concat();
             assert!(program.filter(&session), "{tags:?}");
+        }
+    }
+
+    #[test]
+    fn the_filter_lets_through_what_transfers_over_tftp_tell_of_their_success() {
+        let udp = |operation: u8, payload: u8| {
+            let mut bytes = ethernet(&[], 40_000, 0);
+            bytes[14 + 20 + 5] = 8 + payload;
+            bytes.extend_from_slice(&[0, operation, 0, 1, 0, 0, 0, 0][..usize::from(payload)]);
+            bytes
+        };
+        let with =
+            compile(Linktype::ETHERNET, &filter(LinkType::Ethernet, &[PortRange { first: 69, last: 69 }]));
+        let without = compile(Linktype::ETHERNET, &filter(LinkType::Ethernet, &PORTS));
+        for (operation, payload, is_wanted) in [(4, 4, true), (5, 8, true), (3, 8, false), (4, 8, false)] {
+            assert_eq!(with.filter(&udp(operation, payload)), is_wanted, "{operation} {payload}");
+            assert!(!without.filter(&udp(operation, payload)));
         }
     }
 

@@ -36,11 +36,11 @@ use crate::detect::user_agents::UserAgents;
 use crate::detect::visibility::Visibility;
 use crate::fragments::Fragments;
 use crate::frame::Frame;
-use crate::hep;
+use crate::hep::Report;
 use crate::keyed::Key;
 use crate::observation::Finding;
 use crate::packet::{self, Datagram, Packet};
-use crate::policy::{Limit, Policy};
+use crate::policy::{DNS, Limit, Policy};
 use crate::proof::{FilterSize, NonceEcho};
 use crate::statistics::Statistics;
 use crate::streams::{Segment, StreamItem, Streams, TlsEnded};
@@ -52,10 +52,6 @@ use setting::{Origin, Setting};
 
 /// Sources that are told apart for the statistics.
 const SOURCES_COUNTED: usize = 65_536;
-/// Where TFTP requests go (RFC 1350, 4).
-const TFTP: u16 = 69;
-/// Where DNS queries go (RFC 1035, 4.2.1).
-const DNS: u16 = 53;
 
 /// Senses attacks in a stream of frames. Memory is bounded: at most about 140 MiB when every table is full, a few MiB when idle.
 pub struct Engine {
@@ -158,7 +154,7 @@ impl Engine {
         let now = self.timeline.advance(frame.at);
         self.statistics.packets += 1;
         self.look_again(now, findings);
-        let (packet, tunnel) = packet::decode_through(frame);
+        let (packet, tunnel) = packet::decode(frame);
         let seen = Seen { now, at: frame.at, packet: frame.number, is_tunnelled: tunnel.is_some() };
         self.packet(packet, seen, findings);
     }
@@ -222,7 +218,7 @@ impl Engine {
                 self.statistics.fragments += 1;
                 if let Some(whole) = self.fragments.add(&fragment, seen.now) {
                     self.statistics.reassembled += 1;
-                    let (packet, tunnel) = packet::decode_whole_through(&whole);
+                    let (packet, tunnel) = packet::decode_whole(&whole);
                     let is_tunnelled = seen.is_tunnelled || tunnel.is_some();
                     self.packet(packet, Seen { is_tunnelled, ..seen }, findings);
                 }
@@ -277,15 +273,9 @@ impl Engine {
         }
     }
 
-    /// A telephone system's report of its own traffic, as a HEP listener received it (see [`crate::hep`]): what is said over TLS is seen
-    /// in no other way. Whoever may report may accuse anybody, so the listener takes reports from its own systems only.
-    pub fn hep(
-        &mut self,
-        report: &[u8],
-        at: Timestamp,
-        findings: &mut Vec<Finding>,
-    ) -> Result<(), hep::ParseError> {
-        let report = hep::parse(report)?;
+    /// A telephone system's report of its own traffic, received at `at` by the host's own clock: what is said over TLS is seen in no other
+    /// way. Whoever may report may accuse anybody, so a listener takes reports from its own systems only.
+    pub fn hep(&mut self, report: &Report<'_>, at: Timestamp, findings: &mut Vec<Finding>) {
         let now = self.timeline.advance(at);
         self.statistics.packets += 1;
         self.look_again(now, findings);
@@ -299,7 +289,6 @@ impl Engine {
         let is_proven = report.transport.is_connection();
         let seen = Seen { now, at, packet: self.statistics.packets, is_tunnelled: false };
         self.message(&datagram, Origin::Report { is_proven }, seen, findings);
-        Ok(())
     }
 
     /// A message counts if a victim's SIP port is on the side where its kind wants it: requests go there, answers come from there.

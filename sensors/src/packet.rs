@@ -61,27 +61,18 @@ pub(crate) enum Carried<'a> {
     Tunnelled { protocol: u8, addresses: (IpAddr, IpAddr), bytes: &'a [u8] },
 }
 
-/// Takes a frame apart. A tunnel stays shut, and is IP with another protocol.
-#[inline]
-pub(crate) fn decode<'a>(frame: &Frame<'a>) -> Packet<'a> {
-    shut(read_link(frame.link, frame.bytes))
-}
-
-/// Takes a packet apart that was put together of fragments. That it is a fragment itself is a contradiction.
-pub(crate) fn decode_whole(whole: &Whole) -> Packet<'_> {
-    shut(read_whole(whole))
-}
-
 /// Takes a frame apart, and what tunnels in it carry.
 ///
 /// Anybody can send a tunnel's packet with any packet in it, also both sides of a conversation that never was: **nothing that comes
 /// with a [`Tunnel`] proves anything**, neither an echoed nonce nor an acknowledged segment.
-pub(crate) fn decode_through<'a>(frame: &Frame<'a>) -> (Packet<'a>, Option<Tunnel>) {
+#[inline]
+pub(crate) fn decode<'a>(frame: &Frame<'a>) -> (Packet<'a>, Option<Tunnel>) {
     open(read_link(frame.link, frame.bytes), None)
 }
 
-/// The same of a packet that was put together of fragments, within a tunnel or of a tunnel's own packet.
-pub(crate) fn decode_whole_through(whole: &Whole) -> (Packet<'_>, Option<Tunnel>) {
+/// The same of a packet that was put together of fragments, within a tunnel or of a tunnel's own packet. That it is a fragment of its own
+/// kind again is a contradiction.
+pub(crate) fn decode_whole(whole: &Whole) -> (Packet<'_>, Option<Tunnel>) {
     open(read_whole(whole), whole.tunnel)
 }
 

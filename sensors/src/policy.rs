@@ -8,6 +8,11 @@ use log_format::event::{PortRange, Rule, Text};
 
 pub use crate::detect::meter::Rate;
 
+/// Where TFTP requests go (RFC 1350, 4).
+pub(crate) const TFTP: u16 = 69;
+/// Where DNS queries go (RFC 1035, 4.2.1).
+pub(crate) const DNS: u16 = 53;
+
 /// What becomes of a rule's verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -67,7 +72,7 @@ pub struct Policy {
     pub sip_ports: Vec<PortRange>,
     /// Ports on which it is expected over TCP only.
     pub sip_tcp_ports: Vec<PortRange>,
-    /// Ports on which SIP over WebSocket is expected in clear.
+    /// Ports on which SIP over WebSocket is expected in clear. Port 80 is none by default: every web page would be read.
     pub websocket_ports: Vec<PortRange>,
     /// Ports on which SIP over TLS is expected; what is said there is not seen.
     pub tls_ports: Vec<PortRange>,
@@ -213,6 +218,18 @@ impl Policy {
         }
         policy.limits.protected_factor = 1;
         policy
+    }
+
+    /// All ports whose packets the rules want to see.
+    pub fn watched_ports(&self) -> Vec<PortRange> {
+        let mut ports =
+            [&self.sip_ports[..], &self.sip_tcp_ports, &self.websocket_ports, &self.tls_ports].concat();
+        for (rule, port) in [(Rule::Tftp, TFTP), (Rule::Dns, DNS)] {
+            if self.is_on(rule) {
+                ports.push(PortRange { first: port, last: port });
+            }
+        }
+        ports
     }
 
     /// Whether a rule says anything at all.

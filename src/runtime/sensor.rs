@@ -1,5 +1,5 @@
-//! The sensor's threads: one for each device (or one for a capture that is played back). Each owns an engine; what it finds
-//! goes to the actuator at once, as a provisional block, and to the node, as an observation.
+//! The sensor's threads: one for each device (or one for a capture that is played back), and one for reports of telephone systems.
+//! Each owns an engine; what it finds goes to the actuator at once, as a provisional block, and to the node, as an observation.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,14 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use anyhow::Context;
 use log_format::event::{PortRange, Sanction, Scope, StrikesCounted};
 use log_format::time::Timestamp;
 use sensors::{Engine, Finding, Frame, LiveCapture, PcapFile, Policy, Verdict};
 
 use super::actuator;
 use super::clocks::Clocks;
+use super::hep::{Complaints, Listener, Refused};
 use super::inbox::Inbox;
-use crate::config::SensorConfig;
+use crate::config::{Config, SensorConfig};
 use crate::node::{Fact, Input, Observation};
 
 /// How often strikes below the threshold are reported (ARCHITECTURE.md, decision 4).
@@ -84,31 +86,44 @@ pub(super) struct Tools {
 }
 
 /// Starts the threads of a sensor configuration.
-pub(super) fn start(config: &SensorConfig, tools: &Tools) -> std::io::Result<Vec<JoinHandle<()>>> {
+pub(super) fn start(config: &Config, tools: &Tools) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let spawn =
         |name: String, run: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name).spawn(run);
-    match config {
-        SensorConfig::Off => Ok(Vec::new()),
+    let mut threads = Vec::new();
+    if let Some(hep) = &config.hep {
+        let listener = Listener::bind(hep)
+            .with_context(|| format!("listen for reports on {} (sensor.hep)", hep.listen))?;
+        let tools = tools.clone();
+        threads.push(spawn("sensor hep".to_owned(), Box::new(move || listen(listener, tools)))?);
+    }
+    match &config.sensor {
+        SensorConfig::Off => {}
         SensorConfig::Playback(path) => {
             let (tools, path) = (tools.clone(), path.clone());
-            Ok(vec![spawn("playback".to_owned(), Box::new(move || play_back(&path, tools)))?])
+            threads.push(spawn("playback".to_owned(), Box::new(move || play_back(&path, tools)))?);
         }
-        SensorConfig::Devices(devices) => devices
-            .iter()
-            .map(|device| {
+        SensorConfig::Devices(devices) => {
+            for device in devices {
                 let (tools, device) = (tools.clone(), device.clone());
-                spawn(format!("sensor {device}"), Box::new(move || watch(&device, tools)))
-            })
-            .collect(),
+                threads.push(spawn(format!("sensor {device}"), Box::new(move || watch(&device, tools)))?);
+            }
+        }
     }
+    Ok(threads)
 }
 
 /// Says where packets come from, for people.
-pub(super) fn source(config: &SensorConfig) -> String {
-    match config {
-        SensorConfig::Off => "off".to_owned(),
-        SensorConfig::Playback(path) => format!("playback of {}", path.display()),
-        SensorConfig::Devices(devices) => devices.join(", "),
+pub(super) fn source(config: &Config) -> String {
+    let packets = match &config.sensor {
+        SensorConfig::Off => None,
+        SensorConfig::Playback(path) => Some(format!("playback of {}", path.display())),
+        SensorConfig::Devices(devices) => Some(devices.join(", ")),
+    };
+    let reports = config.hep.as_ref().map(|hep| format!("reports on {}", hep.listen));
+    match (packets, reports) {
+        (None, None) => "off".to_owned(),
+        (Some(one), None) | (None, Some(one)) => one,
+        (Some(packets), Some(reports)) => format!("{packets}, {reports}"),
     }
 }
 
@@ -128,7 +143,7 @@ impl Sensor {
         let (policy_number, policy) =
             tools.shared.policy.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Self {
-            ports: policy.sip_ports.clone(),
+            ports: policy.watched_ports(),
             engine: Engine::new(policy, tools.secret),
             policy_number,
             findings: Vec::new(),
@@ -188,8 +203,9 @@ impl Sensor {
         self.report_counts();
         let Some((number, policy)) = self.tools.shared.policy_after(self.policy_number) else { return false };
         self.policy_number = number;
-        let ports_changed = self.ports != policy.sip_ports;
-        self.ports.clone_from(&policy.sip_ports);
+        let ports = policy.watched_ports();
+        let ports_changed = self.ports != ports;
+        self.ports = ports;
         self.engine.set_policy(policy);
         ports_changed
     }
@@ -257,6 +273,35 @@ fn watch_open(device: &str, mut capture: LiveCapture, sensor: &mut Sensor) {
             let error = anyhow::Error::from(error);
             tracing::error!(device, error = format!("{error:#}"), "the new ports are not sensed");
         }
+    }
+}
+
+/// Takes reports until the process ends. What breaks the socket is not known to pass, so it is tried again with patience.
+fn listen(mut listener: Listener, tools: Tools) {
+    let mut sensor = Sensor::new(tools);
+    let mut complaints = Complaints::default();
+    while !sensor.tools.shared.is_stopped() {
+        match listener.next() {
+            Ok(Some(Ok(report))) => {
+                let at = sensor.tools.clocks.now().wall;
+                sensor.engine.hep(&report, at, &mut sensor.findings);
+                sensor.act();
+            }
+            Ok(Some(Err(refused))) => complain(&mut complaints, refused, &sensor.tools.clocks),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, "reports of telephone systems are not received");
+                std::thread::park_timeout(REOPEN_EVERY);
+            }
+        }
+        sensor.housekeeping();
+    }
+}
+
+fn complain(complaints: &mut Complaints, refused: Refused, clocks: &Clocks) {
+    if let Some(count) = complaints.note(clocks.now().monotonic) {
+        let error = anyhow::Error::from(refused);
+        tracing::warn!(error = format!("{error:#}"), count, "reports of a telephone system are refused");
     }
 }
 

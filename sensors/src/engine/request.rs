@@ -14,6 +14,7 @@ use crate::detect::{Attempt, CredentialState, Strength, Subject, fingerprints, i
 use crate::keyed::Purpose;
 use crate::observation::{Finding, NoteKind};
 use crate::packet::Datagram;
+use crate::policy::TFTP;
 use crate::transaction::Path;
 
 /// Points of an injection; a call to a far number that is refused has [`super::answer::FAR_CALL`].
@@ -345,7 +346,7 @@ impl Engine {
         let limits = &self.setting.policy.limits;
         let Datagram { source_port, destination_port, payload, .. } = *datagram;
         let (path, back) = (datagram.path(), datagram.path_back());
-        let (path, port, harvest) = if destination_port == super::TFTP {
+        let (path, port, harvest) = if destination_port == TFTP {
             if self.is_exempt(path) {
                 return;
             }

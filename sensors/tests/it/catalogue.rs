@@ -363,7 +363,9 @@ fn report(wire: &mut Wire, client: SocketAddrV4, is_request: bool, payload: &[u8
         correlation: b"",
         payload,
     };
-    wire.report(&hep::encode(&report).unwrap());
+    // As it comes in: written and read again.
+    let datagram = hep::encode(&report).unwrap();
+    wire.report(&hep::parse(&datagram).unwrap());
 }
 
 #[test]

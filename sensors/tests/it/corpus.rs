@@ -22,7 +22,17 @@ fn every_scenario_brings_its_verdicts() {
             .unwrap_or_else(|| panic!("{}: no capture", scenario.display()));
         let played = play(&capture);
         assert!(played.stopped.is_none(), "{}: {:?}", scenario.display(), played.stopped);
-        let verdicts: String = played.verdicts.iter().map(|verdict| line(verdict) + "\n").collect();
+        let notes = played.notes.iter().map(|note| {
+            let account = note.account.visible();
+            format!(
+                "note packet={} source={} kind={} account={account}\n",
+                note.packet,
+                note.source,
+                note.kind.name()
+            )
+        });
+        let verdicts: String =
+            played.verdicts.iter().map(|verdict| line(verdict) + "\n").chain(notes).collect();
         let expected = scenario.join("verdicts.txt");
         if is_writing {
             std::fs::write(&expected, &verdicts).unwrap();

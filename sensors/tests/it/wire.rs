@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use log_format::time::Timestamp;
+use sensors::hep::Report;
 use sensors::{Engine, Finding, Frame, LinkType, Note, Policy, Verdict};
 use sip::builder::{Request, Response};
 use sip::digest::{self, Answer};
@@ -113,9 +114,9 @@ impl Wire {
     }
 
     /// Hands in what a telephone system reports.
-    pub(crate) fn report(&mut self, report: &[u8]) {
+    pub(crate) fn report(&mut self, report: &Report<'_>) {
         let mut findings = Vec::new();
-        self.engine.hep(report, self.now, &mut findings).unwrap();
+        self.engine.hep(report, self.now, &mut findings);
         self.take(findings);
     }
 
