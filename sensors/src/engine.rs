@@ -9,6 +9,7 @@
 
 mod answer;
 mod charge;
+mod first_look;
 mod look;
 mod request;
 mod setting;
@@ -38,7 +39,7 @@ use crate::fragments::Fragments;
 use crate::frame::Frame;
 use crate::hep::Report;
 use crate::keyed::Key;
-use crate::observation::Finding;
+use crate::observation::{Finding, Verdict};
 use crate::packet::{self, Datagram, Packet};
 use crate::policy::{DNS, Limit, Policy};
 use crate::proof::{FilterSize, NonceEcho};
@@ -47,6 +48,7 @@ use crate::streams::{Segment, StreamItem, Streams, TlsEnded};
 use crate::timeline::Timeline;
 use crate::transaction::{Path, Transactions};
 use charge::Charge;
+use first_look::{Doors, FirstLook};
 use look::Look;
 use setting::{Origin, Setting};
 
@@ -75,6 +77,7 @@ pub struct Engine {
     leaks: Leaks,
     visibility: Visibility,
     reports: Reports,
+    doors: Doors,
     /// Sources that are looked at again when their grace time is over, soonest first.
     looks: VecDeque<Look>,
     counted: HashSet<Subject, Key>,
@@ -134,6 +137,7 @@ impl Engine {
             leaks: Leaks::new(key),
             visibility: Visibility::new(key),
             reports: Reports::new(key),
+            doors: Doors::new(key),
             looks: VecDeque::new(),
             counted: HashSet::with_hasher(key),
             statistics: Statistics::default(),
@@ -157,6 +161,28 @@ impl Engine {
         let (packet, tunnel) = packet::decode(frame);
         let seen = Seen { now, at: frame.at, packet: frame.number, is_tunnelled: tunnel.is_some() };
         self.packet(packet, seen, findings);
+    }
+
+    /// Says whether blocks are carried out by the kernel. From then on packets of blocked sources are passed over; they are counted, and
+    /// told of while they go on.
+    pub fn enforce(&mut self, is_enforced: bool) {
+        self.doors.enforce(is_enforced);
+    }
+
+    /// The kernel drops all packets of a source until then, by the clock that shows `at` now.
+    pub fn shut(&mut self, source: IpAddr, at: Timestamp, until: Timestamp) {
+        let now = self.timeline.at(at);
+        self.doors.shut(source.to_canonical(), now, now.after(until.since(at)));
+    }
+
+    /// The kernel lets a source through again.
+    pub fn open(&mut self, source: IpAddr) {
+        self.doors.open(source.to_canonical());
+    }
+
+    /// What the kernel drops is not known any more: everybody is looked at.
+    pub fn open_all(&mut self) {
+        self.doors.open_all();
     }
 
     /// Appends what has become due without a new frame, when the frames' clock says `at`.
@@ -199,6 +225,7 @@ impl Engine {
             sources: self.counted.len() as u64,
             unanswered: self.transactions.unanswered(),
             suppressed: self.reports.suppressed(),
+            passed_over: self.doors.passed(),
             evicted,
             ..self.statistics
         }
@@ -211,6 +238,19 @@ impl Engine {
 
     /// A packet as a frame carries it, or as the last of its pieces makes it whole: what was put together is no piece itself.
     fn packet(&mut self, packet: Packet<'_>, seen: Seen, findings: &mut Vec<Finding>) {
+        if !seen.is_tunnelled
+            && let Some(source) = packet.source()
+        {
+            match self.doors.look(source, seen.now) {
+                FirstLook::Unknown => {}
+                FirstLook::Blocked => return,
+                FirstLook::Hammers(verdict) => {
+                    self.statistics.attacks += 1;
+                    let verdict = Verdict { packet: seen.packet, at: seen.at, ..*verdict };
+                    return findings.push(Finding::Attack(verdict));
+                }
+            }
+        }
         match packet {
             Packet::Udp(datagram) => self.datagram(&datagram, seen, findings),
             Packet::Tcp(segment) => self.segment(&segment, seen, findings),

@@ -119,7 +119,7 @@ impl Engine {
         };
         self.statistics.attacks += 1;
         let Charge { rule, attack, evidence, count, scope, agent, account, line, most: _ } = charge;
-        findings.push(Finding::Attack(Verdict {
+        let verdict = Verdict {
             observed: AttackObserved {
                 source: path.source,
                 source_port,
@@ -139,7 +139,9 @@ impl Engine {
             at: seen.at,
             account,
             line,
-        }));
+        };
+        self.doors.shut_for(&verdict, seen.now);
+        findings.push(Finding::Attack(verdict));
     }
 
     /// Tells of something for which nobody is blocked, once in an hour for each source and matter.

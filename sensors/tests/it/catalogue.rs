@@ -415,3 +415,47 @@ fn a_victim_that_stops_to_answer_is_told_of() {
     assert_eq!(wire.notes.iter().map(|note| note.kind).collect::<Vec<_>>(), [NoteKind::VictimSilent]);
     assert_eq!(wire.verdicts, []);
 }
+
+#[test]
+fn packets_of_blocked_sources_are_passed_over_and_told_of_while_they_go_on() {
+    let mut wire = wire();
+    wire.engine.enforce(true);
+    let attacker = phone(ATTACKER.ip().octets(), 5060, "1001");
+    for guess in 0..20 {
+        wire.try_to_register(&attacker, &guess.to_string(), Registrar::Checks);
+    }
+    assert_eq!(wire.verdicts.len(), 1);
+    let statistics = wire.engine.statistics();
+    assert_eq!(
+        (statistics.passed_over, statistics.strikes),
+        (20, 10),
+        "half of what came after the verdict is the registrar's"
+    );
+    for _ in 0..4_000 {
+        wire.wait(Duration::from_secs(1));
+        let plain = wire.register(&attacker, None);
+        wire.send(attacker.at, PBX, &plain);
+    }
+    let counts: Vec<u32> = wire.verdicts.iter().skip(1).map(|verdict| verdict.observed.count).collect();
+    assert_eq!(counts, [1_820, 1_800], "the block slides twice in 4,000 seconds");
+    wire.engine.open(std::net::IpAddr::V4(*ATTACKER.ip()));
+    let before = wire.engine.statistics().passed_over;
+    wire.try_to_register(&attacker, PASSWORD, Registrar::Checks);
+    assert_eq!(wire.engine.statistics().passed_over, before, "a person let it go");
+}
+
+#[test]
+fn what_other_hosts_found_is_passed_over_until_its_end() {
+    let mut wire = wire();
+    wire.engine.enforce(true);
+    let attacker = phone(ATTACKER.ip().octets(), 5060, "1001");
+    let (now, until) = (wire.now, wire.now.after(Duration::from_secs(60)));
+    wire.engine.shut(std::net::IpAddr::V4(*ATTACKER.ip()), now, until);
+    for _ in 0..90 {
+        let plain = wire.register(&attacker, None);
+        wire.send(attacker.at, PBX, &plain);
+        wire.wait(Duration::from_secs(1));
+    }
+    assert_eq!(wire.engine.statistics().passed_over, 60);
+    assert_eq!(wire.verdicts, []);
+}
