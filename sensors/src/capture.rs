@@ -168,15 +168,24 @@ fn activate(device: &str) -> Result<(Capture<Active>, i32), OpenCapture> {
     Err(OpenCapture::Open { device: device.to_owned(), source: refused })
 }
 
-/// The kernel's filter: these ports over UDP and TCP, and fragments, which have no ports; on Ethernet also inside one or two VLAN
-/// tags. `vlan` moves every later offset of the expression, so the plain case comes first.
+/// What carries packets of any port: IP in IP, GRE. The kernel's filter cannot look into them.
+const TUNNELS: [u8; 3] = [4, 41, 47];
+
+/// The kernel's filter: these ports over UDP and TCP; fragments, which have no ports; tunnels and PPPoE sessions, whole; on
+/// Ethernet also inside one or two VLAN tags. `vlan` moves every later offset of the expression, so the plain case comes first.
 pub fn filter(link: LinkType, ports: &[PortRange]) -> String {
     let ports: Vec<String> =
         ports.iter().map(|range| format!("portrange {}-{}", range.first, range.last)).collect();
     let ports = if ports.is_empty() { "portrange 5060-5060".to_owned() } else { ports.join(" or ") };
-    let wanted = format!("((udp or tcp) and ({ports})) or (ip[6:2] & 0x3fff != 0) or (ip6 proto 44)");
+    let tunnels =
+        TUNNELS.map(|protocol| format!("(ip proto {protocol}) or (ip6 proto {protocol})")).join(" or ");
+    let wanted =
+        format!("((udp or tcp) and ({ports})) or (ip[6:2] & 0x3fff != 0) or (ip6 proto 44) or {tunnels}");
     match link {
-        LinkType::Ethernet => format!("{wanted} or (vlan and ({wanted} or (vlan and ({wanted}))))"),
+        LinkType::Ethernet => {
+            let wanted = format!("{wanted} or (ether proto 0x8864)");
+            format!("{wanted} or (vlan and ({wanted} or (vlan and ({wanted}))))")
+        }
         LinkType::LinuxCooked
         | LinkType::LinuxCooked2
         | LinkType::RawIp
@@ -216,6 +225,13 @@ mod tests {
                 assert_eq!(program.filter(&ethernet(tags, port, 0)), is_wanted, "{tags:?} {port}");
             }
             assert!(program.filter(&ethernet(tags, 53, 8)));
+            let mut other = ethernet(tags, 53, 0);
+            for (protocol, is_wanted) in [(4, true), (41, true), (47, true), (1, false)] {
+                other[12 + tags.len() + 2 + 9] = protocol;
+                assert_eq!(program.filter(&other), is_wanted, "{tags:?} {protocol}");
+            }
+            let session = [&[2_u8; 12][..], tags, &[0x88, 0x64, 0x11, 0, 0, 1, 0, 2, 0, 0x21]].concat();
+            assert!(program.filter(&session), "{tags:?}");
         }
     }
 

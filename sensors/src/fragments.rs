@@ -17,6 +17,7 @@ use log_format::time::Timestamp;
 
 use crate::keyed::Key;
 use crate::table::Table;
+use crate::tunnel::Tunnel;
 
 /// Linux lets an incomplete packet go after this time; who waits longer reads what the victim does not.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -46,6 +47,8 @@ pub(crate) struct Fragment<'a> {
     pub(crate) offset: usize,
     pub(crate) is_last: bool,
     pub(crate) bytes: &'a [u8],
+    /// The tunnel that brought it.
+    pub(crate) tunnel: Option<Tunnel>,
 }
 
 /// A packet that was put together.
@@ -55,9 +58,13 @@ pub(crate) struct Whole {
     pub(crate) destination: IpAddr,
     pub(crate) protocol: u8,
     pub(crate) bytes: Vec<u8>,
+    /// The tunnel that brought all of its pieces.
+    pub(crate) tunnel: Option<Tunnel>,
 }
 
-type Name = (IpAddr, IpAddr, u8, u32);
+/// Source, destination, protocol, identification. Pieces of different tunnels, or of a tunnel and of none, never meet: otherwise
+/// anybody could spoil what an honest source sends.
+type Name = (IpAddr, IpAddr, u8, u32, Option<Tunnel>);
 
 /// The packets under way.
 pub(crate) struct Fragments {
@@ -95,8 +102,8 @@ impl Fragments {
     /// Takes a piece in; gives the packet if it was the last that was missing.
     pub(crate) fn add(&mut self, fragment: &Fragment<'_>, now: Timestamp) -> Option<Whole> {
         self.let_go(|partial, _| TIMEOUT <= now.since(partial.began));
-        let Fragment { source, destination, protocol, identification, bytes, .. } = *fragment;
-        let name = (source, destination, protocol, identification);
+        let Fragment { source, destination, protocol, identification, bytes, tunnel, .. } = *fragment;
+        let name = (source, destination, protocol, identification, tunnel);
         if self.under_way.get(&name).is_none() && !self.begin(name, now) {
             self.lost += 1;
             return None;
@@ -108,7 +115,7 @@ impl Fragments {
         let is_whole = partial.is_whole();
         if is_whole {
             let bytes = self.remove(&name)?.bytes;
-            return Some(Whole { source, destination, protocol, bytes });
+            return Some(Whole { source, destination, protocol, bytes, tunnel });
         }
         if MAX_BYTES < self.bytes + bytes.len() {
             self.let_go(|_, held| MAX_BYTES < held);

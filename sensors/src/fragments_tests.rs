@@ -10,7 +10,7 @@ fn fragments() -> Fragments {
 
 fn piece(identification: u32, offset: usize, is_last: bool, bytes: &[u8]) -> Fragment<'_> {
     let (source, destination) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-    Fragment { source, destination, protocol: 17, identification, offset, is_last, bytes }
+    Fragment { source, destination, protocol: 17, identification, offset, is_last, bytes, tunnel: None }
 }
 
 /// Some bytes cut into pieces of this size.
@@ -48,6 +48,20 @@ fn packets_of_the_same_moment_do_not_mix() {
     assert_eq!(fragments.add(&piece(1, 8, true, &one[8..]), NOW).unwrap().bytes, one);
     assert_eq!(fragments.add(&piece(2, 8, true, &two[8..]), NOW).unwrap().bytes, two);
     assert_eq!(fragments.of_source.values().sum::<u32>(), 1);
+}
+
+#[test]
+fn a_forged_piece_in_a_tunnel_spoils_nothing_outside_it() {
+    let (one, two) = ([1_u8; 16], [2_u8; 16]);
+    let ends = (IpAddr::from([203, 0, 113, 7]), IpAddr::from([192, 0, 2, 2]));
+    let tunnel = Tunnel::within(None, ends);
+    let mut fragments = fragments();
+    assert_eq!(fragments.add(&piece(1, 0, false, &one[..8]), NOW), None);
+    assert_eq!(fragments.add(&Fragment { tunnel, ..piece(1, 0, false, &two[..8]) }, NOW), None);
+    let plain = fragments.add(&piece(1, 8, true, &one[8..]), NOW).unwrap();
+    assert_eq!((&plain.bytes[..], plain.tunnel), (&one[..], None));
+    let tunnelled = fragments.add(&Fragment { tunnel, ..piece(1, 8, true, &two[8..]) }, NOW).unwrap();
+    assert_eq!((&tunnelled.bytes[..], tunnelled.tunnel), (&two[..], tunnel));
 }
 
 #[test]

@@ -14,9 +14,13 @@
 
 mod capture;
 mod detect;
+pub mod dns;
 mod engine;
 mod fragments;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod hep;
 mod keyed;
 mod observation;
 mod packet;
@@ -26,8 +30,12 @@ mod proof;
 mod statistics;
 mod streams;
 mod table;
+pub mod tftp;
 mod timeline;
+mod tls;
 mod transaction;
+mod tunnel;
+mod websocket;
 
 pub use capture::{Drops, LiveCapture, OpenCapture, filter};
 pub use engine::Engine;

@@ -9,6 +9,7 @@ use crate::fragments::{Fragment, Whole};
 use crate::frame::{Frame, LinkType};
 use crate::streams::Segment;
 use crate::transaction::Path;
+use crate::tunnel::{self, Tunnel};
 
 /// VLAN tags and MPLS labels in front of IP that are skipped; three of each have been seen.
 const MAX_TAGS: usize = 8;
@@ -51,28 +52,75 @@ impl Datagram<'_> {
     }
 }
 
-/// Takes a frame apart.
+/// What a packet carries, and the way on if that is another packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carried<'a> {
+    /// The end of the way.
+    Packet(Packet<'a>),
+    /// A tunnel's packet.
+    Tunnelled { protocol: u8, addresses: (IpAddr, IpAddr), bytes: &'a [u8] },
+}
+
+/// Takes a frame apart. A tunnel stays shut, and is IP with another protocol.
 #[inline]
 pub(crate) fn decode<'a>(frame: &Frame<'a>) -> Packet<'a> {
-    read_link(frame.link, frame.bytes).unwrap_or(Packet::Unreadable)
+    shut(read_link(frame.link, frame.bytes))
 }
 
 /// Takes a packet apart that was put together of fragments. That it is a fragment itself is a contradiction.
 pub(crate) fn decode_whole(whole: &Whole) -> Packet<'_> {
-    let Whole { source, destination, protocol, bytes } = whole;
-    let addresses = (*source, *destination);
-    let packet = match source {
-        IpAddr::V4(_) => read_transport(*protocol, addresses, bytes),
-        IpAddr::V6(_) => read_ipv6_payload(*protocol, addresses, bytes),
-    };
-    match packet {
-        Some(Packet::Fragment(_)) | None => Packet::Unreadable,
-        Some(packet) => packet,
+    shut(read_whole(whole))
+}
+
+/// Takes a frame apart, and what tunnels in it carry.
+///
+/// Anybody can send a tunnel's packet with any packet in it, also both sides of a conversation that never was: **nothing that comes
+/// with a [`Tunnel`] proves anything**, neither an echoed nonce nor an acknowledged segment.
+pub(crate) fn decode_through<'a>(frame: &Frame<'a>) -> (Packet<'a>, Option<Tunnel>) {
+    open(read_link(frame.link, frame.bytes), None)
+}
+
+/// The same of a packet that was put together of fragments, within a tunnel or of a tunnel's own packet.
+pub(crate) fn decode_whole_through(whole: &Whole) -> (Packet<'_>, Option<Tunnel>) {
+    open(read_whole(whole), whole.tunnel)
+}
+
+fn shut(carried: Option<Carried<'_>>) -> Packet<'_> {
+    match carried {
+        Some(Carried::Packet(packet)) => packet,
+        Some(Carried::Tunnelled { .. }) => Packet::OtherIp,
+        None => Packet::Unreadable,
     }
 }
 
+/// Goes on until no tunnel is left, or too many were passed: then what is left stays shut.
+fn open<'a>(mut carried: Option<Carried<'a>>, mut tunnel: Option<Tunnel>) -> (Packet<'a>, Option<Tunnel>) {
+    while let Some(Carried::Tunnelled { protocol, addresses, bytes }) = carried
+        && let Some(within) = Tunnel::within(tunnel, addresses)
+    {
+        tunnel = Some(within);
+        carried = tunnel::read(protocol, bytes);
+    }
+    let packet = match shut(carried) {
+        Packet::Fragment(fragment) => Packet::Fragment(Fragment { tunnel, ..fragment }),
+        Packet::Tcp(segment) => Packet::Tcp(Segment { is_tunnelled: tunnel.is_some(), ..segment }),
+        other @ (Packet::Udp(_) | Packet::OtherIp | Packet::NotIp | Packet::Unreadable) => other,
+    };
+    (packet, tunnel)
+}
+
+fn read_whole(whole: &Whole) -> Option<Carried<'_>> {
+    let Whole { source, destination, protocol, bytes, tunnel: _ } = whole;
+    let addresses = (*source, *destination);
+    let carried = match source {
+        IpAddr::V4(_) => read_transport(*protocol, addresses, bytes),
+        IpAddr::V6(_) => read_ipv6_payload(*protocol, addresses, bytes),
+    };
+    carried.filter(|carried| !matches!(carried, Carried::Packet(Packet::Fragment(_))))
+}
+
 /// `None`: the bytes end too soon.
-fn read_link(link: LinkType, bytes: &[u8]) -> Option<Packet<'_>> {
+fn read_link(link: LinkType, bytes: &[u8]) -> Option<Carried<'_>> {
     match link {
         LinkType::Ethernet => after_ether_type(bytes.get(12..)?),
         LinkType::LinuxCooked => after_ether_type(bytes.get(14..)?),
@@ -83,16 +131,17 @@ fn read_link(link: LinkType, bytes: &[u8]) -> Option<Packet<'_>> {
         LinkType::RawIp => read_ip(bytes),
         // The family's number differs between systems and byte orders; the version in the IP header does not.
         LinkType::Loopback => read_ip(bytes.get(4..)?),
-        LinkType::Other(_) => Some(Packet::NotIp),
+        LinkType::Other(_) => Some(Carried::Packet(Packet::NotIp)),
     }
 }
 
-fn after_ether_type(bytes: &[u8]) -> Option<Packet<'_>> {
+/// From the end of an Ethernet frame's addresses on.
+pub(crate) fn after_ether_type(bytes: &[u8]) -> Option<Carried<'_>> {
     let (ether_type, rest) = take_u16(bytes)?;
     read_ether_type(ether_type, rest)
 }
 
-fn read_ether_type(mut ether_type: u16, mut bytes: &[u8]) -> Option<Packet<'_>> {
+pub(crate) fn read_ether_type(mut ether_type: u16, mut bytes: &[u8]) -> Option<Carried<'_>> {
     const IPV4: u16 = 0x0800;
     const IPV6: u16 = 0x86dd;
     for _ in 0..MAX_TAGS {
@@ -101,36 +150,48 @@ fn read_ether_type(mut ether_type: u16, mut bytes: &[u8]) -> Option<Packet<'_>> 
             // 802.1Q, 802.1ad and the tag that came before it.
             0x8100 | 0x88a8 | 0x9100 => (ether_type, bytes) = take_u16(bytes.get(2..)?)?,
             0x8847 | 0x8848 => return read_mpls(bytes),
-            _ => return Some(Packet::NotIp),
+            0x8864 => return read_pppoe(bytes),
+            _ => return Some(Carried::Packet(Packet::NotIp)),
         }
     }
-    Some(Packet::Unreadable)
+    Some(Carried::Packet(Packet::Unreadable))
 }
 
-fn read_mpls(mut bytes: &[u8]) -> Option<Packet<'_>> {
+/// A PPPoE session (RFC 2516, 4). A link, not a tunnel: whoever sends on it is on the wire.
+fn read_pppoe(bytes: &[u8]) -> Option<Carried<'_>> {
+    let ([version, code, _, _, high, low], rest) = bytes.split_first_chunk()?;
+    let rest = rest.get(..usize::from(u16::from_be_bytes([*high, *low]))).unwrap_or(rest);
+    let (protocol, rest) = take_u16(rest)?;
+    match (*version, *code, protocol) {
+        (0x11, 0, 0x0021 | 0x0057) => read_ip(rest),
+        _ => Some(Carried::Packet(Packet::NotIp)),
+    }
+}
+
+fn read_mpls(mut bytes: &[u8]) -> Option<Carried<'_>> {
     for _ in 0..MAX_TAGS {
         let ([_, _, bottom, _], rest) = bytes.split_first_chunk()?;
         if bottom & 1 == 1 {
             // A label does not say what follows: only IP's version can tell it from a pseudowire.
             return match rest.first()? >> 4 {
                 4 | 6 => read_ip(rest),
-                _ => Some(Packet::NotIp),
+                _ => Some(Carried::Packet(Packet::NotIp)),
             };
         }
         bytes = rest;
     }
-    Some(Packet::Unreadable)
+    Some(Carried::Packet(Packet::Unreadable))
 }
 
-fn read_ip(bytes: &[u8]) -> Option<Packet<'_>> {
+fn read_ip(bytes: &[u8]) -> Option<Carried<'_>> {
     match bytes.first()? >> 4 {
         4 => read_ipv4(bytes),
         6 => read_ipv6(bytes),
-        _ => Some(Packet::Unreadable),
+        _ => Some(Carried::Packet(Packet::Unreadable)),
     }
 }
 
-fn read_ipv4(bytes: &[u8]) -> Option<Packet<'_>> {
+pub(crate) fn read_ipv4(bytes: &[u8]) -> Option<Carried<'_>> {
     let header: &[u8; 20] = bytes.first_chunk()?;
     let [first, _, length_high, length_low, id_high, id_low, flags, offset, _, protocol, ..] = *header;
     let [.., s0, s1, s2, s3, d0, d1, d2, d3] = *header;
@@ -151,10 +212,12 @@ fn read_ipv4(bytes: &[u8]) -> Option<Packet<'_>> {
     }
     let identification = u32::from(u16::from_be_bytes([id_high, id_low]));
     let offset = usize::from(offset) * 8;
-    Some(Packet::Fragment(Fragment { source, destination, protocol, identification, offset, is_last, bytes }))
+    let fragment =
+        Fragment { source, destination, protocol, identification, offset, is_last, bytes, tunnel: None };
+    Some(Carried::Packet(Packet::Fragment(fragment)))
 }
 
-fn read_ipv6(bytes: &[u8]) -> Option<Packet<'_>> {
+pub(crate) fn read_ipv6(bytes: &[u8]) -> Option<Carried<'_>> {
     let (header, rest) = bytes.split_first_chunk::<40>()?;
     let [_, _, _, _, length_high, length_low, next, _, addresses @ ..] = header;
     let (source, destination) = addresses.split_first_chunk::<16>()?;
@@ -171,7 +234,7 @@ fn ipv6(octets: &[u8; 16]) -> IpAddr {
     IpAddr::V6(Ipv6Addr::from(*octets)).to_canonical()
 }
 
-fn read_ipv6_payload(mut next: u8, addresses: (IpAddr, IpAddr), mut bytes: &[u8]) -> Option<Packet<'_>> {
+fn read_ipv6_payload(mut next: u8, addresses: (IpAddr, IpAddr), mut bytes: &[u8]) -> Option<Carried<'_>> {
     const FRAGMENT: u8 = 44;
     const AUTHENTICATION: u8 = 51;
     for _ in 0..MAX_EXTENSION_HEADERS {
@@ -187,7 +250,8 @@ fn read_ipv6_payload(mut next: u8, addresses: (IpAddr, IpAddr), mut bytes: &[u8]
                 if offset != 0 || !is_last {
                     let ((source, destination), protocol) = (addresses, *protocol);
                     let identification = u32::from_be_bytes(*id.first_chunk()?);
-                    return Some(Packet::Fragment(Fragment {
+                    let tunnel = None;
+                    return Some(Carried::Packet(Packet::Fragment(Fragment {
                         source,
                         destination,
                         protocol,
@@ -195,7 +259,8 @@ fn read_ipv6_payload(mut next: u8, addresses: (IpAddr, IpAddr), mut bytes: &[u8]
                         offset,
                         is_last,
                         bytes,
-                    }));
+                        tunnel,
+                    })));
                 }
                 8
             }
@@ -204,20 +269,21 @@ fn read_ipv6_payload(mut next: u8, addresses: (IpAddr, IpAddr), mut bytes: &[u8]
         next = *bytes.first()?;
         bytes = bytes.get(length..)?;
     }
-    Some(Packet::Unreadable)
+    Some(Carried::Packet(Packet::Unreadable))
 }
 
-fn read_transport(protocol: u8, addresses: (IpAddr, IpAddr), bytes: &[u8]) -> Option<Packet<'_>> {
+fn read_transport(protocol: u8, addresses: (IpAddr, IpAddr), bytes: &[u8]) -> Option<Carried<'_>> {
     const TCP: u8 = 6;
     const UDP: u8 = 17;
     match protocol {
         UDP => read_udp(addresses, bytes),
         TCP => read_tcp(addresses, bytes),
-        _ => Some(Packet::OtherIp),
+        tunnel::IPV4 | tunnel::IPV6 | tunnel::GRE => Some(Carried::Tunnelled { protocol, addresses, bytes }),
+        _ => Some(Carried::Packet(Packet::OtherIp)),
     }
 }
 
-fn read_udp((source, destination): (IpAddr, IpAddr), bytes: &[u8]) -> Option<Packet<'_>> {
+fn read_udp((source, destination): (IpAddr, IpAddr), bytes: &[u8]) -> Option<Carried<'_>> {
     let (source_port, rest) = take_u16(bytes)?;
     let (destination_port, rest) = take_u16(rest)?;
     let (length, rest) = take_u16(rest)?;
@@ -226,10 +292,11 @@ fn read_udp((source, destination): (IpAddr, IpAddr), bytes: &[u8]) -> Option<Pac
         0 => payload,
         length => payload.get(..length.checked_sub(8)?).unwrap_or(payload),
     };
-    Some(Packet::Udp(Datagram { source, source_port, destination, destination_port, payload }))
+    let datagram = Datagram { source, source_port, destination, destination_port, payload };
+    Some(Carried::Packet(Packet::Udp(datagram)))
 }
 
-fn read_tcp((source, destination): (IpAddr, IpAddr), bytes: &[u8]) -> Option<Packet<'_>> {
+fn read_tcp((source, destination): (IpAddr, IpAddr), bytes: &[u8]) -> Option<Carried<'_>> {
     let (source_port, rest) = take_u16(bytes)?;
     let (destination_port, rest) = take_u16(rest)?;
     let (sequence, rest) = rest.split_first_chunk()?;
@@ -239,7 +306,7 @@ fn read_tcp((source, destination): (IpAddr, IpAddr), bytes: &[u8]) -> Option<Pac
     if header < 20 {
         return None;
     }
-    Some(Packet::Tcp(Segment {
+    Some(Carried::Packet(Packet::Tcp(Segment {
         source,
         source_port,
         destination,
@@ -248,10 +315,11 @@ fn read_tcp((source, destination): (IpAddr, IpAddr), bytes: &[u8]) -> Option<Pac
         acknowledged: u32::from_be_bytes(*acknowledged),
         flags,
         payload: bytes.get(header..)?,
-    }))
+        is_tunnelled: false,
+    })))
 }
 
-fn take_u16(bytes: &[u8]) -> Option<(u16, &[u8])> {
+pub(crate) fn take_u16(bytes: &[u8]) -> Option<(u16, &[u8])> {
     let (number, rest) = bytes.split_first_chunk()?;
     Some((u16::from_be_bytes(*number), rest))
 }

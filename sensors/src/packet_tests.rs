@@ -148,6 +148,7 @@ fn fragments_say_whose_they_are_and_where_they_belong() {
         offset,
         is_last,
         bytes,
+        tunnel: None,
     };
     let six = |offset, is_last| Fragment {
         source: v6.into(),
@@ -186,14 +187,109 @@ fn a_tcp_segment_is_read_behind_its_options() {
 #[test]
 fn what_was_put_together_is_read_like_any_other() {
     let (source, destination) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-    let whole = Whole { source, destination, protocol: 17, bytes: udp(b"hello") };
+    let whole = Whole { source, destination, protocol: 17, bytes: udp(b"hello"), tunnel: None };
     assert_eq!(decode_whole(&whole), expected("192.0.2.1", b"hello"));
     let options = [&[17_u8, 0, 0, 0, 0, 0, 0, 0][..], &udp(b"hello")].concat();
     let (source, destination) = ("2001:db8::1".parse().unwrap(), "::1".parse().unwrap());
-    let whole = Whole { source, destination, protocol: 60, bytes: options };
+    let whole = Whole { source, destination, protocol: 60, bytes: options, tunnel: None };
     assert_eq!(decode_whole(&whole), expected("2001:db8::1", b"hello"));
     let nested = Whole { protocol: 44, bytes: vec![17, 0, 0, 1, 0, 0, 0, 7, 1, 2], ..whole };
     assert_eq!(decode_whole(&nested), Packet::Unreadable);
+}
+
+fn through(bytes: &[u8]) -> (Packet<'_>, Option<Tunnel>) {
+    let original_length = u32::try_from(bytes.len()).unwrap();
+    decode_through(&Frame { at: Timestamp::ZERO, link: LinkType::RawIp, bytes, original_length, number: 1 })
+}
+
+#[test]
+fn what_a_tunnel_carries_is_read() {
+    let v6: Ipv6Addr = "2001:db8::1".parse().unwrap();
+    let (four, six) = (ipv4(17, [0, 0], &udp(b"hello")), ipv6_packet(17, v6, &udp(b"hello")));
+    let ethernet = tagged(&[0x81, 0, 0, 7, 8, 0], &four);
+    let gre = |flags: u8, kind: [u8; 2], options: &[u8], inner: &[u8]| {
+        ipv4(47, [0, 0], &[&[flags, 0][..], &kind, options, inner].concat())
+    };
+    for (bytes, is_v6) in [
+        (ipv4(4, [0, 0], &four), false),
+        (ipv4(41, [0, 0], &six), true),
+        (ipv6_packet(4, v6, &four), false),
+        (ipv6_packet(41, v6, &six), true),
+        (gre(0, [8, 0], &[], &four), false),
+        (gre(0xb0, [0x86, 0xdd], &[0; 12], &six), true),
+        (gre(0x20, [0x65, 0x58], &[0; 4], &ethernet), false),
+        (ipv4(4, [0, 0], &ipv4(4, [0, 0], &ipv4(4, [0, 0], &four))), false),
+    ] {
+        let inner = expected(if is_v6 { "2001:db8::1" } else { "192.0.2.1" }, b"hello");
+        let (packet, tunnel) = through(&bytes);
+        assert_eq!(packet, inner, "{bytes:?}");
+        let outer = if bytes[0] >> 4 == 4 { IpAddr::from([192, 0, 2, 1]) } else { v6.into() };
+        assert_eq!(tunnel.unwrap().source, outer);
+        assert_eq!(decode_bytes(LinkType::RawIp, &bytes), Packet::OtherIp, "it stays shut unless asked");
+    }
+    assert_eq!(through(&four), (expected("192.0.2.1", b"hello"), None));
+}
+
+#[test]
+fn a_tunnel_that_is_too_deep_or_broken_is_not_read() {
+    let four = ipv4(17, [0, 0], &udp(b"hello"));
+    let deep = (0..4).fold(four.clone(), |inner, _| ipv4(4, [0, 0], &inner));
+    assert_eq!(through(&deep).0, Packet::OtherIp);
+    let gre = |head: &[u8]| ipv4(47, [0, 0], &[head, &four].concat());
+    for (bytes, packet) in [
+        (gre(&[0, 1, 8, 0]), Packet::OtherIp),
+        (gre(&[0x40, 0, 8, 0]), Packet::OtherIp),
+        (gre(&[0, 0, 8, 6]), Packet::NotIp),
+        (ipv4(47, [0, 0], &[0xb0, 0, 8, 0, 1, 2]), Packet::Unreadable),
+        (ipv4(4, [0, 0], &[]), Packet::Unreadable),
+        (ipv4(41, [0, 0], &four), Packet::Unreadable),
+        (ipv4(4, [0, 0], &ipv4(1, [0, 0], &four)), Packet::OtherIp),
+    ] {
+        assert_eq!(through(&bytes).0, packet, "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_segment_of_a_tunnel_says_so_and_fragments_keep_theirs() {
+    let tcp =
+        ipv4(6, [0, 0], &[&[0x9c, 0x40, 0x13, 0xc4][..], &[0; 8], &[0x50, 0x18, 0, 0, 0, 0, 0, 0]].concat());
+    let Packet::Tcp(plain) = through(&tcp).0 else { panic!("no segment") };
+    let tunnelled_bytes = ipv4(4, [0, 0], &tcp);
+    let Packet::Tcp(tunnelled) = through(&tunnelled_bytes).0 else { panic!("no segment") };
+    assert!(!plain.is_tunnelled && tunnelled.is_tunnelled);
+    // A piece in a tunnel; then a tunnel's packet in pieces, with a piece in it.
+    let piece = ipv4(17, [0x20, 0], b"in pieces");
+    let bytes = ipv4(4, [0, 0], &piece);
+    let (Packet::Fragment(fragment), tunnel) = through(&bytes) else { panic!("no fragment") };
+    assert!(tunnel.is_some() && fragment.tunnel == tunnel);
+    let (source, destination) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+    let whole = Whole { source, destination, protocol: 4, bytes: piece, tunnel: None };
+    let (Packet::Fragment(fragment), _) = decode_whole_through(&whole) else { panic!("no fragment") };
+    assert_eq!(fragment.tunnel, tunnel);
+    assert_eq!(decode_whole(&whole), Packet::OtherIp);
+    // What came out of a tunnel counts as passed, however often it is put together.
+    let mut tunnel = None;
+    for is_open in [true, true, true, false] {
+        let bytes = ipv4(17, [0x20, 0], b"again");
+        let whole = Whole { source, destination, protocol: 4, bytes, tunnel };
+        let (packet, within) = decode_whole_through(&whole);
+        assert_eq!(matches!(packet, Packet::Fragment(_)), is_open);
+        tunnel = within;
+    }
+}
+
+#[test]
+fn a_pppoe_session_is_a_link_like_another() {
+    let ip = ipv4(17, [0, 0], &udp(b"hello"));
+    let session = |code: u8, protocol: [u8; 2]| {
+        let length = u16::try_from(ip.len() + 2).unwrap().to_be_bytes();
+        tagged(&[0x88, 0x64, 0x11, code, 0, 9, length[0], length[1], protocol[0], protocol[1]], &ip)
+    };
+    let padded = [session(0, [0, 0x21]), vec![0; 9]].concat();
+    assert_eq!(decode_bytes(LinkType::Ethernet, &padded), expected("192.0.2.1", b"hello"));
+    assert_eq!(decode_bytes(LinkType::Ethernet, &session(0, [0xc0, 0x21])), Packet::NotIp);
+    assert_eq!(decode_bytes(LinkType::Ethernet, &session(9, [0, 0x21])), Packet::NotIp);
+    assert_eq!(decode_bytes(LinkType::Ethernet, &padded[..16]), Packet::Unreadable);
 }
 
 proptest::proptest! {
@@ -206,5 +302,6 @@ proptest::proptest! {
         let link = LinkType::from_number([0, 1, 12, 101, 113, 276, 229, 105][number]);
         let bytes = [start, rest].concat();
         std::hint::black_box(decode_bytes(link, &bytes));
+        std::hint::black_box(through(&ipv4([4, 41, 47][number % 3], [0, 0], &bytes)));
     }
 }

@@ -19,6 +19,7 @@ fn segment(sequence: u32, flags: u8, payload: &[u8]) -> Segment<'_> {
         acknowledged: 0,
         flags,
         payload,
+        is_tunnelled: false,
     }
 }
 
@@ -32,6 +33,36 @@ fn answer(sequence: u32, acknowledged: u32, flags: u8) -> Segment<'static> {
         acknowledged,
         ..segment(sequence, flags, b"")
     }
+}
+
+/// A connection that was opened, from the phone's SYN to its first acknowledgement; its data begins at 101, the other end's at 5,001.
+fn opening() -> [Segment<'static>; 3] {
+    let last = Segment { acknowledged: 5_001, ..segment(101, ACK, b"") };
+    [segment(100, SYN, b""), answer(5_000, 101, SYN | ACK), last]
+}
+
+fn held(streams: &Streams) -> usize {
+    streams.settled_bytes + streams.unsettled_bytes
+}
+
+fn connections(streams: &Streams) -> usize {
+    streams.settled.len() + streams.unsettled.len()
+}
+
+/// The books, counted anew.
+fn counted(streams: &mut Streams) -> (usize, usize) {
+    let mut count = |is_settled: bool| {
+        let table = if is_settled { &mut streams.settled } else { &mut streams.unsettled };
+        let mut held = 0;
+        for _ in 0..table.len() {
+            let (ends, connection) = table.pop_oldest().unwrap();
+            assert_eq!(connection.is_settled, is_settled);
+            held += connection.held();
+            table.insert(ends, connection);
+        }
+        held
+    };
+    (count(true), count(false))
 }
 
 fn message(number: usize, body: &str) -> Vec<u8> {
@@ -142,7 +173,7 @@ fn the_header_of_a_message_that_is_too_long_is_read_and_what_follows_it() {
     let places: Vec<usize> = (0..endless.len()).step_by(1_400).collect();
     let begin = count(1, &bytes);
     assert_eq!(read(&mut streams, &cut(begin, &endless, &places)), Vec::<Vec<u8>>::new());
-    assert!(streams.bytes <= MAX_MESSAGE + 2_000, "{}", streams.bytes);
+    assert!(held(&streams) <= 70_000, "{}", held(&streams));
 }
 
 #[test]
@@ -160,6 +191,10 @@ fn a_sender_is_proven_who_acknowledges_the_victims_syn_or_is_acknowledged() {
     let data = Segment { acknowledged: 5_001, ..segment(101, ACK, &register) };
     let opening = [segment(100, SYN, b""), answer(5_000, 101, SYN | ACK)];
     assert!(is_proven(&[opening[0], opening[1], data]));
+    // Both sides of it may be forged by one who sends them in a tunnel.
+    assert!(!is_proven(
+        &[opening[0], opening[1], data].map(|segment| Segment { is_tunnelled: true, ..segment })
+    ));
     // Whoever did not hear the victim's SYN cannot know its number.
     assert!(!is_proven(&[opening[0], opening[1], Segment { acknowledged: 77, ..data }]));
     assert!(!is_proven(&[data]));
@@ -176,13 +211,13 @@ fn a_connection_ends_and_another_begins_on_its_ports() {
     let mut streams = streams();
     let first = [segment(1, SYN, b""), segment(2, ACK | FIN, &register)];
     assert_eq!(read(&mut streams, &first), [&register[..]]);
-    assert_eq!((streams.streams.len(), streams.bytes), (0, 0));
+    assert_eq!((connections(&streams), held(&streams)), (0, 0));
     let second = [segment(70_000, SYN, b""), segment(70_001, ACK, &register[..10])];
     assert_eq!(read(&mut streams, &second), Vec::<Vec<u8>>::new());
     streams.add(&segment(70_000, RST, b""));
-    assert_eq!(streams.streams.len(), 1, "not its number");
+    assert_eq!(connections(&streams), 1, "not its number");
     streams.add(&segment(70_011, RST, b""));
-    assert_eq!((streams.streams.len(), streams.bytes), (0, 0));
+    assert_eq!((connections(&streams), held(&streams)), (0, 0));
 }
 
 #[test]
@@ -193,8 +228,148 @@ fn memory_is_bounded() {
         let source = IpAddr::from(number.to_be_bytes());
         streams.add(&Segment { source, ..segment(1, ACK, half) });
     }
-    assert!(streams.bytes <= MAX_BYTES && streams.streams.len() <= MAX_STREAMS);
+    assert!(streams.unsettled_bytes <= MAX_UNSETTLED_BYTES && streams.unsettled.len() <= MAX_UNSETTLED);
     assert!(0 < streams.lost());
+    for number in 0..100_000_u32 {
+        streams.add(&Segment { source: IpAddr::from(number.to_be_bytes()), ..segment(1, SYN, b"") });
+    }
+    assert_eq!(streams.half_open.len(), MAX_HALF_OPEN);
+}
+
+#[test]
+fn a_flood_from_false_addresses_pushes_no_honest_connection_out() {
+    let (first, second) = (message(1, "one"), message(2, "two"));
+    let mut streams = streams();
+    for segment in opening() {
+        streams.add(&segment);
+    }
+    let data = |sequence, payload| Segment { acknowledged: 5_001, ..segment(sequence, ACK, payload) };
+    assert_eq!(read(&mut streams, &[data(101, &first[..20])]), Vec::<Vec<u8>>::new());
+    for number in 0..100_000_u32 {
+        let source = IpAddr::from(number.to_be_bytes());
+        streams.add(&Segment { source, ..segment(number, SYN, b"") });
+        streams.add(&Segment { source, ..segment(number, ACK, &second[..30]) });
+    }
+    let rest = [data(count(101, &first[..20]), &first[20..]), data(count(101, &first), &second)];
+    assert_eq!(read(&mut streams, &rest), [first, second]);
+    // A new one gets through while the flood lasts: an answer takes no longer than some thousand SYNs.
+    let other = |segment| Segment { source_port: 1, ..segment };
+    let [syn, answered, last] = opening();
+    streams.add(&other(syn));
+    for number in 0..20_000_u32 {
+        streams.add(&Segment { source: IpAddr::from(number.to_be_bytes()), ..segment(number, SYN, b"") });
+    }
+    streams.add(&Segment { destination_port: 1, ..answered });
+    streams.add(&other(last));
+    assert_eq!(streams.settled.len(), 2);
+}
+
+/// Opens a connection of this source and port.
+fn open(streams: &mut Streams, source: IpAddr, port: u16) {
+    let [syn, answered, last] = opening();
+    streams.add(&Segment { source, source_port: port, ..syn });
+    streams.add(&Segment { destination: source, destination_port: port, ..answered });
+    streams.add(&Segment { source, source_port: port, ..last });
+}
+
+#[test]
+fn a_source_has_its_share_and_no_more() {
+    let mut streams = streams();
+    for port in 0..2_000 {
+        open(&mut streams, PHONE.0, port);
+    }
+    assert_eq!((streams.settled.len(), streams.unsettled.len()), (1_024, 976));
+    open(&mut streams, IpAddr::from([203, 0, 113, 1]), 5);
+    assert_eq!(streams.settled.len(), 1_025);
+    // What is unsettled is read and proven all the same.
+    let register = message(1, "");
+    let last = Segment { source_port: 1_999, acknowledged: 5_001, ..segment(101, ACK, &register) };
+    streams.add(&last);
+    assert!(streams.next_message(&last.direction()).unwrap().is_proven);
+    let v6 = |host: u16| "2001:db8::".parse::<Ipv6Addr>().unwrap() | Ipv6Addr::from(u128::from(host));
+    for host in 0..2_000 {
+        open(&mut streams, v6(host).into(), 9);
+    }
+    assert_eq!(streams.settled.len(), 1_025 + 1_024, "a /64 is one source");
+}
+
+#[test]
+fn the_bytes_of_a_source_are_bounded() {
+    let mut streams = streams();
+    let half = &message(1, &"y".repeat(60_000))[..50_000];
+    for port in 0..100 {
+        open(&mut streams, PHONE.0, port);
+        let data = Segment { source_port: port, acknowledged: 5_001, ..segment(101, ACK, half) };
+        assert_eq!(read(&mut streams, &[data]), Vec::<Vec<u8>>::new());
+        assert!(streams.settled_bytes <= MAX_BYTES_OF_A_SOURCE);
+    }
+    assert_eq!(streams.lost(), 90);
+    assert_eq!(streams.shares[&PHONE.0].bytes, streams.settled_bytes);
+    // Segments that wait for one that never comes are bounded for each stream.
+    let mut early = super::tests::streams();
+    open(&mut early, PHONE.0, 1);
+    for number in 0..40 {
+        let data = segment(102 + number * 50_010, ACK, half);
+        read(&mut early, &[Segment { source_port: 1, acknowledged: 5_001, ..data }]);
+        assert!(held(&early) <= 3 * 65_535, "{}", held(&early));
+    }
+}
+
+#[test]
+fn who_does_not_know_the_numbers_has_no_part_in_a_proven_connection() {
+    let (honest, forged) = (message(1, "honest"), message(2, "forged"));
+    let mut streams = streams();
+    for segment in opening() {
+        streams.add(&segment);
+    }
+    let data = |sequence, payload| Segment { acknowledged: 5_001, ..segment(sequence, ACK, payload) };
+    let cut = honest.len() / 2;
+    let segments = [
+        data(101, &honest[..cut]),
+        data(0x8000_0000, &forged),
+        Segment { flags: SYN, ..data(0x9000_0000, b"") },
+        Segment { flags: SYN, ..data(0x9000_0000, &forged) },
+        Segment { flags: FIN | ACK, ..data(0x9000_0000, b"") },
+        data(count(101, &honest[..cut]), &honest[cut..]),
+    ];
+    assert_eq!(read(&mut streams, &segments), [&honest[..]]);
+    // The other end has received far more than was seen here: the capture has lost it, and goes on.
+    let far = 101 + (1 << 21);
+    let next = message(3, "");
+    let late = [answer(5_001, 150, ACK), answer(5_001, far, ACK), data(far, &next)];
+    assert_eq!(read(&mut streams, &late), [next]);
+}
+
+#[test]
+fn a_new_connection_on_the_same_ports_takes_the_old_ones_place_once_it_is_answered() {
+    let register = message(1, "");
+    let mut streams = streams();
+    for segment in opening() {
+        streams.add(&segment);
+    }
+    let syn = segment(0x9000_0000, SYN, b"");
+    let answered = answer(77, 0x9000_0001, SYN | ACK);
+    let data = Segment { acknowledged: 78, ..segment(0x9000_0001, ACK, &register) };
+    assert_eq!(read(&mut streams, &[syn, answered, data]), [register]);
+    assert_eq!(connections(&streams), 1);
+    assert_eq!(streams.shares[&PHONE.0].connections, 1);
+}
+
+#[test]
+fn an_end_that_comes_early_waits_for_what_is_before_it() {
+    let register = message(1, "");
+    let (one, two) = register.split_at(20);
+    let mut streams = streams();
+    for segment in opening() {
+        streams.add(&segment);
+    }
+    let data =
+        |sequence, flags, payload| Segment { acknowledged: 5_001, ..segment(sequence, flags, payload) };
+    let segments = [data(count(101, one), ACK | FIN, two), data(101, ACK, one)];
+    assert_eq!(read(&mut streams, &segments), [&register[..]]);
+    assert_eq!(connections(&streams), 1, "the other end may still speak");
+    assert_eq!(read(&mut streams, &[answer(5_001, 200, FIN | ACK)]), Vec::<Vec<u8>>::new());
+    assert_eq!((connections(&streams), streams.shares.len()), (0, 0));
 }
 
 proptest! {
@@ -219,8 +394,8 @@ proptest! {
         let mut streams = streams();
         streams.add(&segment(first.wrapping_sub(1), SYN, b""));
         prop_assert_eq!(read(&mut streams, &segments), messages);
-        let held = streams.streams.get(&segments[0].direction()).map_or(0, Stream::held);
-        prop_assert_eq!(streams.bytes, held);
+        let counted = counted(&mut streams);
+        prop_assert_eq!((streams.settled_bytes, streams.unsettled_bytes), counted);
     }
 
     /// Whatever comes, nothing panics and the books are right.
@@ -240,10 +415,10 @@ proptest! {
             let segment = if is_back { Segment { payload, ..answer(sequence, sequence, flags) } } else { forth };
             streams.add(&segment);
             while streams.next_message(&segment.direction()).is_some() {}
-            let directions = [forth.direction(), forth.back()];
-            let held: usize =
-                directions.iter().filter_map(|one| streams.streams.get(one)).map(Stream::held).sum();
-            prop_assert_eq!(streams.bytes, held);
+            let counted = counted(&mut streams);
+            prop_assert_eq!((streams.settled_bytes, streams.unsettled_bytes), counted);
+            let shares = streams.shares.values().map(|share| share.bytes).sum::<usize>();
+            prop_assert_eq!(shares, streams.settled_bytes);
         }
     }
 }
