@@ -10,6 +10,8 @@ mod connections;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod generator;
+#[cfg(test)]
 mod pipe;
 #[cfg(test)]
 mod playback;

@@ -31,8 +31,12 @@ pub(crate) fn play(path: &Path) -> Played {
         }
         Err(error) => stopped = Some(error),
     }
-    let verdicts = findings.into_iter().map(|Finding::Attack(verdict)| verdict).collect();
-    Played { verdicts, statistics: engine.statistics(), stopped }
+    Played { verdicts: verdicts_of(findings), statistics: engine.statistics(), stopped }
+}
+
+/// The verdicts among what an engine found.
+pub(crate) fn verdicts_of(findings: Vec<Finding>) -> Vec<Verdict> {
+    findings.into_iter().map(|Finding::Attack(verdict)| verdict).collect()
 }
 
 /// A verdict on one line.
