@@ -340,7 +340,13 @@ impl Generator {
             }
             Step::Options => self.answer(place, next(Step::OptionsOk, 1)),
             Step::Invite => self.answer(place, next(Step::InviteChallenge, 1)),
-            Step::InviteChallenge | Step::InviteAgain | Step::InviteOk => self.follow_call(due, place),
+            Step::InviteChallenge => {
+                let at = self.client(place);
+                self.push(at, next(Step::AckChallenge, 1));
+                self.push(at + 1, next(Step::InviteAgain, 2));
+            }
+            Step::InviteAgain => self.ring(due, place),
+            Step::InviteOk => self.talk(due, place),
             Step::Bye => self.answer(place, next(Step::ByeOk, 3)),
             Step::Guess => {
                 self.answer(place, next(Step::GuessRefused, due.cseq));
@@ -360,29 +366,23 @@ impl Generator {
         }
     }
 
-    /// The parts of a call that lead to more than one message.
-    fn follow_call(&mut self, due: &Due, place: u64) {
+    /// The callee rings at once and picks up seconds later.
+    fn ring(&mut self, due: &Due, place: u64) {
+        let next = |step| Due { step, cseq: 2, after: place, variant: Variant::Usual, ..*due };
+        let at = self.server(place);
+        self.push(at, next(Step::Trying));
+        self.push(at + self.packets_in(60_000), next(Step::Ringing));
+        let rings = 2_000_000 + self.random.below(3_000_000);
+        self.push(at + self.packets_in(rings), next(Step::InviteOk));
+    }
+
+    /// The caller confirms, and hangs up within a minute or so.
+    fn talk(&mut self, due: &Due, place: u64) {
         let next = |step, cseq| Due { step, cseq, after: place, variant: Variant::Usual, ..*due };
-        match due.step {
-            Step::InviteChallenge => {
-                let at = self.client(place);
-                self.push(at, next(Step::AckChallenge, 1));
-                self.push(at + 1, next(Step::InviteAgain, 2));
-            }
-            Step::InviteAgain => {
-                let at = self.server(place);
-                self.push(at, next(Step::Trying, 2));
-                self.push(at + self.packets_in(60_000), next(Step::Ringing, 2));
-                let rings = 2_000_000 + self.random.below(3_000_000);
-                self.push(at + self.packets_in(rings), next(Step::InviteOk, 2));
-            }
-            _ => {
-                let at = self.client(place);
-                self.push(at, next(Step::AckOk, 2));
-                let talks = 5_000_000 + self.random.below(60_000_000);
-                self.push(at + self.packets_in(talks), next(Step::Bye, 3));
-            }
-        }
+        let at = self.client(place);
+        self.push(at, next(Step::AckOk, 2));
+        let talks = 5_000_000 + self.random.below(60_000_000);
+        self.push(at + self.packets_in(talks), next(Step::Bye, 3));
     }
 
     fn answer(&mut self, place: u64, due: Due) {
@@ -423,11 +423,8 @@ impl Generator {
             }
             return;
         }
-        let is_bad = match due.step {
-            Step::RegisterRefused | Step::GuessRefused => true,
-            Step::EnumerateAnswer => due.variant != Variant::Exists,
-            _ => false,
-        };
+        let is_refused = matches!(due.step, Step::RegisterRefused | Step::GuessRefused);
+        let is_bad = is_refused || due.step == Step::EnumerateAnswer && due.variant != Variant::Exists;
         if is_bad && let Some(source) = self.truth.get_mut(&due.client) {
             mark(source, due.after);
         }
