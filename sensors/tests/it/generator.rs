@@ -20,9 +20,9 @@ use crate::playback::verdicts_of;
 
 #[expect(dead_code, reason = "the benchmark that it belongs to writes files too")]
 #[path = "../../../src/cli/bench/generator/mod.rs"]
-mod generator;
+mod traffic;
 
-use generator::{Generator, Settings};
+use traffic::{Generator, Settings};
 
 /// Kinds of which some are not found in time yet. Empty once every rule of the catalogue is there: then this goes, with its uses.
 const NOT_YET: &[&str] = &["brute", "enum", "options"];
