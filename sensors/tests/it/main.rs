@@ -8,6 +8,8 @@ mod captures;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod corpora;
+#[cfg(test)]
 mod corpus;
 #[cfg(test)]
 mod generator;
