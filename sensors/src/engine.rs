@@ -388,7 +388,10 @@ impl Engine {
                     return Some(message);
                 }
                 Err(error) => match error.kind {
-                    ErrorKind::Empty => return None,
+                    ErrorKind::Empty => {
+                        self.statistics.keepalives += 1;
+                        return None;
+                    }
                     ErrorKind::NotSip => false,
                     ErrorKind::Method | ErrorKind::StatusCode => true,
                 },

@@ -10,7 +10,11 @@ mod catalogue;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod corpora;
+#[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod generator;
 #[cfg(test)]
 mod pipe;
 #[cfg(test)]

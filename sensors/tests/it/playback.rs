@@ -48,6 +48,15 @@ pub(crate) fn play_with(path: &Path, policy: Policy) -> Played {
     Played { verdicts, notes, statistics: engine.statistics(), stopped }
 }
 
+/// The verdicts among what an engine found.
+pub(crate) fn verdicts_of(findings: Vec<Finding>) -> Vec<Verdict> {
+    let verdict = |finding| match finding {
+        Finding::Attack(verdict) => Some(verdict),
+        Finding::Note(_) => None,
+    };
+    findings.into_iter().filter_map(verdict).collect()
+}
+
 /// A verdict on one line.
 pub(crate) fn line(verdict: &Verdict) -> String {
     let Verdict { observed, scope, seconds, packet, at, .. } = verdict;
