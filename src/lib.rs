@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod node;
+mod policy;
 pub mod provision;
 pub mod recover;
 pub mod runtime;

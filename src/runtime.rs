@@ -69,6 +69,7 @@ use crate::checkpoints::Checkpoints;
 use crate::config::{Config, ConsoleSecurity, HostConfig};
 use crate::node::chapters::snapshot_of;
 use crate::node::{HostPicture, Identity, Input, KnownHost, LocalState, Node, Output, given_before};
+use crate::policy::policy_of;
 use crate::witness::WitnessKey;
 
 /// The witness key's file below the directory of keys.
@@ -569,7 +570,7 @@ fn start_sensors(
     (views, firewall): (Arc<RwLock<ReadModels>>, Arc<actuator::Shared>),
 ) -> anyhow::Result<Arc<sensor::Shared>> {
     let own: Vec<_> = config.cluster.hosts.values().flat_map(HostConfig::addresses).collect();
-    let policy = policy(&views.read().unwrap_or_else(PoisonError::into_inner), &own);
+    let policy = policy_of(views.read().unwrap_or_else(PoisonError::into_inner).settings.current(), &own);
     let sensors = Arc::new(sensor::Shared::new(policy));
     let tools = sensor::Tools {
         shared: Arc::clone(&sensors),
@@ -647,21 +648,11 @@ async fn keep_told(telling: Telling) {
             authority: telling.shown.certificates.borrow().own,
         };
         let _ = telling.inbox.offer(Input::Local(state)); // The next one says the same and more.
-        let policy = policy(&telling.views.read().unwrap_or_else(PoisonError::into_inner), &telling.own);
+        let policy = policy_of(
+            telling.views.read().unwrap_or_else(PoisonError::into_inner).settings.current(),
+            &telling.own,
+        );
         telling.sensors.set_policy(policy);
-    }
-}
-
-/// The sensors' policy from the cluster's settings.
-fn policy(views: &ReadModels, own: &[std::net::IpAddr]) -> sensors::Policy {
-    let settings = views.settings.current();
-    sensors::Policy {
-        sip_ports: settings.sip_ports.clone(),
-        bad_registrations_per_minute: settings.bad_registrations_per_minute,
-        blocked_user_agents: settings.blocked_user_agents.clone(),
-        block_seconds: settings.seconds_of_block(1),
-        never: own.to_vec(),
-        ..sensors::Policy::default()
     }
 }
 

@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use log_format::event::{PortRange, Sanction, StrikesCounted};
+use log_format::event::{PortRange, RuleMode, Sanction, Scope, StrikesCounted};
 use log_format::time::Timestamp;
-use sensors::{Engine, Finding, Frame, LiveCapture, PcapFile, Policy, Verdict};
+use sensors::{Engine, Finding, Frame, LiveCapture, PcapFile, Verdict};
 
 use super::actuator;
 use super::clocks::Clocks;
 use super::inbox::Inbox;
 use crate::config::SensorConfig;
 use crate::node::{Fact, Input, Observation};
+use crate::policy::{HostPolicy, RuleModes};
 
 /// How often strikes below the threshold are reported (ARCHITECTURE.md, decision 4).
 const STRIKES_EVERY: Duration = Duration::from_millis(500);
@@ -25,7 +26,7 @@ const REOPEN_EVERY: Duration = Duration::from_secs(5);
 /// What all sensor threads share with the rest.
 pub(super) struct Shared {
     /// The policy in force; threads take it over when its number changes.
-    policy: Mutex<(u64, Policy)>,
+    policy: Mutex<(u64, HostPolicy)>,
     stop: AtomicBool,
     packets: AtomicU64,
     sip_messages: AtomicU64,
@@ -34,7 +35,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(policy: Policy) -> Self {
+    pub(super) fn new(policy: HostPolicy) -> Self {
         Self {
             policy: Mutex::new((0, policy)),
             stop: AtomicBool::new(false),
@@ -45,7 +46,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn set_policy(&self, policy: Policy) {
+    pub(super) fn set_policy(&self, policy: HostPolicy) {
         let mut held = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
         if held.1 != policy {
             *held = (held.0 + 1, policy);
@@ -66,7 +67,7 @@ impl Shared {
         self.stop.load(Ordering::Relaxed)
     }
 
-    fn policy_after(&self, number: u64) -> Option<(u64, Policy)> {
+    fn policy_after(&self, number: u64) -> Option<(u64, HostPolicy)> {
         let held = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
         (held.0 != number).then(|| held.clone())
     }
@@ -116,6 +117,7 @@ struct Sensor {
     tools: Tools,
     engine: Engine,
     policy_number: u64,
+    rules: RuleModes,
     ports: Vec<PortRange>,
     findings: Vec<Finding>,
     next_report: Duration,
@@ -128,8 +130,9 @@ impl Sensor {
         let (policy_number, policy) =
             tools.shared.policy.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Self {
-            ports: policy.sip_ports.clone(),
-            engine: Engine::new(policy, tools.secret),
+            ports: policy.sensors.sip_ports.clone(),
+            engine: Engine::new(policy.sensors, tools.secret),
+            rules: policy.rules,
             policy_number,
             findings: Vec::new(),
             next_report: tools.clocks.now().monotonic + STRIKES_EVERY,
@@ -149,12 +152,16 @@ impl Sensor {
 
     /// The host protects itself first; the cluster hears of it next.
     fn act_on(&mut self, verdict: Verdict) {
-        if Sanction::SoftBlock <= verdict.observed.sanction {
+        let is_enforced = self.rules.of(verdict.observed.rule) == RuleMode::Enforce;
+        // One phone behind an address must not have the whole address dropped; the log says soon what of it is.
+        let is_narrow = matches!(verdict.scope, Scope::AddressPort(_));
+        if is_enforced && !is_narrow && Sanction::SoftBlock <= verdict.observed.sanction {
             let lasts = Duration::from_secs(verdict.seconds);
             self.tools.actuator.provisional(verdict.observed.source, verdict.observed.sanction, lasts);
         }
-        let observation = Observation { observed_at: verdict.at, fact: Fact::Attack(verdict.observed) };
-        self.observe(observation);
+        if let Some(fact) = self.rules.fact(verdict.observed) {
+            self.observe(Observation { observed_at: verdict.at, fact });
+        }
     }
 
     fn observe(&mut self, observation: Observation) {
@@ -174,9 +181,10 @@ impl Sensor {
         self.report_counts();
         let Some((number, policy)) = self.tools.shared.policy_after(self.policy_number) else { return false };
         self.policy_number = number;
-        let ports_changed = self.ports != policy.sip_ports;
-        self.ports.clone_from(&policy.sip_ports);
-        self.engine.set_policy(policy);
+        let ports_changed = self.ports != policy.sensors.sip_ports;
+        self.ports.clone_from(&policy.sensors.sip_ports);
+        self.engine.set_policy(policy.sensors);
+        self.rules = policy.rules;
         ports_changed
     }
 

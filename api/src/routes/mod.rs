@@ -113,6 +113,7 @@ pub(crate) enum Endpoint {
     RetireAuthority,
     ShowSettings,
     ChangeSettings,
+    ChangePreset,
     Events,
     OpenApi,
 }
@@ -144,6 +145,7 @@ impl Endpoint {
             | Self::RotateAuthority
             | Self::RetireAuthority
             | Self::ChangeSettings
+            | Self::ChangePreset
             | Self::Events
             | Self::OpenApi => false,
         }
@@ -166,7 +168,7 @@ const fn route(verb: Verb, path: &'static str, access: Access, audit: Audit, end
 }
 
 /// Every route of the API.
-pub(crate) const ROUTES: [Route; 25] = [
+pub(crate) const ROUTES: [Route; 26] = [
     route(Verb::Post, "/session", Access::Anybody, Audit::HostLog, Endpoint::SignIn),
     route(Verb::Get, "/session", Access::Administrator, Audit::Nothing, Endpoint::ShowSession),
     route(Verb::Delete, "/session", Access::Administrator, Audit::HostLog, Endpoint::SignOut),
@@ -208,6 +210,13 @@ pub(crate) const ROUTES: [Route; 25] = [
     ),
     route(Verb::Get, "/settings/firewall", Access::Administrator, Audit::Nothing, Endpoint::ShowSettings),
     route(Verb::Put, "/settings/firewall", Access::Administrator, Audit::Event, Endpoint::ChangeSettings),
+    route(
+        Verb::Put,
+        "/settings/firewall/preset",
+        Access::Administrator,
+        Audit::Event,
+        Endpoint::ChangePreset,
+    ),
     route(Verb::Get, "/events", Access::Administrator, Audit::Nothing, Endpoint::Events),
     route(Verb::Get, "/openapi.json", Access::Administrator, Audit::Nothing, Endpoint::OpenApi),
 ];
@@ -315,6 +324,7 @@ async fn handle(
         Endpoint::RebuildProjections => projections::rebuild(&app),
         Endpoint::ShowSettings => settings::show(&app),
         Endpoint::ChangeSettings => settings::change(&app, &caller, request).await,
+        Endpoint::ChangePreset => settings::change_to_preset(&app, &caller, request).await,
         Endpoint::Events => events::stream(&app, &caller, &request),
         Endpoint::OpenApi => Ok(openapi()),
     }

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use log_format::envelope::Envelope;
-use log_format::event::{Actor, AttackKind, AttackObserved, Evidence, Rule, Sanction, Text};
+use log_format::event::{Actor, AttackKind, AttackObserved, Evidence, Rule, Sanction, Scope, Text};
 use log_format::ids::{
     ClusterId, CommandId, HostId, Incarnation, LogIndex, Origin, OriginSequence, Salt, Term,
 };
@@ -129,6 +129,9 @@ impl World {
             user_agent: Text::new(user_agent),
             known_user_agent: user_agent == b"friendly-scanner",
             count: 10,
+            scope: Scope::Address,
+            account: Text::default(),
+            line: Text::default(),
         };
         let mut id = [9; 16];
         id[..8].copy_from_slice(&sequence.to_be_bytes());

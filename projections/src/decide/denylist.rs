@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use log_format::event::{
     Actor, AddressAllowed, AddressBlocked, AddressDenied, AddressReleased, AttackEvent, AttackKind,
-    AttackObserved, BlockReason, DenyReason, DenylistEvent, Event, Evidence, ReleaseCause, Rule, Sanction,
-    Scope, StrikeDelta, StrikesCounted, Text,
+    AttackObserved, BlockReason, DenyReason, DenylistEvent, Event, Evidence, NoteObserved, ReleaseCause,
+    Rule, Sanction, Scope, StrikeDelta, StrikesCounted, Text,
 };
 use log_format::ids::{BlockId, CommandId, HostId};
 use log_format::time::Timestamp;
@@ -101,6 +101,12 @@ pub(super) fn count_strikes(
         .collect();
     let fact = Event::Attack(AttackEvent::StrikesCounted(StrikesCounted { deltas }));
     std::iter::once(fact).chain(tipped).collect()
+}
+
+/// Something worth telling: the fact alone.
+pub(super) fn note(noted: NoteObserved) -> Vec<Event> {
+    let noted = NoteObserved { source: canonical(noted.source), victim: canonical(noted.victim), ..noted };
+    vec![Event::Attack(AttackEvent::Noted(noted))]
 }
 
 /// The strikes of a report that count towards the minute's sum, each source once and in order. A report that was under way for

@@ -28,6 +28,7 @@ mod denylist;
 mod escalation;
 mod hosts;
 mod model;
+mod presets;
 mod rejection;
 mod settings;
 mod strikes;
@@ -51,6 +52,7 @@ pub use denylist::{MAX_RELEASES, SHORTEST_V4_PREFIX, SHORTEST_V6_PREFIX};
 pub use escalation::{JITTER_PERMILLE, SOFT_BLOCK_SECONDS};
 pub use hosts::{HostState, MAX_ADDRESSES_OF_HOST, MAX_HOSTS, Member};
 pub use model::{Model, Overflows, Verdict};
+pub use presets::Preset;
 pub use rejection::{Refusal, Rejection};
 pub use settings::{
     MAX_BAD_REGISTRATIONS, MAX_BLOCK_SECONDS, MAX_BLOCK_STEPS, MAX_BLOCK_THRESHOLD, MAX_PORT_RANGES,
@@ -94,6 +96,7 @@ fn events_of(model: &Model, command: &Command, at: Timestamp) -> Result<Vec<Even
             let times = (command.observed_at, at);
             Ok(denylist::count_strikes(model, counted, (id, command.origin.host), times))
         }
+        CommandBody::Note(noted) => Ok(denylist::note(noted)),
         CommandBody::BlockAddress { source, seconds, note, by } => {
             denylist::block(model, BlockItem { source, seconds, note }, (id, 0), by, at)
         }

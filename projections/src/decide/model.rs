@@ -85,6 +85,7 @@ impl Model {
         self.chapters.note_entry(at);
         for Recorded { observed_at, salt: _, event } in &envelope.events {
             match event {
+                Event::Attack(AttackEvent::Noted(_)) => {} // It costs nobody anything.
                 Event::Attack(AttackEvent::Observed(_)) => {} // Its block, if one is due, is a fact of its own.
                 Event::Attack(AttackEvent::StrikesCounted(StrikesCounted { deltas })) => {
                     let sums = denylist::countable(deltas, envelope.origin.host, *observed_at, at);

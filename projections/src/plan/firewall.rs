@@ -248,7 +248,8 @@ impl FirewallChange {
                 SettingChange::BadRegistrationsPerMinute(_)
                 | SettingChange::BlockSeconds(_)
                 | SettingChange::BlockThreshold(_)
-                | SettingChange::BlockedUserAgents(_) => {}
+                | SettingChange::BlockedUserAgents(_)
+                | SettingChange::RuleMode { .. } => {}
             }
         }
     }

@@ -6,6 +6,7 @@ mod denylist;
 mod filter;
 mod history;
 mod hosts;
+mod notes;
 mod settings;
 mod summary;
 mod tokens;
@@ -26,6 +27,7 @@ pub use denylist::{
 pub use filter::{Found, Page, TextFilter};
 pub use history::{AttackHistory, MAX_ATTACK_COUNTS};
 pub use hosts::{HostRow, HostsView};
+pub use notes::{MAX_NOTES, NoteLog, NoteRow};
 pub use settings::{LastChange, SettingsView};
 pub use summary::{KindCount, MAX_LATEST_BLOCKS, PULSE_MINUTES, Summary, SummaryView};
 pub use tokens::JoinTokensView;
@@ -41,6 +43,8 @@ pub struct ReadModels {
     pub denylist: DenylistView,
     /// What was seen.
     pub attacks: AttackLog,
+    /// What was worth telling besides.
+    pub notes: NoteLog,
     /// The hosts.
     pub hosts: HostsView,
     /// The settings.
@@ -73,6 +77,7 @@ impl ReadModels {
             self.evolve_event(Position { index, ordinal }, envelope, recorded);
         }
         self.attacks.forget_before(at);
+        self.notes.forget_before(at);
         self.applied = index;
         self.last_accepted_at = self.last_accepted_at.max(at);
     }
@@ -85,6 +90,10 @@ impl ReadModels {
                 let times = (at, *observed_at);
                 self.attacks.add(AttackRow::new(position, times, envelope.origin.host, observed));
                 self.summary.count_attack(observed.attack, at);
+            }
+            Event::Attack(AttackEvent::Noted(noted)) => {
+                let (host, observed_at) = (envelope.origin.host, *observed_at);
+                self.notes.add(NoteRow { id: position, at, observed_at, host, noted: noted.clone() });
             }
             Event::Attack(AttackEvent::StrikesCounted(_)) => {} // Not yet an attack.
             Event::Denylist(event) => {
@@ -102,6 +111,7 @@ impl ReadModels {
             Event::Chapter(event) => {
                 if let Some(Erasure { last, until }) = self.history.evolve(event, at) {
                     self.attacks.erase_upto(last);
+                    self.notes.erase_upto(last);
                     self.denylist.erase_upto(last);
                     self.summary.erase_upto(until);
                 }
@@ -136,10 +146,21 @@ impl ReadModels {
 
     /// Adds the state's canonical bytes.
     pub(crate) fn digest_into(&self, out: &mut CanonicalHasher) {
-        let Self { denylist, attacks, hosts, settings, history, tokens, summary, applied, last_accepted_at } =
-            self;
+        let Self {
+            denylist,
+            attacks,
+            notes,
+            hosts,
+            settings,
+            history,
+            tokens,
+            summary,
+            applied,
+            last_accepted_at,
+        } = self;
         denylist.put(out);
         attacks.put(out);
+        notes.put(out);
         hosts.put(out);
         settings.put(out);
         history.put(out);

@@ -249,6 +249,9 @@ fn event(fact: &Event, now: Timestamp) -> String {
                 deltas.map(|delta| format!("{} {}+{}", delta.source, delta.proven, delta.unproven)).collect();
             format!("counted {}", deltas.join(", "))
         }
+        Event::Attack(AttackEvent::Noted(noted)) => {
+            format!("noted {} {}", noted.source, noted.kind.name())
+        }
         Event::Denylist(fact) => denylist_event(fact, now),
         Event::Settings(SettingsEvent::Changed(changed)) => format!("changed {:?}", changed.changes),
         Event::Host(HostEvent::Enrolled(host)) => format!("enrolled {} {:?}", host.host, host.addresses),
