@@ -123,6 +123,9 @@ fn open_golden_log(bytes: &[u8]) {
 
 #[test]
 fn the_golden_chapter_is_told_to_the_byte() {
+    for (name, _) in samples::compressed() {
+        assert!(folder().join(&name).exists(), "golden/{name} {ABSENT}");
+    }
     assert_eq!(golden_chapter("chapter-1-second"), samples::chapter::entries(1));
 }
 
@@ -140,7 +143,7 @@ fn golden_chapter(name: &str) -> Vec<LogEntry> {
         .expect("a seal");
     for part in Part::ALL {
         let name = format!("{name}-{}", part.file_name());
-        let bytes = fs::read(folder().join(&name)).unwrap_or_else(|_| panic!("golden/{name} {ABSENT}"));
+        let bytes = fs::read(folder().join(&name)).expect("a golden part");
         let file = chapter::begin_staging(&disk, data, seal.chapter, part).expect("a file");
         file.write_at(0, &bytes).expect("write the part");
     }

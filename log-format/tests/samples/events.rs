@@ -49,7 +49,11 @@ fn attacks() -> Vec<(String, Event)> {
                 user_agent: Text::new(b"friendly-scanner"),
                 known_user_agent: at % 2 == 0,
                 count: 10_u32.pow(at as u32),
-                scope: [Scope::Address, Scope::AddressPort(5071), Scope::Prefix(64)][at % 3],
+                scope: match at % 3 {
+                    0 => Scope::Address,
+                    1 => Scope::AddressPort(5071),
+                    _ => Scope::Prefix(64),
+                },
                 account: Text::new(if at == 0 { b"" } else { b"1001@pbx.example.net" }),
                 line: Text::new(if at == 0 { b"" } else { b"REGISTER sip:203.0.113.18 SIP/2.0" }),
             };
