@@ -33,7 +33,9 @@ pub use summary::{KindCount, MAX_LATEST_BLOCKS, PULSE_MINUTES, Summary, SummaryV
 pub use tokens::JoinTokensView;
 
 use self::history::Erasure;
+use crate::address::{Untouchable, canonical, special};
 use crate::decide::Model;
+use crate::decide::order::Held;
 use crate::digest::{Canonical, CanonicalHasher};
 
 /// Everything that people see of the log.
@@ -126,6 +128,17 @@ impl ReadModels {
             DenylistEvent::AddressBlocked(event) => self.summary.note_block(event.source, event.block),
             DenylistEvent::AddressDenied(event) => self.summary.note_block(event.network.addr(), command),
             DenylistEvent::AddressReleased(_) | DenylistEvent::AddressAllowed(_) => {}
+        }
+    }
+
+    /// What is held about an address, and about one of its ports if one is named: the same as
+    /// [`Model::held`](crate::decide::Model::held) of the same log.
+    pub fn held(&self, address: IpAddr, port: Option<u16>, now: Timestamp) -> Held {
+        let address = canonical(address);
+        let never = special(address).or_else(|| self.hosts.owner(address).map(Untouchable::Host));
+        match never {
+            Some(_) => Held { never, ..Held::default() },
+            None => self.denylist.held(address, port, now),
         }
     }
 
