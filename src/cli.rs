@@ -12,6 +12,7 @@ mod client;
 mod cluster;
 mod demo;
 mod doctor;
+mod explain;
 mod log;
 mod projections;
 mod recover;
@@ -67,6 +68,8 @@ enum Command {
     Blocks(address::List),
     /// Unblock an address on every host
     Unblock(address::Unblock),
+    /// Say why an address is blocked, or why not
+    Explain(explain::Arguments),
     /// Look at the cluster's settings, or change them
     #[command(subcommand)]
     Settings(settings::Command),
@@ -183,6 +186,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Block(arguments) => address::block(&arguments),
         Command::Blocks(arguments) => address::list(&arguments),
         Command::Unblock(arguments) => address::unblock(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Settings(command) => settings::run(&command),
         Command::Recover(arguments) => recover::run(&arguments),
         Command::User(command) => user::run(&command),

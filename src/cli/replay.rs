@@ -40,12 +40,12 @@ enum Format {
 }
 
 /// A log that was folded.
-struct Replayed {
-    folded: Folded,
+pub(super) struct Replayed {
+    pub(super) folded: Folded,
     /// The last entry that was looked at.
     index: LogIndex,
     /// The time at which views are shown: that of the last entry, or the one asked for.
-    now: Timestamp,
+    pub(super) now: Timestamp,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -77,7 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Folds every committed entry up to there.
-fn replay(log: &LogView<StdDisk>, until: Option<Until>) -> anyhow::Result<Replayed> {
+pub(super) fn replay(log: &LogView<StdDisk>, until: Option<Until>) -> anyhow::Result<Replayed> {
     let mut folded = Folded::default();
     let mut index = LogIndex::default();
     let commit = log.hard_state().commit;

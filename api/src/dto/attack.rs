@@ -138,7 +138,7 @@ pub(crate) struct Recorded {
 }
 
 /// A host that was removed has no name any more.
-fn host_name(id: HostId, view: &ClusterView) -> HostName {
+pub(crate) fn host_name(id: HostId, view: &ClusterView) -> HostName {
     let known = view.hosts.iter().find(|host| host.id == id);
     HostName { id: id.to_string(), name: known.map(|host| host.name.clone()).unwrap_or_default() }
 }

@@ -7,6 +7,7 @@
 mod attacks;
 mod blocks;
 mod consistency;
+mod explain;
 mod hosts;
 mod membership;
 mod projections;
@@ -100,6 +101,7 @@ pub(crate) enum Endpoint {
     BlockAddresses,
     Unblock,
     ListAttacks,
+    Explain,
     ListHosts,
     ShowCluster,
     ListJoinTokens,
@@ -125,6 +127,7 @@ impl Endpoint {
             Self::Summary
             | Self::ListBlocks
             | Self::ListAttacks
+            | Self::Explain
             | Self::ListHosts
             | Self::ShowCluster
             | Self::ListJoinTokens
@@ -168,7 +171,7 @@ const fn route(verb: Verb, path: &'static str, access: Access, audit: Audit, end
 }
 
 /// Every route of the API.
-pub(crate) const ROUTES: [Route; 26] = [
+pub(crate) const ROUTES: [Route; 27] = [
     route(Verb::Post, "/session", Access::Anybody, Audit::HostLog, Endpoint::SignIn),
     route(Verb::Get, "/session", Access::Administrator, Audit::Nothing, Endpoint::ShowSession),
     route(Verb::Delete, "/session", Access::Administrator, Audit::HostLog, Endpoint::SignOut),
@@ -179,6 +182,7 @@ pub(crate) const ROUTES: [Route; 26] = [
     route(Verb::Post, "/blocks/batch", Access::Administrator, Audit::Event, Endpoint::BlockAddresses),
     route(Verb::Delete, "/blocks/{address}", Access::Administrator, Audit::Event, Endpoint::Unblock),
     route(Verb::Get, "/attacks", Access::Administrator, Audit::Nothing, Endpoint::ListAttacks),
+    route(Verb::Get, "/ip/{address}", Access::Administrator, Audit::Nothing, Endpoint::Explain),
     route(Verb::Get, "/hosts", Access::Administrator, Audit::Nothing, Endpoint::ListHosts),
     route(Verb::Get, "/cluster", Access::Administrator, Audit::Nothing, Endpoint::ShowCluster),
     route(Verb::Post, "/cluster/transfer", Access::Administrator, Audit::HostLog, Endpoint::Transfer),
@@ -311,6 +315,7 @@ async fn handle(
         Endpoint::BlockAddresses => blocks::block_all(&app, &caller, request).await,
         Endpoint::Unblock => blocks::unblock(&app, &caller, &parameter, request).await,
         Endpoint::ListAttacks => attacks::list(&app, request).await,
+        Endpoint::Explain => explain::show(&app, &parameter, &request),
         Endpoint::ListHosts => hosts::list(&app),
         Endpoint::ShowCluster => hosts::cluster(&app, request).await,
         Endpoint::ListJoinTokens => membership::list(&app),

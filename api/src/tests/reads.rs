@@ -26,7 +26,7 @@ async fn a_blocked_address_says_who_why_until_when_and_where() {
         block,
         json!({
             "address": "45.143.9.131", "block_id": null, "since": null, "until": null, "sanction": "block",
-            "scope": "address", "type": "REGISTER", "rule": "bad-registrations", "evidence": "proven",
+            "scope": "address", "port": null, "type": "REGISTER", "rule": "bad-registrations", "evidence": "proven",
             "user_agent": "friendly-scanner", "known_user_agent": true, "count": 10, "victim": "10.1.35.18",
             "strikes": 1, "threshold": 3, "by": null, "note": null, "log_index": index.get(),
             "enforced_on": ["1"],

@@ -282,6 +282,11 @@ impl DenylistView {
         blocked.chain(denied.map(|(network, denied)| denied_row(network, denied)))
     }
 
+    /// The allowance of exactly this network.
+    pub(super) fn allowance_of(&self, network: IpNet) -> Option<(IpNet, &AllowedRow)> {
+        self.allowed.get(&network).map(|row| (network, row))
+    }
+
     /// What is held about an address and one of its ports at `now`, but for who is never blocked.
     pub(super) fn held(&self, address: IpAddr, port: Option<u16>, now: Timestamp) -> Held {
         let denied = |by: DeniedBy| {

@@ -3,10 +3,12 @@
 
 mod attacks;
 mod denylist;
+mod explain;
 mod filter;
 mod history;
 mod hosts;
 mod notes;
+mod sentence;
 mod settings;
 mod summary;
 mod tokens;
@@ -24,6 +26,7 @@ pub use denylist::{
     AllowedRow, AttackReason, DenylistCounts, DenylistQuery, DenylistRow, DenylistSort, DenylistView, Reason,
     SortOrder,
 };
+pub use explain::{Explanation, MAX_SHOWN};
 pub use filter::{Found, Page, TextFilter};
 pub use history::{AttackHistory, MAX_ATTACK_COUNTS};
 pub use hosts::{HostRow, HostsView};

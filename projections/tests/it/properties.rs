@@ -79,12 +79,10 @@ fn an_attack() -> impl Strategy<Value = CommandBody> {
         1 => (40..=128_u8).prop_map(Scope::Prefix),
     ];
     (an_address(), evidence, sanction, scope).prop_map(|(source, evidence, sanction, scope)| {
-        match attack(source, evidence, sanction) {
-            CommandBody::ReportAttack(observed) => {
-                CommandBody::ReportAttack(AttackObserved { scope, ..observed })
-            }
-            body => body,
-        }
+        let CommandBody::ReportAttack(observed) = attack(source, evidence, sanction) else {
+            unreachable!("an attack is reported");
+        };
+        CommandBody::ReportAttack(AttackObserved { scope, ..observed })
     })
 }
 

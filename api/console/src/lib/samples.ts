@@ -12,6 +12,7 @@ export function sampleBlock(change: Partial<Block> = {}): Block {
     until: '2026-01-02T03:30:00.000000Z',
     sanction: 'block',
     scope: 'address',
+    port: null,
     type: 'REGISTER',
     rule: 'bad-registrations',
     evidence: 'proven',
