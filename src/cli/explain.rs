@@ -1,10 +1,5 @@
 //! `palisade explain`: why an address is blocked, or why not. The first line says it in a sentence, the rest is the evidence.
 
-#![expect(
-    clippy::indexing_slicing,
-    reason = "indexing a JSON value gives null where nothing is, and never panics"
-)]
-
 use std::net::IpAddr;
 
 use anyhow::Context;

@@ -83,14 +83,11 @@ fn show(Show { format, host }: &Show) -> Result<(), Failure> {
 /// One line for each setting, and one for each rule.
 fn text(settings: &Value) -> Vec<String> {
     let fields = settings.as_object().into_iter().flatten();
-    fields
-        .flat_map(|(name, value)| match value {
-            Value::Object(rules) => {
-                rules.iter().map(|(rule, mode)| format!("rule {rule}: {}", plain(mode))).collect()
-            }
-            value => vec![format!("{name}: {}", plain(value))],
-        })
-        .collect()
+    let lines = fields.flat_map(|(name, value)| match value.as_object() {
+        Some(rules) => rules.iter().map(|(rule, mode)| format!("rule {rule}: {}", plain(mode))).collect(),
+        None => vec![format!("{name}: {}", plain(value))],
+    });
+    lines.collect()
 }
 
 fn plain(value: &Value) -> String {
