@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use log_format::ids::{ClusterId, HostId};
 use log_format::wal::ConfState;
 use projections::decide::chapters::ChapterLimits;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use toml::Spanned;
 
+use crate::infrastructure;
 use crate::node::ChapterSettings;
 
 /// Hosts of one cluster at most: Raft heartbeats and pings are all to all, and no site has more hypervisors in one cluster.
@@ -144,6 +146,8 @@ pub struct FirewallConfig {
     pub table: String,
     /// Whether the kernel is touched at all.
     pub enabled: bool,
+    /// Networks that this host never drops, whatever the log says.
+    pub never_block: BTreeSet<IpNet>,
 }
 
 /// A configuration that cannot be used.
@@ -259,11 +263,13 @@ struct FirewallSection {
     devices: Vec<Spanned<String>>,
     table: Spanned<String>,
     enabled: bool,
+    never_block: Vec<Spanned<String>>,
 }
 
 impl Default for FirewallSection {
     fn default() -> Self {
-        Self { devices: Vec::new(), table: Spanned::new(0..0, "palisade".to_owned()), enabled: true }
+        let table = Spanned::new(0..0, "palisade".to_owned());
+        Self { devices: Vec::new(), table, enabled: true, never_block: Vec::new() }
     }
 }
 
@@ -476,7 +482,18 @@ impl Context<'_> {
             return Err(self.refuse("firewall.table", section.table.span(), reason));
         }
         let devices = self.devices("firewall.devices", &section.devices)?;
-        Ok(FirewallConfig { devices, table: table.clone(), enabled: section.enabled })
+        let never_block = self.networks("firewall.never_block", &section.never_block)?;
+        Ok(FirewallConfig { devices, table: table.clone(), enabled: section.enabled, never_block })
+    }
+
+    fn networks(&self, key: &'static str, texts: &[Spanned<String>]) -> Result<BTreeSet<IpNet>, ConfigError> {
+        if let Some(extra) = texts.get(infrastructure::MAX_NAMED) {
+            return Err(self.refuse(key, extra.span(), "is one too many; join networks".to_owned()));
+        }
+        let read = |text: &Spanned<String>| {
+            infrastructure::network(text.get_ref()).map_err(|reason| self.refuse(key, text.span(), reason))
+        };
+        texts.iter().map(read).collect()
     }
 
     fn devices(&self, key: &'static str, names: &[Spanned<String>]) -> Result<Vec<String>, ConfigError> {
@@ -530,6 +547,8 @@ plain = true
 
 [sensor]
 devices = ["eth0"]
+[firewall]
+never_block = ["192.0.2.77/24"]
 "#;
 
     fn refusal(text: &str) -> String {
@@ -544,7 +563,7 @@ devices = ["eth0"]
         assert_eq!(config.cluster.listen, "10.0.0.2:7100".parse().unwrap());
         assert_eq!(config.sensor, SensorConfig::Devices(vec!["eth0".to_owned()]));
         assert_eq!(config.console.security, ConsoleSecurity::PlainOnLoopback);
-        assert_eq!(config.firewall.table, "palisade");
+        assert_eq!(config.firewall.never_block, BTreeSet::from(["192.0.2.0/24".parse().unwrap()]));
         let own: Vec<IpAddr> = config.cluster.hosts[&HostId::new(2)].addresses().collect();
         assert_eq!(own, [IpAddr::from([192, 0, 2, 2]), IpAddr::from([10, 0, 0, 2])]);
     }

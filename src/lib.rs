@@ -10,6 +10,7 @@ pub mod checkpoints;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod infrastructure;
 pub mod node;
 mod policy;
 pub mod provision;

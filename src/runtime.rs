@@ -35,7 +35,7 @@ mod sensor;
 mod space;
 mod spool;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -47,6 +47,7 @@ use api::{Limits, LocalToken, Server, Transport as ConsoleTransport};
 use consensus::core::{Core, CoreConfig, Restored, Role};
 use consensus::rt::transport::{PeerMessage, PeerSender, Services, Transport, TransportConfig};
 use consensus::rt::writer::{DurableCommit, Writer};
+use ipnet::IpNet;
 use log_format::disk::{Disk, StdDisk};
 use log_format::history::History;
 use log_format::ids::{HostId, LogIndex, OriginSequence};
@@ -67,6 +68,7 @@ use self::inbox::Inbox;
 use self::renewal::{Files, Renewal};
 use crate::checkpoints::Checkpoints;
 use crate::config::{Config, ConsoleSecurity, HostConfig};
+use crate::infrastructure;
 use crate::node::chapters::snapshot_of;
 use crate::node::{HostPicture, Identity, Input, KnownHost, LocalState, Node, Output, given_before};
 use crate::policy::policy_of;
@@ -142,8 +144,13 @@ impl Host {
         let (inbox, messages) = Inbox::new();
         let shared = Arc::new(Shared::of(&node));
         let views = node.views();
-        let (orders, firewall_shared, firewall) =
-            actuator::start(&config.firewall, layout, inbox.clone(), clocks.clone())?;
+        let never_block = Arc::new(infrastructure::never_block(&config.firewall.never_block));
+        let (orders, firewall_shared, firewall) = actuator::start(
+            (config.firewall.enabled, Arc::clone(&never_block)),
+            layout,
+            inbox.clone(),
+            clocks.clone(),
+        )?;
         let addresses = Addresses::new(config);
         let tellers = (inbox.clone(), Arc::clone(&shared));
         let desk =
@@ -183,7 +190,7 @@ impl Host {
         start_renewal(config, tokio, (desk, transport.sender()), (&server, clocks.clone()))?;
 
         let told = (&inbox, &orders, clocks);
-        let sensors = start_sensors(config, tokio, (told, &shared), (views, firewall_shared))?;
+        let sensors = start_sensors(config, tokio, (told, &shared), (views, firewall_shared, never_block))?;
         Ok(Self {
             one_time_password: server.issue_one_time_password()?,
             driver,
@@ -567,7 +574,7 @@ fn start_sensors(
     config: &Config,
     tokio: &Runtime,
     ((inbox, orders, clocks), shown): ((&Inbox, &actuator::Orders, Clocks), &Arc<Shared>),
-    (views, firewall): (Arc<RwLock<ReadModels>>, Arc<actuator::Shared>),
+    (views, firewall, never_block): (Arc<RwLock<ReadModels>>, Arc<actuator::Shared>, Arc<BTreeSet<IpNet>>),
 ) -> anyhow::Result<Arc<sensor::Shared>> {
     let own: Vec<_> = config.cluster.hosts.values().flat_map(HostConfig::addresses).collect();
     let policy = policy_of(views.read().unwrap_or_else(PoisonError::into_inner).settings.current(), &own);
@@ -578,6 +585,7 @@ fn start_sensors(
         actuator: orders.clone(),
         clocks,
         secret: random()?,
+        never_block,
     };
     sensor::start(&config.sensor, &tools).context("start the sensors")?;
     tokio.spawn(keep_told(Telling {

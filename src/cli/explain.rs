@@ -9,7 +9,7 @@ use log_format::verify::LogView;
 use serde_json::Value;
 
 use super::log::{Until, until};
-use super::replay::replay;
+use super::replay::{check_reached, replay};
 use super::{Failure, Host, ask};
 
 #[derive(Args)]
@@ -44,7 +44,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     match arguments.format {
         Format::Json => println!("{explained}"),
-        Format::Text => text(&explained).iter().for_each(|line| println!("{line}")),
+        // At once, so that whoever reads the first line only breaks nothing.
+        Format::Text => println!("{}", text(&explained).join("\n")),
     }
     Ok(())
 }
@@ -58,6 +59,7 @@ fn then(arguments: &Arguments, at: Until) -> Result<Value, Failure> {
     let data = arguments.host.load()?.data;
     let log =
         LogView::open(&StdDisk, &data).with_context(|| format!("read the log in {}", data.display()))?;
+    check_reached(&log, Some(at), "--at")?;
     let replayed = replay(&log, Some(at))?;
     let asked = (arguments.address, arguments.port);
     let explained = api::offline::explain(&replayed.folded.views, asked, replayed.now);

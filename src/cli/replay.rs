@@ -51,14 +51,7 @@ pub(super) struct Replayed {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let data = &arguments.data;
     let log = LogView::open(&StdDisk, data).with_context(|| format!("read the log in {}", data.display()))?;
-    let commit = log.hard_state().commit;
-    if let Some(Until::Index(wanted)) = arguments.until
-        && commit < wanted
-    {
-        return Err(Failure::Usage(format!(
-            "--until {wanted}: this log is committed up to entry {commit}; give that or an earlier one"
-        )));
-    }
+    check_reached(&log, arguments.until, "--until")?;
     let replayed = replay(&log, arguments.until)?;
     let printed = match &arguments.view {
         None => Value::Null,
@@ -74,6 +67,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         (false, Format::Text) => print_standings(&replayed),
     }
     Ok(())
+}
+
+/// Nobody gets the present for a future that was asked for.
+pub(super) fn check_reached(
+    log: &LogView<StdDisk>,
+    asked: Option<Until>,
+    option: &str,
+) -> Result<(), Failure> {
+    let commit = log.hard_state().commit;
+    match asked {
+        Some(Until::Index(wanted)) if commit < wanted => Err(Failure::Usage(format!(
+            "{option} {wanted}: this log is committed up to entry {commit}; give that or an earlier one"
+        ))),
+        Some(Until::Index(_) | Until::Time(_)) | None => Ok(()),
+    }
 }
 
 /// Folds every committed entry up to there.

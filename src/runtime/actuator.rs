@@ -1,7 +1,7 @@
 //! The firewall's thread: takes orders from the sensors (at once, provisional) and from the log (for good), brings them to
 //! the kernel in batches, and converges the kernel with the whole plan on start, every 30 s, and after anything unusual.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use log_format::event::{EnforcementMode, Sanction};
 use log_format::ids::LogIndex;
 use log_format::time::Timestamp;
@@ -127,6 +128,8 @@ struct Actuator {
     /// `None`: switched off, or it could not be opened yet.
     firewall: Option<Firewall>,
     is_enabled: bool,
+    /// What this host never drops, besides what the plan says.
+    never_block: Arc<BTreeSet<IpNet>>,
     failure: Option<String>,
     mode: EnforcementMode,
     provisional: BTreeMap<IpAddr, Provisional>,
@@ -147,7 +150,7 @@ pub(super) fn layout(config: &FirewallConfig) -> Result<Layout, LayoutError> {
 
 /// Starts the thread.
 pub(super) fn start(
-    config: &FirewallConfig,
+    (is_enabled, never_block): (bool, Arc<BTreeSet<IpNet>>),
     layout: Layout,
     inbox: Inbox,
     clocks: Clocks,
@@ -162,7 +165,8 @@ pub(super) fn start(
         clocks,
         layout,
         firewall: None,
-        is_enabled: config.enabled,
+        is_enabled,
+        never_block,
         failure: None,
         mode: EnforcementMode::Block,
         provisional: BTreeMap::new(),
@@ -358,7 +362,7 @@ impl Actuator {
             provisional: BTreeMap::new(),
             denied: plan.denied.clone(),
             allowed: plan.allowed.clone(),
-            never_block: plan.never_block.clone(),
+            never_block: plan.never_block.union(&self.never_block).copied().collect(),
         };
         let renewed = now.after(PROVISIONAL);
         for (&source, held) in &self.provisional {

@@ -1,12 +1,14 @@
 //! The sensor's threads: one for each device (or one for a capture that is played back). Each owns an engine; what it finds
 //! goes to the actuator at once, as a provisional block, and to the node, as an observation.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use log_format::event::{PortRange, RuleMode, Sanction, Scope, StrikesCounted};
 use log_format::time::Timestamp;
 use sensors::{Engine, Finding, Frame, LiveCapture, PcapFile, Verdict};
@@ -15,6 +17,7 @@ use super::actuator;
 use super::clocks::Clocks;
 use super::inbox::Inbox;
 use crate::config::SensorConfig;
+use crate::infrastructure;
 use crate::node::{Fact, Input, Observation};
 use crate::policy::{HostPolicy, RuleModes};
 
@@ -82,6 +85,8 @@ pub(super) struct Tools {
     pub(super) clocks: Clocks,
     /// The secret of the proof filter.
     pub(super) secret: [u8; 16],
+    /// What this host never drops, and holds nothing against.
+    pub(super) never_block: Arc<BTreeSet<IpNet>>,
 }
 
 /// Starts the threads of a sensor configuration.
@@ -151,7 +156,11 @@ impl Sensor {
     }
 
     /// The host protects itself first; the cluster hears of it next.
-    fn act_on(&mut self, verdict: Verdict) {
+    fn act_on(&mut self, mut verdict: Verdict) {
+        // It is written down, as what an allowed source does, and costs nothing.
+        if infrastructure::holds(&self.tools.never_block, verdict.observed.source) {
+            verdict.observed.sanction = Sanction::Observe;
+        }
         let is_enforced = self.rules.of(verdict.observed.rule) == RuleMode::Enforce;
         // One phone behind an address must not have the whole address dropped; the log says soon what of it is.
         let is_narrow = matches!(verdict.scope, Scope::AddressPort(_));
@@ -189,7 +198,8 @@ impl Sensor {
     }
 
     fn report_strikes(&mut self, now: Timestamp) {
-        let deltas = self.engine.drain_strikes(now);
+        let mut deltas = self.engine.drain_strikes(now);
+        deltas.retain(|delta| !infrastructure::holds(&self.tools.never_block, delta.source));
         if !deltas.is_empty() {
             let fact = Fact::Strikes(StrikesCounted { deltas });
             self.observe(Observation { observed_at: now, fact });
