@@ -142,6 +142,7 @@ export const en = {
 
   blocks: {
     title: 'Active blocks',
+    port: (port: number) => `port ${port}`,
     results: (n: number) => many(n, 'address', 'addresses'),
     resultsFiltered: (n: number) => `${many(n, 'address', 'addresses')} found`,
     search: 'Search',
