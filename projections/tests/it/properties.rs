@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use log_format::envelope::Envelope;
 use log_format::event::{
-    AttackObserved, ChapterSealed, DenyReason, DenylistEvent, Event, Evidence, Sanction, Scope,
-    SettingChange, Text,
+    AttackKind, AttackObserved, ChapterSealed, DenyReason, DenylistEvent, Event, Evidence, NoteKind,
+    NoteObserved, Sanction, Scope, SettingChange, Text,
 };
 use log_format::ids::{ChapterNumber, HostId, LogIndex};
 use log_format::time::Timestamp;
@@ -86,6 +86,24 @@ fn an_attack() -> impl Strategy<Value = CommandBody> {
     })
 }
 
+fn a_note() -> impl Strategy<Value = CommandBody> {
+    (an_address(), prop::sample::select(NoteKind::ALL.to_vec())).prop_map(|(source, kind)| {
+        CommandBody::Note(NoteObserved {
+            kind,
+            source,
+            source_port: 5071,
+            victim: source,
+            victim_port: 5060,
+            attack: AttackKind::Register,
+            rule: None,
+            account: Text::new(b"1001@pbx"),
+            user_agent: Text::default(),
+            count: 1,
+            line: Text::default(),
+        })
+    })
+}
+
 fn a_wish() -> impl Strategy<Value = CommandBody> {
     let (note, by) = (Text::default(), administrator());
     let (n, b) = (note.clone(), by.clone());
@@ -145,6 +163,7 @@ fn a_step() -> impl Strategy<Value = Step> {
         2 => prop::sample::select(vec![1, 30, 300, 5_000, 100_000, 2_700_000]).prop_map(Step::Pass),
         3 => a_wish().prop_map(Step::Submit),
         3 => (1..4_u64, an_attack()).prop_map(|(host, body)| Step::Observe(host, body)),
+        1 => (1..4_u64, a_note()).prop_map(|(host, body)| Step::Observe(host, body)),
         2 => (1..4_u64, report).prop_map(|(host, (source, proven, unproven))| {
             Step::Observe(host, strikes(source, proven, unproven))
         }),
