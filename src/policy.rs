@@ -1,7 +1,9 @@
 //! What this host's sensors go by, from the cluster's settings: the one place where one becomes the other.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use log_format::event::{AttackObserved, NoteKind, NoteObserved, Rule, RuleMode};
 use projections::decide::Settings;
 
@@ -14,6 +16,8 @@ pub(crate) struct HostPolicy {
     pub(crate) sensors: sensors::Policy,
     /// What becomes of what it finds.
     pub(crate) rules: RuleModes,
+    /// What this host never drops, and holds nothing against.
+    pub(crate) never_block: BTreeSet<IpNet>,
 }
 
 /// What becomes of each rule that is tipped.
@@ -40,8 +44,8 @@ impl RuleModes {
     }
 }
 
-/// The policy of a host with these addresses.
-pub(crate) fn policy_of(settings: &Settings, own: &[IpAddr]) -> HostPolicy {
+/// The policy of a host that never drops these networks, in a cluster of hosts with these addresses.
+pub(crate) fn policy_of(settings: &Settings, own: &[IpAddr], never_block: BTreeSet<IpNet>) -> HostPolicy {
     let sensors = sensors::Policy {
         sip_ports: settings.sip_ports.clone(),
         bad_registrations_per_minute: settings.bad_registrations_per_minute,
@@ -51,7 +55,7 @@ pub(crate) fn policy_of(settings: &Settings, own: &[IpAddr]) -> HostPolicy {
         ..sensors::Policy::default()
     };
     let exceptions = settings.rule_modes.iter().map(|(rule, mode)| (*rule, *mode)).collect();
-    HostPolicy { sensors, rules: RuleModes { exceptions } }
+    HostPolicy { sensors, rules: RuleModes { exceptions }, never_block }
 }
 
 fn noted(observed: AttackObserved) -> NoteObserved {
@@ -100,7 +104,7 @@ mod tests {
         let set = |rule, mode| SettingChange::RuleMode { rule, mode };
         let changes = vec![set(Rule::Sweep, RuleMode::Observe), set(Rule::Decoy, RuleMode::Off)];
         settings.evolve(&SettingsEvent::Changed(SettingsChanged { by: Actor::System, changes }));
-        let rules = policy_of(&settings, &[]).rules;
+        let rules = policy_of(&settings, &[], BTreeSet::new()).rules;
         let source = IpAddr::from([192, 0, 2, 1]);
         let observed = |rule| AttackObserved {
             source,

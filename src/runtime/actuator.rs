@@ -43,6 +43,7 @@ enum Order {
     Change { change: FirewallChange, upto: LogIndex },
     Provisional { source: IpAddr, sanction: Sanction, lasts: Duration },
     Lift { source: IpAddr },
+    Spare { networks: BTreeSet<IpNet> },
     Plan { plan: Box<FirewallPlan>, upto: LogIndex },
     Stop,
 }
@@ -68,6 +69,11 @@ impl Orders {
     /// The log judged, and did not block.
     pub(super) fn lift(&self, source: IpAddr) {
         self.offer(Order::Lift { source });
+    }
+
+    /// What this host never drops, whatever the log says, is now this.
+    pub(super) fn spare(&self, networks: BTreeSet<IpNet>) {
+        self.offer(Order::Spare { networks });
     }
 
     /// The whole of what the kernel should hold.
@@ -129,7 +135,7 @@ struct Actuator {
     firewall: Option<Firewall>,
     is_enabled: bool,
     /// What this host never drops, besides what the plan says.
-    never_block: Arc<BTreeSet<IpNet>>,
+    never_block: BTreeSet<IpNet>,
     failure: Option<String>,
     mode: EnforcementMode,
     provisional: BTreeMap<IpAddr, Provisional>,
@@ -150,7 +156,7 @@ pub(super) fn layout(config: &FirewallConfig) -> Result<Layout, LayoutError> {
 
 /// Starts the thread.
 pub(super) fn start(
-    (is_enabled, never_block): (bool, Arc<BTreeSet<IpNet>>),
+    (is_enabled, never_block): (bool, BTreeSet<IpNet>),
     layout: Layout,
     inbox: Inbox,
     clocks: Clocks,
@@ -234,6 +240,10 @@ impl Actuator {
                     if self.provisional.remove(&source).is_some() {
                         changes.push(Change::Unblock { address: source });
                     }
+                }
+                Order::Spare { networks } => {
+                    self.never_block = networks;
+                    self.ask_for_plan();
                 }
                 Order::Plan { plan, upto } => {
                     changes.clear(); // The plan holds what they ask for.

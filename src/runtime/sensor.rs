@@ -85,8 +85,6 @@ pub(super) struct Tools {
     pub(super) clocks: Clocks,
     /// The secret of the proof filter.
     pub(super) secret: [u8; 16],
-    /// What this host never drops, and holds nothing against.
-    pub(super) never_block: Arc<BTreeSet<IpNet>>,
 }
 
 /// Starts the threads of a sensor configuration.
@@ -123,6 +121,7 @@ struct Sensor {
     engine: Engine,
     policy_number: u64,
     rules: RuleModes,
+    never_block: BTreeSet<IpNet>,
     ports: Vec<PortRange>,
     findings: Vec<Finding>,
     next_report: Duration,
@@ -138,6 +137,7 @@ impl Sensor {
             ports: policy.sensors.sip_ports.clone(),
             engine: Engine::new(policy.sensors, tools.secret),
             rules: policy.rules,
+            never_block: policy.never_block,
             policy_number,
             findings: Vec::new(),
             next_report: tools.clocks.now().monotonic + STRIKES_EVERY,
@@ -158,7 +158,7 @@ impl Sensor {
     /// The host protects itself first; the cluster hears of it next.
     fn act_on(&mut self, mut verdict: Verdict) {
         // It is written down, as what an allowed source does, and costs nothing.
-        if infrastructure::holds(&self.tools.never_block, verdict.observed.source) {
+        if infrastructure::holds(&self.never_block, verdict.observed.source) {
             verdict.observed.sanction = Sanction::Observe;
         }
         let is_enforced = self.rules.of(verdict.observed.rule) == RuleMode::Enforce;
@@ -194,12 +194,13 @@ impl Sensor {
         self.ports.clone_from(&policy.sensors.sip_ports);
         self.engine.set_policy(policy.sensors);
         self.rules = policy.rules;
+        self.never_block = policy.never_block;
         ports_changed
     }
 
     fn report_strikes(&mut self, now: Timestamp) {
         let mut deltas = self.engine.drain_strikes(now);
-        deltas.retain(|delta| !infrastructure::holds(&self.tools.never_block, delta.source));
+        deltas.retain(|delta| !infrastructure::holds(&self.never_block, delta.source));
         if !deltas.is_empty() {
             let fact = Fact::Strikes(StrikesCounted { deltas });
             self.observe(Observation { observed_at: now, fact });

@@ -382,6 +382,9 @@ fn admit(app: &App, route: &Route, request: &Request) -> Result<Option<Principal
         }
         Principal::Session { .. } | Principal::LocalToken => {}
     }
+    if let Principal::Session { key, session: _ } = &caller {
+        app.auth.used_from(key, request.address());
+    }
     match (route.access, &caller) {
         (Access::LocalToken, Principal::Session { .. }) => {
             Err(ApiError::new(Code::LocalOnly, "run the palisade command on the host itself"))
