@@ -203,7 +203,10 @@ impl Engine {
     /// What was added to each source's strikes since the last call; at most
     /// [`StrikesCounted::MAX_DELTAS`](log_format::event::StrikesCounted::MAX_DELTAS).
     pub fn drain_strikes(&mut self, now: Timestamp) -> Vec<StrikeDelta> {
-        self.bad_registrations.drain(self.timeline.at(now))
+        let mut deltas = self.bad_registrations.drain(self.timeline.at(now));
+        // Where a strike has no consequence here, it must have none elsewhere.
+        deltas.retain(|delta| !self.setting.is_allowed(delta.source));
+        deltas
     }
 
     /// What was seen so far.

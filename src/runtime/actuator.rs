@@ -1,7 +1,7 @@
 //! The firewall's thread: takes orders from the sensors (at once, provisional) and from the log (for good), brings them to
 //! the kernel in batches, and converges the kernel with the whole plan on start, every 30 s, and after anything unusual.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use log_format::event::{EnforcementMode, Sanction};
 use log_format::ids::LogIndex;
 use log_format::time::Timestamp;
@@ -42,6 +43,7 @@ enum Order {
     Change { change: FirewallChange, upto: LogIndex },
     Provisional { source: IpAddr, sanction: Sanction, lasts: Duration },
     Lift { source: IpAddr },
+    Spare { networks: BTreeSet<IpNet> },
     Plan { plan: Box<FirewallPlan>, upto: LogIndex },
     Stop,
 }
@@ -67,6 +69,11 @@ impl Orders {
     /// The log judged, and did not block.
     pub(super) fn lift(&self, source: IpAddr) {
         self.offer(Order::Lift { source });
+    }
+
+    /// What this host never drops, whatever the log says, is now this.
+    pub(super) fn spare(&self, networks: BTreeSet<IpNet>) {
+        self.offer(Order::Spare { networks });
     }
 
     /// The whole of what the kernel should hold.
@@ -127,6 +134,8 @@ struct Actuator {
     /// `None`: switched off, or it could not be opened yet.
     firewall: Option<Firewall>,
     is_enabled: bool,
+    /// What this host never drops, besides what the plan says.
+    never_block: BTreeSet<IpNet>,
     failure: Option<String>,
     mode: EnforcementMode,
     provisional: BTreeMap<IpAddr, Provisional>,
@@ -147,7 +156,7 @@ pub(super) fn layout(config: &FirewallConfig) -> Result<Layout, LayoutError> {
 
 /// Starts the thread.
 pub(super) fn start(
-    config: &FirewallConfig,
+    (is_enabled, never_block): (bool, BTreeSet<IpNet>),
     layout: Layout,
     inbox: Inbox,
     clocks: Clocks,
@@ -162,7 +171,8 @@ pub(super) fn start(
         clocks,
         layout,
         firewall: None,
-        is_enabled: config.enabled,
+        is_enabled,
+        never_block,
         failure: None,
         mode: EnforcementMode::Block,
         provisional: BTreeMap::new(),
@@ -230,6 +240,10 @@ impl Actuator {
                     if self.provisional.remove(&source).is_some() {
                         changes.push(Change::Unblock { address: source });
                     }
+                }
+                Order::Spare { networks } => {
+                    self.never_block = networks;
+                    self.ask_for_plan();
                 }
                 Order::Plan { plan, upto } => {
                     changes.clear(); // The plan holds what they ask for.
@@ -358,7 +372,7 @@ impl Actuator {
             provisional: BTreeMap::new(),
             denied: plan.denied.clone(),
             allowed: plan.allowed.clone(),
-            never_block: plan.never_block.clone(),
+            never_block: plan.never_block.union(&self.never_block).copied().collect(),
         };
         let renewed = now.after(PROVISIONAL);
         for (&source, held) in &self.provisional {

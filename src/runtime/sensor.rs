@@ -163,25 +163,24 @@ impl Sensor {
         for finding in std::mem::take(&mut self.findings) {
             match finding {
                 Finding::Attack(verdict) => self.act_on(verdict),
-                Finding::Note(note) => tracing::info!(
-                    kind = note.kind.name(),
-                    source = %note.source,
-                    victim = %note.victim,
-                    account = note.account.visible(),
-                    "noted"
-                ),
+                Finding::Note(note) => {
+                    let fact = Fact::Note(note.observed);
+                    self.observe(Observation { observed_at: note.at, fact });
+                }
             }
         }
     }
 
     /// The host protects itself first; the cluster hears of it next.
     fn act_on(&mut self, verdict: Verdict) {
-        if Sanction::SoftBlock <= verdict.observed.sanction && verdict.scope == Scope::Address {
+        // One phone behind an address must not have the whole address dropped; the log says soon what of it is.
+        let is_narrow = matches!(verdict.observed.scope, Scope::AddressPort(_));
+        if !is_narrow && Sanction::SoftBlock <= verdict.observed.sanction {
             let lasts = Duration::from_secs(verdict.seconds);
             self.tools.actuator.provisional(verdict.observed.source, verdict.observed.sanction, lasts);
         }
-        let observation = Observation { observed_at: verdict.at, fact: Fact::Attack(verdict.observed) };
-        self.observe(observation);
+        let fact = Fact::Attack(verdict.observed);
+        self.observe(Observation { observed_at: verdict.at, fact });
     }
 
     fn observe(&mut self, observation: Observation) {

@@ -1,6 +1,6 @@
 //! Answers: what the victim holds of a request.
 
-use log_format::event::{AttackKind, Rule};
+use log_format::event::{AttackKind, NoteKind, Rule};
 use sip::{Challenge, Message};
 
 use super::charge::Charge;
@@ -11,7 +11,7 @@ use crate::detect::prefix_walk::is_far;
 use crate::detect::sources::Count;
 use crate::detect::{Answer, Attempt, CredentialState, Judgement, Strength, Subject, judge};
 use crate::keyed::Purpose;
-use crate::observation::{Finding, NoteKind};
+use crate::observation::Finding;
 
 /// Challenges of one answer: one for each algorithm, and no more are kept by the parser.
 const MAX_CHALLENGES: usize = 4;

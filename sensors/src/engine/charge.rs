@@ -8,11 +8,13 @@
 
 use std::net::IpAddr;
 
-use log_format::event::{AttackKind, AttackObserved, Evidence, Rule, Sanction, Scope, Text};
+use log_format::event::{
+    AttackKind, AttackObserved, Evidence, NoteKind, NoteObserved, Rule, Sanction, Scope, Text,
+};
 
 use super::{Engine, Seen, Sighting};
 use crate::detect::{Subject, line};
-use crate::observation::{Finding, Note, NoteKind, Verdict};
+use crate::observation::{Finding, Note, Verdict};
 use crate::policy::Mode;
 use crate::transaction::Path;
 
@@ -132,13 +134,13 @@ impl Engine {
                 known_user_agent: self.user_agents.is_known(agent.as_bytes()),
                 user_agent: agent,
                 count,
+                scope,
+                account,
+                line,
             },
-            scope,
             seconds: if sanction == Sanction::Observe { 0 } else { seconds },
             packet: seen.packet,
             at: seen.at,
-            account,
-            line,
         };
         self.doors.shut_for(&verdict, seen.now);
         findings.push(Finding::Attack(verdict));
@@ -162,7 +164,7 @@ impl Engine {
         }
         self.statistics.notes += 1;
         let has_rule = matches!(kind, NoteKind::RuleObserved | NoteKind::SpoofSuspected);
-        findings.push(Finding::Note(Note {
+        let observed = NoteObserved {
             kind,
             source: path.source,
             source_port,
@@ -174,9 +176,8 @@ impl Engine {
             user_agent: charge.agent.clone(),
             count: charge.count,
             line: charge.line.clone(),
-            packet: seen.packet,
-            at: seen.at,
-        }));
+        };
+        findings.push(Finding::Note(Note { observed, packet: seen.packet, at: seen.at }));
     }
 
     /// Whether the source has business with the victim, or the victim with it: what nothing proves may be forged in its name.

@@ -68,7 +68,7 @@ impl Doors {
 
     /// The source is dropped because of this verdict.
     pub(super) fn shut_for(&mut self, verdict: &Verdict, now: Timestamp) {
-        if verdict.scope == Scope::Address && Sanction::Block <= verdict.observed.sanction {
+        if verdict.observed.scope == Scope::Address && Sanction::Block <= verdict.observed.sanction {
             let until = now.after(Duration::from_secs(verdict.seconds));
             self.shut(verdict.observed.source, now, until);
             if let Some(blocked) = self.table.get_mut(&verdict.observed.source) {

@@ -1,6 +1,6 @@
 //! Requests: what they say of their sender before anybody answers.
 
-use log_format::event::{AttackKind, Rule, Text};
+use log_format::event::{AttackKind, NoteKind, Rule, Text};
 use sip::{Message, StartLine, Uri};
 
 use super::charge::Charge;
@@ -12,7 +12,7 @@ use crate::detect::sources::{Count, Question};
 use crate::detect::user_agents::Claim;
 use crate::detect::{Attempt, CredentialState, Strength, Subject, fingerprints, injection};
 use crate::keyed::Purpose;
-use crate::observation::{Finding, NoteKind};
+use crate::observation::Finding;
 use crate::packet::Datagram;
 use crate::policy::TFTP;
 use crate::transaction::Path;

@@ -3,9 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use log_format::event::{AttackKind, Evidence, Rule, Sanction};
+use log_format::event::{AttackKind, Evidence, NoteKind, Rule, Sanction};
 use sensors::hep::{self, Report, Transport};
-use sensors::{Mode, NoteKind, Policy};
+use sensors::{Mode, Policy};
 use sip::builder::{Request, Response};
 
 use crate::wire::{PASSWORD, PBX, Registrar, Wire, challenged, phone};
@@ -168,8 +168,11 @@ fn a11_a_far_call_by_a_stranger_that_is_answered_is_told() {
     let mut wire = wire();
     let invite = first("INVITE", ATTACKER, (PBX, "00442039967796"), 1);
     wire.exchange(ATTACKER, &invite, |request| Response::to(request, 200, "OK").build());
-    assert_eq!(wire.notes.iter().map(|note| note.kind).collect::<Vec<_>>(), [NoteKind::CallFromUnknown]);
-    assert_eq!(wire.notes[0].line.as_bytes(), b"200 OK to INVITE sip:004420********@198.51.100.10");
+    assert_eq!(
+        wire.notes.iter().map(|note| note.observed.kind).collect::<Vec<_>>(),
+        [NoteKind::CallFromUnknown]
+    );
+    assert_eq!(wire.notes[0].observed.line.as_bytes(), b"200 OK to INVITE sip:004420********@198.51.100.10");
 }
 
 #[test]
@@ -206,7 +209,10 @@ fn a14_a_password_tried_from_everywhere_makes_strangers_suspect_after_two_tries(
         wire.try_to_register(&phone([192, 0, 2, host], 5060, "1001"), "wrong", Registrar::Checks);
     }
     assert_eq!(wire.verdicts, []);
-    assert_eq!(wire.notes.iter().map(|note| note.kind).collect::<Vec<_>>(), [NoteKind::AccountUnderAttack]);
+    assert_eq!(
+        wire.notes.iter().map(|note| note.observed.kind).collect::<Vec<_>>(),
+        [NoteKind::AccountUnderAttack]
+    );
     for _ in 0..2 {
         wire.try_to_register(&phone([192, 0, 2, 6], 5060, "1001"), "wrong", Registrar::Checks);
     }
@@ -377,7 +383,10 @@ fn a_rule_that_is_off_is_silent_and_one_that_observes_tells() {
             .header("User-Agent", "friendly-scanner")
             .build();
         wire.send(ATTACKER, PBX, &options);
-        (wire.verdicts.len(), wire.notes.iter().map(|note| (note.kind, note.rule)).collect::<Vec<_>>())
+        (
+            wire.verdicts.len(),
+            wire.notes.iter().map(|note| (note.observed.kind, note.observed.rule)).collect::<Vec<_>>(),
+        )
     };
     let mut policy = Policy::default();
     policy.modes.set(Rule::BlockedUserAgent, Mode::Observe);
@@ -412,7 +421,10 @@ fn a_victim_that_stops_to_answer_is_told_of() {
         wire.send(caller.at, PBX, &plain);
         wire.wait(Duration::from_secs(1));
     }
-    assert_eq!(wire.notes.iter().map(|note| note.kind).collect::<Vec<_>>(), [NoteKind::VictimSilent]);
+    assert_eq!(
+        wire.notes.iter().map(|note| note.observed.kind).collect::<Vec<_>>(),
+        [NoteKind::VictimSilent]
+    );
     assert_eq!(wire.verdicts, []);
 }
 

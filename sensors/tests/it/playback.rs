@@ -59,7 +59,7 @@ pub(crate) fn verdicts_of(findings: Vec<Finding>) -> Vec<Verdict> {
 
 /// A verdict on one line.
 pub(crate) fn line(verdict: &Verdict) -> String {
-    let Verdict { observed, scope, seconds, packet, at, .. } = verdict;
+    let Verdict { observed, seconds, packet, at } = verdict;
     format!(
         "packet={packet} at={at} source={} port={} victim={}:{} attack={} rule={} evidence={} sanction={} scope={} \
          seconds={seconds} count={} known={} agent={:?}",
@@ -71,7 +71,7 @@ pub(crate) fn line(verdict: &Verdict) -> String {
         observed.rule.name(),
         observed.evidence.name(),
         observed.sanction.name(),
-        scope.name(),
+        observed.scope.name(),
         observed.count,
         observed.known_user_agent,
         observed.user_agent,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use log_format::envelope::Envelope;
 use log_format::event::{
-    AttackKind, AttackObserved, Evidence, Rule, Sanction, StrikeDelta, StrikesCounted, Text,
+    AttackKind, AttackObserved, Evidence, Rule, Sanction, Scope, StrikeDelta, StrikesCounted, Text,
 };
 use log_format::ids::{CommandId, HostId, Incarnation, LogIndex, Origin, OriginSequence, Salt};
 use log_format::time::Timestamp;
@@ -106,6 +106,9 @@ fn attack(source: IpAddr) -> AttackObserved {
         user_agent: Text::new(b"friendly-scanner"),
         known_user_agent: true,
         count: 10,
+        scope: Scope::Address,
+        account: Text::default(),
+        line: Text::default(),
     }
 }
 
