@@ -14,7 +14,7 @@ help:
 	@echo 'make million  hosts come and go under a million events;  make erasure    erased attacks are in no file'
 	@echo 'make syscalls 300 writes and syncs that fail;  make bench-log    the log alone, and three hosts beside etcd'
 	@echo 'make bench-sensors  the sensor, stage by stage, and beside other programs;  make linearity  hostile messages of twice the length'
-	@echo 'make fuzz     10 minutes of fuzzing for each of 7 targets (FUZZ_SECONDS=60: a minute; needs nightly and cargo-fuzz)'
+	@echo 'make fuzz     10 minutes of fuzzing for each of 9 targets (FUZZ_SECONDS=60: a minute; needs nightly and cargo-fuzz)'
 
 setup:
 	scripts/setup.sh build
@@ -109,7 +109,7 @@ linearity:
 # `rustup toolchain install nightly`, `cargo install cargo-fuzz --locked`. What is found goes to sensors/fuzz/artifacts; what is new to
 # a corpus goes to target/fuzz/corpus, from where a small input may be taken into sensors/fuzz/corpus.
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS ?= authorization datagram dns packet reassembly stream tftp
+FUZZ_TARGETS ?= authorization datagram dns hep packet reassembly stream tftp websocket
 fuzz:
 	for name in $(FUZZ_TARGETS); do \
 	    mkdir -p target/fuzz/corpus/$$name; \

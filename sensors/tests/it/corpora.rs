@@ -12,14 +12,16 @@ mod datagram;
 /// A fuzz target's name and what it does with an input.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 9] = [
     ("authorization", authorization::run),
     ("datagram", datagram::run),
     ("dns", sensors::fuzzing::dns),
+    ("hep", sensors::fuzzing::hep),
     ("packet", sensors::fuzzing::packet),
     ("reassembly", sensors::fuzzing::reassembly),
     ("stream", sensors::fuzzing::stream),
     ("tftp", sensors::fuzzing::tftp),
+    ("websocket", sensors::fuzzing::websocket),
 ];
 
 fn folder() -> &'static Path {

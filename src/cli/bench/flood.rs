@@ -225,9 +225,10 @@ mod tests {
         let mut outcome = Outcome::default();
         for round in 0..15 {
             for number in 0..8 {
-                flood.forged(u32::try_from(round).unwrap() * 8 + number, &mut outcome).unwrap();
+                let at = round * PAUSE + number;
+                flood.forged(u32::try_from(at).unwrap(), &mut outcome).unwrap();
             }
-            flood.guess(7, round, round * PAUSE, &mut outcome).unwrap();
+            flood.guess(7, round, round * PAUSE + 8, &mut outcome).unwrap();
         }
         assert_eq!(flood.engine.statistics().sip_messages, outcome.messages);
         assert_eq!(outcome.found, BTreeSet::from([IpAddr::V4(Ipv4Addr::from_bits(REAL + 7))]));
