@@ -424,7 +424,7 @@ impl Engine {
             Origin::Connection { .. } | Origin::Report { .. } => (Count::MalformedTcp, limits.malformed_tcp),
         };
         let charge = |count| Charge::new(Rule::Malformed, AttackKind::Other, origin.is_proven(), count);
-        self.offend((path, datagram.source_port), (count, limit), charge, seen, findings);
+        self.offend((path, datagram.source_port), (count, limit, seen), charge, findings);
     }
 
     /// Something else than SIP said over a connection to a SIP port.
@@ -444,7 +444,7 @@ impl Engine {
             line: Text::new(line),
             ..Charge::new(Rule::NotSip, AttackKind::Other, is_proven, count)
         };
-        self.offend((path, port), (Count::NotSip, limit), charge, seen, findings);
+        self.offend((path, port), (Count::NotSip, limit, seen), charge, findings);
     }
 
     /// A TLS session is over; one in which nothing was said is a probe.
@@ -457,16 +457,15 @@ impl Engine {
         }
         let limit = self.setting.policy.limits.tls_sessions;
         let charge = |count| Charge::new(Rule::TlsSessions, AttackKind::Other, is_proven, count);
-        self.offend((path, port), (Count::TlsSessions, limit), charge, seen, findings);
+        self.offend((path, port), (Count::TlsSessions, limit, seen), charge, findings);
     }
 
     /// Counts an offence of a source, and brings the charge if it is one too many.
     fn offend(
         &mut self,
         (path, port): (Path, u16),
-        (count, limit): (Count, Limit),
+        (count, limit, seen): (Count, Limit, Seen),
         charge: impl FnOnce(u32) -> Charge,
-        seen: Seen,
         findings: &mut Vec<Finding>,
     ) {
         let source = self.sources.enter(path.source, seen.now);
@@ -485,7 +484,7 @@ impl Engine {
         if !self.setting.policy.is_on(Rule::Dns) || self.is_exempt(path) {
             return;
         }
-        if self.dns.seen(path.source, is_answer, datagram.payload, &self.setting.policy.limits, seen.now) {
+        if self.dns.seen((path.source, is_answer), datagram.payload, &self.setting.policy.limits, seen.now) {
             let charge = Charge::new(Rule::Dns, AttackKind::Dns, false, self.setting.policy.limits.dns.burst);
             self.charge((path, port), charge, seen, findings);
         }

@@ -164,8 +164,7 @@ impl BadRegistrations {
     pub(crate) fn strike(
         &mut self,
         struck: Struck,
-        port: u16,
-        standing: Standing,
+        (port, standing): (u16, Standing),
         is_on: impl Fn(Rule) -> bool,
         now: Timestamp,
     ) -> Outcome {

@@ -45,11 +45,10 @@ impl Engine {
         let method = message.cseq().map_or(&[][..], |cseq| cseq.method);
         let kind = kind_of(method);
         if kind == AttackKind::Invite
+            && !seen.is_tunnelled
             && let Some(tag) = message.to().and_then(|to| to.tag())
         {
-            if !seen.is_tunnelled {
-                self.proofs.sent_tag(path.source, path.victim, tag, seen.now);
-            }
+            self.proofs.sent_tag(path.source, path.victim, tag, seen.now);
         }
         let is_challenge = matches!(status, 401 | 407);
         let challenges = if is_challenge { Challenges::of(message) } else { Challenges::default() };
@@ -159,7 +158,7 @@ impl Engine {
         if !is_refused {
             let charge = Charge::new(Rule::TollFraud, AttackKind::Invite, false, 1).quoting(sighting);
             let about = (NoteKind::CallFromUnknown, 0);
-            return self.note((path, sighting.source_port), about, &charge, seen, findings);
+            return self.note((path, sighting.source_port), about, (&charge, seen), findings);
         }
         let limit = self.setting.policy.limits.points;
         let source = self.sources.enter(path.source, seen.now);

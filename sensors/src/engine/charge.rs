@@ -35,12 +35,12 @@ pub(super) struct Charge {
 
 impl Charge {
     pub(super) fn new(rule: Rule, attack: AttackKind, is_proven: bool, count: u32) -> Self {
-        let most = match rule {
-            Rule::Dns => Sanction::Shape,
-            Rule::Tftp if !is_proven => Sanction::Shape,
-            Rule::RequestRate if is_proven => Sanction::SoftBlock,
-            Rule::RequestRate => Sanction::Shape,
-            _ => Sanction::Permanent,
+        let most = if rule == Rule::Dns || (!is_proven && matches!(rule, Rule::Tftp | Rule::RequestRate)) {
+            Sanction::Shape
+        } else if rule == Rule::RequestRate {
+            Sanction::SoftBlock
+        } else {
+            Sanction::Permanent
         };
         Self {
             rule,
@@ -99,14 +99,14 @@ impl Engine {
             Mode::Off => return,
             Mode::Observe => {
                 let about = (NoteKind::RuleObserved, charge.rule as u64);
-                return self.note((path, source_port), about, &charge, seen, findings);
+                return self.note((path, source_port), about, (&charge, seen), findings);
             }
             Mode::Enforce => {}
         }
         let is_unproven = charge.evidence == Evidence::Unproven;
         if is_unproven && charge.most > Sanction::Shape && self.belongs_here(path, seen) {
             let about = (NoteKind::SpoofSuspected, charge.rule as u64);
-            return self.note((path, source_port), about, &charge, seen, findings);
+            return self.note((path, source_port), about, (&charge, seen), findings);
         }
         self.corroborate(path.source, &mut charge);
         let (sanction, seconds) = self.due(path.source, &charge);
@@ -151,14 +151,11 @@ impl Engine {
         &mut self,
         (path, source_port): (Path, u16),
         (kind, about): (NoteKind, u64),
-        charge: &Charge,
-        seen: Seen,
+        (charge, seen): (&Charge, Seen),
         findings: &mut Vec<Finding>,
     ) {
-        let subject = match kind {
-            NoteKind::VictimSilent => Subject::of(path.victim),
-            _ => Subject::of(path.source),
-        };
+        let is_of_victim = kind == NoteKind::VictimSilent;
+        let subject = Subject::of(if is_of_victim { path.victim } else { path.source });
         if !self.reports.note(subject, about, kind as u8, seen.now) {
             return;
         }
@@ -211,10 +208,6 @@ impl Engine {
         if self.setting.is_allowed(source) {
             return (Sanction::Observe, policy.soft_block_seconds);
         }
-        match charge.most {
-            Sanction::Shape => (Sanction::Shape, policy.soft_block_seconds),
-            most if most < sanction => (most, policy.soft_block_seconds),
-            _ => (sanction, seconds),
-        }
+        if charge.most < sanction { (charge.most, policy.soft_block_seconds) } else { (sanction, seconds) }
     }
 }

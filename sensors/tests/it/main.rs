@@ -5,7 +5,9 @@
 
 #[cfg(test)]
 mod acceptance;
+#[cfg(test)]
 mod captures;
+#[cfg(test)]
 mod catalogue;
 #[cfg(test)]
 mod connections;
