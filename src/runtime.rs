@@ -24,6 +24,7 @@ pub mod chapters;
 mod checkpoints;
 mod clocks;
 mod desk;
+mod doors;
 mod driver;
 pub mod files;
 mod fold;
@@ -147,8 +148,9 @@ impl Host {
         let views = node.views();
         let never_block = infrastructure::never_block(&config.firewall.never_block);
         let kernel = (config.firewall.enabled, never_block.clone());
+        let dropped = doors::Doors::default();
         let (orders, firewall_shared, firewall) =
-            actuator::start(kernel, layout, inbox.clone(), clocks.clone())?;
+            actuator::start(kernel, layout, (inbox.clone(), dropped.clone()), clocks.clone())?;
         let addresses = Addresses::new(config);
         let tellers = (inbox.clone(), Arc::clone(&shared));
         let desk =
@@ -187,7 +189,7 @@ impl Host {
         let server = start_server(config, tokio, (doors, &data), stopped)?;
         start_renewal(config, tokio, (desk, transport.sender()), (&server, clocks.clone()))?;
 
-        let told = (&inbox, &orders, clocks);
+        let told = (&inbox, (&orders, dropped), clocks);
         let spared = (never_block, server.session_sources());
         let sensors = start_sensors(config, tokio, (told, &shared), ((views, firewall_shared), spared))?;
         Ok(Self {
@@ -571,11 +573,14 @@ fn start_server(
 /// What people see of the log, and what the firewall says of itself.
 type Seen = (Arc<RwLock<ReadModels>>, Arc<actuator::Shared>);
 
+/// What sensors tell, whom they ask for blocks, and who tells them of the kernel's.
+type Told<'a> = (&'a Inbox, (&'a actuator::Orders, doors::Doors), Clocks);
+
 /// Starts the sensors, and what keeps them and the node told of each other.
 fn start_sensors(
     config: &Config,
     tokio: &Runtime,
-    ((inbox, orders, clocks), shown): ((&Inbox, &actuator::Orders, Clocks), &Arc<Shared>),
+    ((inbox, (orders, doors), clocks), shown): (Told<'_>, &Arc<Shared>),
     ((views, firewall), (never_block, signed_in)): (Seen, (BTreeSet<IpNet>, SessionSources)),
 ) -> anyhow::Result<Arc<sensor::Shared>> {
     let own: Vec<_> = config.cluster.hosts.values().flat_map(HostConfig::addresses).collect();
@@ -586,6 +591,7 @@ fn start_sensors(
         shared: Arc::clone(&sensors),
         inbox: inbox.clone(),
         actuator: orders.clone(),
+        doors,
         clocks,
         secret: random()?,
     };

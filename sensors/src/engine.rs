@@ -180,6 +180,11 @@ impl Engine {
         self.doors.open(source.to_canonical());
     }
 
+    /// Forgets blocked sources that the kernel does not hold.
+    pub fn retain(&mut self, is_held: impl Fn(IpAddr) -> bool) {
+        self.doors.retain(is_held);
+    }
+
     /// What the kernel drops is not known any more: everybody is looked at.
     pub fn open_all(&mut self) {
         self.doors.open_all();

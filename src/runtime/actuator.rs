@@ -16,6 +16,7 @@ use log_format::time::Timestamp;
 use projections::plan::firewall::{AddressPlan, FirewallChange, FirewallPlan, Membership};
 
 use super::clocks::Clocks;
+use super::doors::{Door, Doors, News};
 use super::inbox::Inbox;
 use crate::actuators::firewall::{
     Change, Desired, Firewall, FirewallMode, Layout, LayoutError, SetPortsError, TableName, TableState,
@@ -145,6 +146,7 @@ struct Actuator {
     upto: LogIndex,
     next_converge: Duration,
     is_plan_asked: bool,
+    doors: Doors,
 }
 
 /// Checks a firewall configuration and makes the layout from it; SIP ports come with the first plan.
@@ -158,7 +160,7 @@ pub(super) fn layout(config: &FirewallConfig) -> Result<Layout, LayoutError> {
 pub(super) fn start(
     (is_enabled, never_block): (bool, BTreeSet<IpNet>),
     layout: Layout,
-    inbox: Inbox,
+    (inbox, doors): (Inbox, Doors),
     clocks: Clocks,
 ) -> std::io::Result<(Orders, Arc<Shared>, JoinHandle<()>)> {
     let (sender, orders) = sync_channel(MAX_ORDERS);
@@ -180,6 +182,7 @@ pub(super) fn start(
         upto: LogIndex::new(0),
         next_converge: Duration::ZERO,
         is_plan_asked: false,
+        doors,
     };
     let thread = std::thread::Builder::new().name("firewall".to_owned()).spawn(move || actuator.run())?;
     Ok((Orders { sender, lost }, shared, thread))
@@ -320,7 +323,7 @@ impl Actuator {
         if let (Some(firewall), false, false) = (&mut self.firewall, changes.is_empty(), is_watching) {
             match firewall.apply(changes, now) {
                 Ok(applied) if applied.table == TableState::Rebuilt => self.ask_for_plan(),
-                Ok(_) => {}
+                Ok(_) => self.tell_doors(changes, now),
                 Err(error) => return self.fail(&error.into()),
             }
         }
@@ -348,7 +351,10 @@ impl Actuator {
 
     fn try_converge(&mut self, plan: &FirewallPlan, now: Timestamp) -> anyhow::Result<()> {
         let desired = self.desired(plan, now);
-        let Some(firewall) = &mut self.firewall else { return Ok(()) };
+        let Some(firewall) = &mut self.firewall else {
+            self.doors.tell(&News::Nothing);
+            return Ok(());
+        };
         if self.layout.sip_ports() != plan.sip_ports {
             self.layout = self.layout.with_sip_ports(&plan.sip_ports).map_err(SetPortsError::from)?;
             firewall.set_sip_ports(&plan.sip_ports)?;
@@ -357,7 +363,31 @@ impl Actuator {
         if !drift.is_none() {
             tracing::info!(?drift, "firewall converged");
         }
+        let is_dropped = matches!(firewall.mode(), FirewallMode::Enforcing { .. });
+        if !is_dropped || plan.mode == EnforcementMode::Watch {
+            self.doors.tell(&News::Nothing);
+            return Ok(());
+        }
+        let dropped = desired.provisional.into_iter().chain(desired.blocked);
+        self.doors.tell(&News::All(Arc::new(dropped.collect())));
         Ok(())
+    }
+
+    /// Tells the sensors whom the kernel drops from now on, and whom no more.
+    fn tell_doors(&self, changes: &[Change], now: Timestamp) {
+        let door = |change: &Change| -> Option<Door> {
+            match change {
+                Change::Block { address, lasts } | Change::Provisional { address, lasts } => {
+                    Some((*address, Some(now.after(*lasts))))
+                }
+                Change::Unblock { address } | Change::SoftBlock { address, .. } => Some((*address, None)),
+                Change::Deny(_) | Change::Undeny(_) | Change::Allow(_) | Change::Disallow(_) => None,
+            }
+        };
+        let doors: Arc<[Door]> = changes.iter().filter_map(door).collect();
+        if !doors.is_empty() {
+            self.doors.tell(&News::Changed(doors));
+        }
     }
 
     fn desired(&mut self, plan: &FirewallPlan, now: Timestamp) -> Desired {
@@ -395,6 +425,7 @@ impl Actuator {
     fn fail(&mut self, error: &anyhow::Error) {
         tracing::error!(error = format!("{error:#}"), "firewall");
         self.failure = Some(format!("{error:#}"));
+        self.doors.tell(&News::Nothing);
         self.firewall = None; // A new socket and a new look at the table.
         self.next_converge = self.clocks.now().monotonic + RETRY_EVERY;
         self.is_plan_asked = false;

@@ -14,6 +14,7 @@ use sensors::{Engine, Finding, Frame, LiveCapture, PcapFile, Policy, Verdict};
 
 use super::actuator;
 use super::clocks::Clocks;
+use super::doors::{Doors, Watcher};
 use super::hep::{Complaints, Listener, Refused};
 use super::inbox::Inbox;
 use crate::config::{Config, SensorConfig};
@@ -80,6 +81,7 @@ pub(super) struct Tools {
     pub(super) shared: Arc<Shared>,
     pub(super) inbox: Inbox,
     pub(super) actuator: actuator::Orders,
+    pub(super) doors: Doors,
     pub(super) clocks: Clocks,
     /// The secret of the proof filter.
     pub(super) secret: [u8; 16],
@@ -129,6 +131,7 @@ pub(super) fn source(config: &Config) -> String {
 
 struct Sensor {
     tools: Tools,
+    watcher: Watcher,
     engine: Engine,
     policy_number: u64,
     ports: Vec<PortRange>,
@@ -145,6 +148,7 @@ impl Sensor {
         Self {
             ports: policy.watched_ports(),
             engine: Engine::new(policy, tools.secret),
+            watcher: tools.doors.watch(),
             policy_number,
             findings: Vec::new(),
             next_report: tools.clocks.now().monotonic + STRIKES_EVERY,
@@ -196,6 +200,7 @@ impl Sensor {
             return false;
         }
         self.next_report = now.monotonic + STRIKES_EVERY;
+        self.watcher.tell(&mut self.engine, now.wall);
         self.engine.idle(now.wall, &mut self.findings);
         self.act();
         self.report_strikes(now.wall);

@@ -59,11 +59,13 @@ impl Doors {
         self.switch = if is_enforced { Switch::On } else { Switch::Off };
     }
 
-    /// The source is dropped until then.
+    /// The source is dropped until then. Of one that is dropped already only the end may be new.
     pub(super) fn shut(&mut self, source: IpAddr, now: Timestamp, until: Timestamp) {
-        if let Some(blocked) = self.table.entry(source) {
-            (blocked.since, blocked.until, blocked.packets) = (now, until, 0);
+        let Some(blocked) = self.table.entry(source) else { return };
+        if blocked.until <= now {
+            *blocked = Blocked { since: now, ..Blocked::default() };
         }
+        blocked.until = until;
     }
 
     /// The source is dropped because of this verdict.
@@ -80,6 +82,12 @@ impl Doors {
     /// The source is free.
     pub(super) fn open(&mut self, source: IpAddr) {
         self.table.remove(&source);
+    }
+
+    /// Forgets whom the kernel does not hold.
+    pub(super) fn retain(&mut self, is_held: impl Fn(IpAddr) -> bool) {
+        let gone: Vec<IpAddr> = self.table.keys().filter(|source| !is_held(*source)).collect();
+        gone.into_iter().for_each(|source| self.open(source));
     }
 
     /// Everybody is free.
