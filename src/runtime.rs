@@ -146,11 +146,7 @@ impl Host {
         let (inbox, messages) = Inbox::new();
         let shared = Arc::new(Shared::of(&node));
         let views = node.views();
-        let never_block = infrastructure::never_block(&config.firewall.never_block);
-        let kernel = (config.firewall.enabled, never_block.clone());
-        let dropped = doors::Doors::default();
-        let (orders, firewall_shared, firewall) =
-            actuator::start(kernel, layout, (inbox.clone(), dropped.clone()), clocks.clone())?;
+        let (kernel, firewall) = start_firewall(config, layout, &inbox, &clocks)?;
         let addresses = Addresses::new(config);
         let tellers = (inbox.clone(), Arc::clone(&shared));
         let desk =
@@ -163,7 +159,7 @@ impl Host {
             spool: spool::start(spool, inbox.clone()).context("start the spool's thread")?,
             writer,
             peers: transport.sender(),
-            actuator: orders.clone(),
+            actuator: kernel.orders.clone(),
             chapters: start_chapters(config, tokio, (&inbox, &shared, &addresses), log.clone())?,
             checkpoints: checkpoint_orders.clone(),
             shared: Arc::clone(&shared),
@@ -189,9 +185,9 @@ impl Host {
         let server = start_server(config, tokio, (doors, &data), stopped)?;
         start_renewal(config, tokio, (desk, transport.sender()), (&server, clocks.clone()))?;
 
-        let told = (&inbox, (&orders, dropped), clocks);
-        let spared = (never_block, server.session_sources());
-        let sensors = start_sensors(config, tokio, (told, &shared), ((views, firewall_shared), spared))?;
+        let orders = kernel.orders.clone();
+        let told = ((&inbox, clocks), &shared);
+        let sensors = start_sensors(config, tokio, told, (kernel, views, server.session_sources()))?;
         Ok(Self {
             one_time_password: server.issue_one_time_password()?,
             driver,
@@ -570,19 +566,40 @@ fn start_server(
     Ok(Server::start(listener, server, ports, stop)?)
 }
 
-/// What people see of the log, and what the firewall says of itself.
-type Seen = (Arc<RwLock<ReadModels>>, Arc<actuator::Shared>);
+/// What others need of the firewall's thread.
+struct Kernel {
+    orders: actuator::Orders,
+    shared: Arc<actuator::Shared>,
+    /// Whom it drops, for the sensors.
+    dropped: doors::Doors,
+    never_block: BTreeSet<IpNet>,
+}
 
-/// What sensors tell, whom they ask for blocks, and who tells them of the kernel's.
-type Told<'a> = (&'a Inbox, (&'a actuator::Orders, doors::Doors), Clocks);
+fn start_firewall(
+    config: &Config,
+    layout: crate::actuators::firewall::Layout,
+    inbox: &Inbox,
+    clocks: &Clocks,
+) -> anyhow::Result<(Kernel, std::thread::JoinHandle<()>)> {
+    let never_block = infrastructure::never_block(&config.firewall.never_block);
+    let dropped = doors::Doors::default();
+    let (orders, shared, thread) = actuator::start(
+        (config.firewall.enabled, never_block.clone()),
+        layout,
+        (inbox.clone(), dropped.clone()),
+        clocks.clone(),
+    )?;
+    Ok((Kernel { orders, shared, dropped, never_block }, thread))
+}
 
 /// Starts the sensors, and what keeps them and the node told of each other.
 fn start_sensors(
     config: &Config,
     tokio: &Runtime,
-    ((inbox, (orders, doors), clocks), shown): (Told<'_>, &Arc<Shared>),
-    ((views, firewall), (never_block, signed_in)): (Seen, (BTreeSet<IpNet>, SessionSources)),
+    ((inbox, clocks), shown): ((&Inbox, Clocks), &Arc<Shared>),
+    (kernel, views, signed_in): (Kernel, Arc<RwLock<ReadModels>>, SessionSources),
 ) -> anyhow::Result<Arc<sensor::Shared>> {
+    let Kernel { orders, shared: firewall, dropped: doors, never_block } = kernel;
     let own: Vec<_> = config.cluster.hosts.values().flat_map(HostConfig::addresses).collect();
     let settings = views.read().unwrap_or_else(PoisonError::into_inner).settings.current().clone();
     let policy = policy_of(&settings, &own, &never_block, &config.surroundings);
@@ -606,7 +623,7 @@ fn start_sensors(
         space: space::watch(&config.data).context("start the thread that watches the disk")?,
         views,
         own,
-        orders: orders.clone(),
+        orders,
         never_block,
         signed_in,
         surroundings: config.surroundings.clone(),

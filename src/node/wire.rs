@@ -237,19 +237,7 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, WireError> {
 fn decode_body(body: proto::Command_oneof_body, expected_version: u64) -> Result<CommandBody, WireError> {
     use proto::Command_oneof_body as Body;
     Ok(match body {
-        Body::observation(observation) => match decode_fact(observation.get_fact())? {
-            Event::Attack(AttackEvent::Observed(attack)) => CommandBody::ReportAttack(attack),
-            Event::Attack(AttackEvent::StrikesCounted(strikes)) => CommandBody::CountStrikes(strikes),
-            Event::Attack(AttackEvent::Noted(note)) => CommandBody::Note(note),
-            Event::Denylist(_)
-            | Event::Settings(_)
-            | Event::Host(_)
-            | Event::Membership(_)
-            | Event::Chapter(_)
-            | Event::Erased(_) => {
-                return Err(WireError::Field("observation"));
-            }
-        },
+        Body::observation(told) => observation(decode_fact(told.get_fact())?)?,
         Body::settings(fact) => match decode_fact(&fact)? {
             Event::Settings(SettingsEvent::Changed(changed)) => {
                 CommandBody::ChangeSettings { expected_version, changes: changed.changes, by: changed.by }
@@ -304,6 +292,20 @@ fn decode_body(body: proto::Command_oneof_body, expected_version: u64) -> Result
         }
         Body::retire_authority(retire) => membership::retire_authority(&retire)?,
     })
+}
+
+fn observation(event: Event) -> Result<CommandBody, WireError> {
+    match event {
+        Event::Attack(AttackEvent::Observed(attack)) => Ok(CommandBody::ReportAttack(attack)),
+        Event::Attack(AttackEvent::StrikesCounted(strikes)) => Ok(CommandBody::CountStrikes(strikes)),
+        Event::Attack(AttackEvent::Noted(note)) => Ok(CommandBody::Note(note)),
+        Event::Denylist(_)
+        | Event::Settings(_)
+        | Event::Host(_)
+        | Event::Membership(_)
+        | Event::Chapter(_)
+        | Event::Erased(_) => Err(WireError::Field("observation")),
+    }
 }
 
 fn decode_fact(fact: &proto::Fact) -> Result<Event, WireError> {

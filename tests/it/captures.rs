@@ -16,13 +16,14 @@ use crate::wire_cluster::binary;
 
 const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// What the last line must tell.
-const SUMMARY: [&str; 9] = [
+const SUMMARY: [&str; 10] = [
     "type",
     "file",
     "packets",
     "sip_messages",
     "malformed",
     "fragments",
+    "reassembled",
     "sources",
     "attacks",
     "elapsed_seconds",
@@ -45,6 +46,9 @@ const ATTACK: [&str; 15] = [
     "at",
     "count",
 ];
+
+/// What each note's line must tell.
+const NOTE: [&str; 8] = ["type", "kind", "source", "victim", "account", "packet", "at", "line"];
 
 #[test]
 fn every_recording_is_played_to_its_end_and_the_verdicts_agree_with_the_truth() {
@@ -100,6 +104,9 @@ fn play(path: &Path) -> Vec<Value> {
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     let mut attacks: Vec<Value> = lines.lines().map(parse).collect();
     let summary = attacks.pop().unwrap();
+    let notes: Vec<Value> = attacks.extract_if(.., |line| line["type"] == "note").collect();
+    assert_eq!(summary["notes"], notes.len(), "{summary}");
+    assert!(notes.iter().all(|note| NOTE.iter().all(|field| note.get(field).is_some())), "{notes:?}");
     assert_eq!(
         (&summary["type"], &summary["attacks"]),
         (&"summary".into(), &attacks.len().into()),
