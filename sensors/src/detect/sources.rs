@@ -215,12 +215,13 @@ impl Source {
         self.engage(victim);
     }
 
-    /// The victim told the source to authenticate.
-    pub(crate) fn challenged(&mut self, user: u32) {
+    /// The victim told the source to authenticate. From here on the credentials are due: a registrar may take its time.
+    pub(crate) fn challenged(&mut self, user: u32, now: Timestamp) {
         if let Some(known) = self.user(user)
             && known.step == Step::Asked
         {
             known.step = Step::Challenged;
+            known.at = seconds(now);
         }
     }
 

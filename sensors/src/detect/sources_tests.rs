@@ -38,7 +38,7 @@ fn a_phone_has_time_to_answer_its_challenge() {
     let mut source = Source::default();
     for user in 1..=10 {
         source.ask(question(user, VICTIM), &limits(), at(0));
-        source.challenged(user);
+        source.challenged(user, at(0));
     }
     assert_eq!(in_vain(&source, 2), None);
     assert_eq!(in_vain(&source, 3), Some(10));
@@ -46,6 +46,21 @@ fn a_phone_has_time_to_answer_its_challenge() {
         source.answer_challenge(user, VICTIM);
     }
     assert_eq!(in_vain(&source, 3), None);
+}
+
+#[test]
+fn a_phones_time_begins_with_the_challenge() {
+    let mut office = Source::default();
+    for user in 1..=10 {
+        office.ask(question(user, VICTIM), &limits(), at(0));
+    }
+    // An outage is over, and the registrar has many to answer.
+    for user in 1..=10 {
+        office.challenged(user, at(6));
+    }
+    assert_eq!(in_vain(&office, 6), None);
+    assert_eq!(in_vain(&office, 8), None);
+    assert_eq!(in_vain(&office, 9), Some(10));
 }
 
 #[test]
