@@ -64,6 +64,52 @@ fn a_phones_time_begins_with_the_challenge() {
 }
 
 #[test]
+fn who_asks_without_a_break_is_late_all_the_same() {
+    for each_second in [3, 10, 100] {
+        let mut source = Source::default();
+        let tipped = (0..10).find(|second| {
+            for number in 0..each_second {
+                let user = *second as u32 * each_second + number + 1;
+                source.ask(question(user, VICTIM), &limits(), at(*second));
+                source.challenged(user, at(*second));
+            }
+            in_vain(&source, *second).is_some()
+        });
+        assert!(tipped.is_some_and(|second| second <= 6), "{each_second} a second: {tipped:?}");
+    }
+}
+
+#[test]
+fn refusals_are_not_pushed_out_by_challenges_nor_questions() {
+    let mut source = Source::default();
+    for user in 1..=7 {
+        source.refused((user, 5060), false, &limits(), at(0));
+    }
+    for user in 100..=130 {
+        source.ask(question(user, VICTIM), &limits(), at(1));
+        source.challenged(user, at(1));
+    }
+    assert_eq!(in_vain(&source, 1), None);
+    source.ask(question(8, VICTIM), &limits(), at(1));
+    source.refused((8, 5060), false, &limits(), at(1));
+    assert_eq!(in_vain(&source, 1), Some(8));
+}
+
+#[test]
+fn questions_without_an_answer_keep_no_place() {
+    let mut source = Source::default();
+    for user in 1..=20 {
+        source.ask(question(user, VICTIM), &limits(), at(0));
+        source.told((100 + user, 20_000 + user as u16), &limits(), at(0));
+    }
+    for user in 200..=208 {
+        source.ask(question(user, VICTIM), &limits(), at(1));
+        source.challenged(user, at(1));
+    }
+    assert_eq!(in_vain(&source, 4), Some(9));
+}
+
+#[test]
 fn a_registrar_that_does_not_answer_makes_nobody_an_attacker() {
     let mut source = Source::default();
     for user in 1..=16 {
