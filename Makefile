@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test console build demo test check advisories golden-check seeds bugs kills syscalls chaos powercuts diskfull million erasure bench-log latency clean
+.PHONY: help setup setup-test console build demo test check advisories golden-check seeds bugs kills syscalls chaos powercuts diskfull million erasure bench-log bench-sensors linearity fuzz latency clean
 
 help:
 	@echo 'make demo     three hosts on this machine, real attack traffic, console (as root: real blocks)'
@@ -13,6 +13,8 @@ help:
 	@echo 'make chaos    70 pauses, partitions and losses;  make powercuts    20 machines without power, in QEMU;  make diskfull    3 full disks'
 	@echo 'make million  hosts come and go under a million events;  make erasure    erased attacks are in no file'
 	@echo 'make syscalls 300 writes and syncs that fail;  make bench-log    the log alone, and three hosts beside etcd'
+	@echo 'make bench-sensors  the sensor, stage by stage, and beside other programs;  make linearity  hostile messages of twice the length'
+	@echo 'make fuzz     10 minutes of fuzzing for each of 9 targets (FUZZ_SECONDS=60: a minute; needs nightly and cargo-fuzz)'
 
 setup:
 	scripts/setup.sh build
@@ -91,6 +93,29 @@ bench-log:
 	tests/bench/failover.py --palisade target/release/palisade
 	tests/bench/restart.py --palisade target/release/palisade
 	tests/bench/restart.py --palisade target/release/palisade --hosts 3
+
+# The stages of the sensor, a flood of forged sources, and other programs on the same capture (`apt-get install tcpdump sngrep tshark`).
+bench-sensors:
+	cargo build --locked --release -p palisade
+	target/release/palisade bench sensors
+	target/release/palisade bench sensors --flood
+	tests/bench/sensors.py --palisade target/release/palisade
+
+# Fails if a hostile message of twice the length costs more than 2.3 times as much.
+linearity:
+	cargo build --locked --release -p palisade
+	target/release/palisade bench sensors --linearity
+
+# `rustup toolchain install nightly`, `cargo install cargo-fuzz --locked`. What is found goes to sensors/fuzz/artifacts; what is new to
+# a corpus goes to target/fuzz/corpus, from where a small input may be taken into sensors/fuzz/corpus.
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?= authorization datagram dns hep packet reassembly stream tftp websocket
+fuzz:
+	for name in $(FUZZ_TARGETS); do \
+	    mkdir -p target/fuzz/corpus/$$name; \
+	    CARGO_TARGET_DIR=$(CURDIR)/target/fuzz cargo +nightly fuzz run --fuzz-dir sensors/fuzz $$name \
+	        target/fuzz/corpus/$$name sensors/fuzz/corpus/$$name -- -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 -print_final_stats=1; \
+	done
 
 latency: setup-test
 	cargo build --locked --release

@@ -12,12 +12,14 @@ mod client;
 mod cluster;
 mod demo;
 mod doctor;
+mod explain;
 mod log;
 mod policy;
 mod projections;
 mod recover;
 mod replay;
 mod serve;
+mod settings;
 mod user;
 
 use std::path::PathBuf;
@@ -67,6 +69,11 @@ enum Command {
     Blocks(address::List),
     /// Unblock an address on every host
     Unblock(address::Unblock),
+    /// Say why an address is blocked, or why not
+    Explain(explain::Arguments),
+    /// Look at the cluster's settings, or change them
+    #[command(subcommand)]
+    Settings(settings::Command),
     /// Go on with what a stopped host has, when its log or its cluster cannot
     Recover(recover::Arguments),
     /// Let people in
@@ -180,6 +187,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Block(arguments) => address::block(&arguments),
         Command::Blocks(arguments) => address::list(&arguments),
         Command::Unblock(arguments) => address::unblock(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Settings(command) => settings::run(&command),
         Command::Recover(arguments) => recover::run(&arguments),
         Command::User(command) => user::run(&command),
         Command::Bench(command) => bench::run(&command),
@@ -195,9 +204,27 @@ fn ask(
     body: Option<&serde_json::Value>,
 ) -> Result<serde_json::Value, Failure> {
     let client = host.client()?;
+    understood(wait_for(client.ask(method, path, body))?)
+}
+
+/// The same for a change of what has this version, and only if nobody else has changed it meanwhile.
+fn ask_if_unchanged(
+    host: &Host,
+    (method, path): (&str, &str),
+    body: &serde_json::Value,
+    version: u64,
+) -> Result<serde_json::Value, Failure> {
+    let client = host.client()?;
+    understood(wait_for(client.ask_if_unchanged((method, path), body, version))?)
+}
+
+fn wait_for(answer: impl Future<Output = Result<Answer, ClientError>>) -> Result<Answer, Failure> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
-    let answer = runtime.block_on(client.ask(method, path, body))?;
+    Ok(runtime.block_on(answer)?)
+}
+
+fn understood(answer: Answer) -> Result<serde_json::Value, Failure> {
     let text =
         |key: &str| answer.body.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
     match (answer.status, text("code").as_str()) {

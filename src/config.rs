@@ -11,6 +11,7 @@ use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use log_format::ids::{ClusterId, HostId};
 use log_format::wal::ConfState;
 use projections::decide::chapters::ChapterLimits;
@@ -18,6 +19,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use toml::Spanned;
 
+use crate::infrastructure;
 use crate::node::ChapterSettings;
 
 /// Hosts of one cluster at most: Raft heartbeats and pings are all to all, and no site has more hypervisors in one cluster.
@@ -176,6 +178,8 @@ pub struct FirewallConfig {
     pub table: String,
     /// Whether the kernel is touched at all.
     pub enabled: bool,
+    /// Networks that this host never drops, whatever the log says.
+    pub never_block: BTreeSet<IpNet>,
 }
 
 /// A configuration that cannot be used.
@@ -293,11 +297,13 @@ struct FirewallSection {
     devices: Vec<Spanned<String>>,
     table: Spanned<String>,
     enabled: bool,
+    never_block: Vec<Spanned<String>>,
 }
 
 impl Default for FirewallSection {
     fn default() -> Self {
-        Self { devices: Vec::new(), table: Spanned::new(0..0, "palisade".to_owned()), enabled: true }
+        let table = Spanned::new(0..0, "palisade".to_owned());
+        Self { devices: Vec::new(), table, enabled: true, never_block: Vec::new() }
     }
 }
 
@@ -547,7 +553,18 @@ impl Context<'_> {
             return Err(self.refuse("firewall.table", section.table.span(), reason));
         }
         let devices = self.devices("firewall.devices", &section.devices)?;
-        Ok(FirewallConfig { devices, table: table.clone(), enabled: section.enabled })
+        let never_block = self.networks("firewall.never_block", &section.never_block)?;
+        Ok(FirewallConfig { devices, table: table.clone(), enabled: section.enabled, never_block })
+    }
+
+    fn networks(&self, key: &'static str, texts: &[Spanned<String>]) -> Result<BTreeSet<IpNet>, ConfigError> {
+        if let Some(extra) = texts.get(infrastructure::MAX_NAMED) {
+            return Err(self.refuse(key, extra.span(), "is one too many; join networks".to_owned()));
+        }
+        let read = |text: &Spanned<String>| {
+            infrastructure::network(text.get_ref()).map_err(|reason| self.refuse(key, text.span(), reason))
+        };
+        texts.iter().map(read).collect()
     }
 
     fn devices(&self, key: &'static str, names: &[Spanned<String>]) -> Result<Vec<String>, ConfigError> {

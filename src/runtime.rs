@@ -24,6 +24,7 @@ pub mod chapters;
 mod checkpoints;
 mod clocks;
 mod desk;
+mod doors;
 mod driver;
 pub mod files;
 mod fold;
@@ -36,7 +37,7 @@ mod sensor;
 mod space;
 mod spool;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -44,10 +45,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use api::ports::{NoRandomness, Ports, Random};
-use api::{Limits, LocalToken, Server, Transport as ConsoleTransport};
+use api::{Limits, LocalToken, Server, SessionSources, Transport as ConsoleTransport};
 use consensus::core::{Core, CoreConfig, Restored, Role};
 use consensus::rt::transport::{PeerMessage, PeerSender, Services, Transport, TransportConfig};
 use consensus::rt::writer::{DurableCommit, Writer};
+use ipnet::IpNet;
 use log_format::disk::{Disk, StdDisk};
 use log_format::history::History;
 use log_format::ids::{HostId, LogIndex, OriginSequence};
@@ -68,8 +70,10 @@ use self::inbox::Inbox;
 use self::renewal::{Files, Renewal};
 use crate::checkpoints::Checkpoints;
 use crate::config::{Config, ConsoleSecurity, HostConfig};
+use crate::infrastructure;
 use crate::node::chapters::snapshot_of;
 use crate::node::{HostPicture, Identity, Input, KnownHost, LocalState, Node, Output, given_before};
+use crate::policy::policy_of;
 use crate::witness::WitnessKey;
 
 /// The witness key's file below the directory of keys.
@@ -142,8 +146,11 @@ impl Host {
         let (inbox, messages) = Inbox::new();
         let shared = Arc::new(Shared::of(&node));
         let views = node.views();
+        let never_block = infrastructure::never_block(&config.firewall.never_block);
+        let kernel = (config.firewall.enabled, never_block.clone());
+        let dropped = doors::Doors::default();
         let (orders, firewall_shared, firewall) =
-            actuator::start(&config.firewall, layout, inbox.clone(), clocks.clone())?;
+            actuator::start(kernel, layout, (inbox.clone(), dropped.clone()), clocks.clone())?;
         let addresses = Addresses::new(config);
         let tellers = (inbox.clone(), Arc::clone(&shared));
         let desk =
@@ -182,8 +189,9 @@ impl Host {
         let server = start_server(config, tokio, (doors, &data), stopped)?;
         start_renewal(config, tokio, (desk, transport.sender()), (&server, clocks.clone()))?;
 
-        let told = (&inbox, &orders, clocks);
-        let sensors = start_sensors(config, tokio, (told, &shared), (views, firewall_shared))?;
+        let told = (&inbox, (&orders, dropped), clocks);
+        let spared = (never_block, server.session_sources());
+        let sensors = start_sensors(config, tokio, (told, &shared), ((views, firewall_shared), spared))?;
         Ok(Self {
             one_time_password: server.issue_one_time_password()?,
             driver,
@@ -562,20 +570,28 @@ fn start_server(
     Ok(Server::start(listener, server, ports, stop)?)
 }
 
+/// What people see of the log, and what the firewall says of itself.
+type Seen = (Arc<RwLock<ReadModels>>, Arc<actuator::Shared>);
+
+/// What sensors tell, whom they ask for blocks, and who tells them of the kernel's.
+type Told<'a> = (&'a Inbox, (&'a actuator::Orders, doors::Doors), Clocks);
+
 /// Starts the sensors, and what keeps them and the node told of each other.
 fn start_sensors(
     config: &Config,
     tokio: &Runtime,
-    ((inbox, orders, clocks), shown): ((&Inbox, &actuator::Orders, Clocks), &Arc<Shared>),
-    (views, firewall): (Arc<RwLock<ReadModels>>, Arc<actuator::Shared>),
+    ((inbox, (orders, doors), clocks), shown): (Told<'_>, &Arc<Shared>),
+    ((views, firewall), (never_block, signed_in)): (Seen, (BTreeSet<IpNet>, SessionSources)),
 ) -> anyhow::Result<Arc<sensor::Shared>> {
     let own: Vec<_> = config.cluster.hosts.values().flat_map(HostConfig::addresses).collect();
-    let policy = policy(&views.read().unwrap_or_else(PoisonError::into_inner), &own);
+    let settings = views.read().unwrap_or_else(PoisonError::into_inner).settings.current().clone();
+    let policy = policy_of(&settings, &own, &never_block);
     let sensors = Arc::new(sensor::Shared::new(policy));
     let tools = sensor::Tools {
         shared: Arc::clone(&sensors),
         inbox: inbox.clone(),
         actuator: orders.clone(),
+        doors,
         clocks,
         secret: random()?,
     };
@@ -590,6 +606,9 @@ fn start_sensors(
         space: space::watch(&config.data).context("start the thread that watches the disk")?,
         views,
         own,
+        orders: orders.clone(),
+        never_block,
+        signed_in,
     }));
     Ok(sensors)
 }
@@ -623,11 +642,15 @@ struct Telling {
     space: space::Space,
     views: Arc<RwLock<ReadModels>>,
     own: Vec<std::net::IpAddr>,
+    orders: actuator::Orders,
+    never_block: BTreeSet<IpNet>,
+    signed_in: SessionSources,
 }
 
 /// Tells the node what the host's own shells say, and the sensors what the cluster's settings say.
 async fn keep_told(telling: Telling) {
     let mut every = tokio::time::interval(LOCAL_STATE_EVERY);
+    let mut spared_before = telling.never_block.clone();
     loop {
         every.tick().await;
         let [packets, sip_messages, malformed, dropped] = telling.sensors.counts();
@@ -648,21 +671,16 @@ async fn keep_told(telling: Telling) {
             authority: telling.shown.certificates.borrow().own,
         };
         let _ = telling.inbox.offer(Input::Local(state)); // The next one says the same and more.
-        let policy = policy(&telling.views.read().unwrap_or_else(PoisonError::into_inner), &telling.own);
-        telling.sensors.set_policy(policy);
-    }
-}
-
-/// The sensors' policy from the cluster's settings.
-fn policy(views: &ReadModels, own: &[std::net::IpAddr]) -> sensors::Policy {
-    let settings = views.settings.current();
-    sensors::Policy {
-        sip_ports: settings.sip_ports.clone(),
-        bad_registrations_per_minute: settings.bad_registrations_per_minute,
-        blocked_user_agents: settings.blocked_user_agents.clone(),
-        block_seconds: settings.seconds_of_block(1),
-        never: own.to_vec(),
-        ..sensors::Policy::default()
+        let mut spared = telling.never_block.clone();
+        // A block of their own address would cut off whoever could lift it.
+        spared.extend(telling.signed_in.now().into_iter().map(IpNet::from));
+        if spared != spared_before {
+            telling.orders.spare(spared.clone());
+            spared_before.clone_from(&spared);
+        }
+        let settings =
+            telling.views.read().unwrap_or_else(PoisonError::into_inner).settings.current().clone();
+        telling.sensors.set_policy(policy_of(&settings, &telling.own, &spared));
     }
 }
 

@@ -31,5 +31,5 @@ mod write;
 pub use app::Config;
 pub use auth::{LocalToken, NotALocalToken};
 pub use limits::Limits;
-pub use server::{CertificateSetter, Server, StartError};
+pub use server::{CertificateSetter, Server, SessionSources, StartError};
 pub use tls::{Transport, TransportError};

@@ -1,6 +1,8 @@
 //! What the API would show of read models that no host serves, such as those of a log that was folded by a tool: the same
 //! names and shapes.
 
+use std::net::IpAddr;
+
 use log_format::ids::{ClusterId, HostId, LogIndex, Term};
 use log_format::time::Timestamp;
 use projections::decide::HostState;
@@ -10,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::dto::attack::Attack;
 use crate::dto::block::{Block, Facts, Surroundings, actor_name, address_text};
+use crate::dto::explanation::{Explained, Note};
 use crate::dto::membership::JoinToken;
 use crate::dto::settings::FirewallSettings;
 use crate::dto::shown;
@@ -17,8 +20,8 @@ use crate::dto::summary::Summary;
 use crate::ports::{ClusterView, FirewallMode, FirewallView, HostStatus, HostView, Role};
 
 /// The read models that [`view`] knows.
-pub const VIEWS: [&str; 8] =
-    ["summary", "blocks", "allowed", "attacks", "history", "hosts", "settings", "join-tokens"];
+pub const VIEWS: [&str; 9] =
+    ["summary", "blocks", "allowed", "attacks", "notes", "history", "hosts", "settings", "join-tokens"];
 
 /// One read model as it was at `now`: an object, or `items` of a list; `None` if no read model has this name.
 pub fn view(name: &str, views: &ReadModels, now: Timestamp) -> Option<serde_json::Result<Value>> {
@@ -30,6 +33,7 @@ pub fn view(name: &str, views: &ReadModels, now: Timestamp) -> Option<serde_json
         "blocks" => list(views.denylist.rows(now).map(|row| Block::new(Facts::of_row(&row), around))),
         "allowed" => list(views.denylist.allowed(now).map(|(network, row)| allowed(network, row))),
         "attacks" => list(views.attacks.newest_first(now).map(|row| Attack::new(row, &cluster))),
+        "notes" => list(views.notes.newest_first(now).map(|row| Note::new(row, &cluster))),
         "history" => list(views.history.counts().map(|count| {
             let (day, host) = (count.day.to_string(), count.host.to_string());
             json!({ "day": day, "host": host, "type": count.attack.name(), "count": count.count })
@@ -39,6 +43,17 @@ pub fn view(name: &str, views: &ReadModels, now: Timestamp) -> Option<serde_json
         "join-tokens" => list(views.tokens.open(now).map(|(token, open)| JoinToken::new(token, open))),
         _ => return None,
     })
+}
+
+/// Why an address was dropped at `now`, or why not: as `GET /ip/{address}` answers.
+pub fn explain(
+    views: &ReadModels,
+    (address, port): (IpAddr, Option<u16>),
+    now: Timestamp,
+) -> serde_json::Result<Value> {
+    let cluster = cluster(views);
+    let around = Surroundings { threshold: views.settings.current().block_threshold, view: &cluster };
+    serde_json::to_value(Explained::new(&views.explain(address, port, now), views.applied().get(), around))
 }
 
 fn list<T: Serialize>(items: impl Iterator<Item = T>) -> serde_json::Result<Value> {

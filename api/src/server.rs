@@ -3,8 +3,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the shell that starts a task for each connection")]
 
+use std::collections::BTreeSet;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +73,19 @@ impl CertificateSetter {
     }
 }
 
+/// Says where people are who are signed in at this host.
+#[derive(Clone)]
+pub struct SessionSources {
+    app: Arc<App>,
+}
+
+impl SessionSources {
+    /// The addresses from which live sessions were used last.
+    pub fn now(&self) -> BTreeSet<IpAddr> {
+        self.app.auth.sources(self.app.clock())
+    }
+}
+
 impl Server {
     /// Starts serving on a socket that is bound already. Must be called within a Tokio runtime. When `stop` turns true,
     /// no more connections are taken and open requests get [`Limits::drain_time`] to end.
@@ -105,6 +119,11 @@ impl Server {
     /// For whoever renews the server's certificate.
     pub fn certificate_setter(&self) -> CertificateSetter {
         CertificateSetter { acceptor: Arc::clone(&self.acceptor) }
+    }
+
+    /// For whoever must not cut people off who are signed in.
+    pub fn session_sources(&self) -> SessionSources {
+        SessionSources { app: Arc::clone(&self.app) }
     }
 
     /// Makes a one-time password for the administrator; the one before is no longer good. The caller shows it to whoever

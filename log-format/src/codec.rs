@@ -123,6 +123,7 @@ pub fn encode(event: &Event) -> Result<Vec<u8>, CodecError> {
     match event {
         Event::Attack(AttackEvent::Observed(inner)) => pack(kind, inner),
         Event::Attack(AttackEvent::StrikesCounted(inner)) => pack(kind, inner),
+        Event::Attack(AttackEvent::Noted(inner)) => pack(kind, inner),
         Event::Denylist(DenylistEvent::AddressBlocked(inner)) => pack(kind, inner),
         Event::Denylist(DenylistEvent::AddressReleased(inner)) => pack(kind, inner),
         Event::Denylist(DenylistEvent::AddressDenied(inner)) => pack(kind, inner),

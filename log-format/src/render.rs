@@ -7,8 +7,8 @@ use std::fmt::{Display, Write};
 use crate::envelope::{Envelope, Recorded};
 use crate::event::{
     Actor, AttackEvent, AttackObserved, BlockReason, ChapterEvent, DenyReason, DenylistEvent,
-    EnforcementMode, Event, HostEvent, MembershipEvent, ReleaseCause, Scope, SettingChange, SettingsEvent,
-    StrikesCounted, Text,
+    EnforcementMode, Event, HostEvent, MembershipEvent, NoteObserved, ReleaseCause, Scope, SettingChange,
+    SettingsEvent, StrikesCounted, Text,
 };
 use crate::ids::LogIndex;
 use crate::verify;
@@ -77,6 +77,7 @@ pub fn event_text(event: &Event) -> String {
 fn attack(line: &mut Line, event: &AttackEvent) {
     match event {
         AttackEvent::Observed(event) => observed(line, event),
+        AttackEvent::Noted(event) => noted(line, event),
         AttackEvent::StrikesCounted(StrikesCounted { deltas }) => {
             for delta in deltas {
                 let (source, rule) = (delta.source, delta.rule.name());
@@ -99,6 +100,9 @@ fn observed(line: &mut Line, event: &AttackObserved) {
         user_agent,
         known_user_agent,
         count,
+        scope: dropped,
+        account,
+        line: first,
     } = event;
     line.field("source", source);
     line.field("source_port", source_port);
@@ -111,6 +115,38 @@ fn observed(line: &mut Line, event: &AttackObserved) {
     line.text("user_agent", user_agent);
     line.field("known_user_agent", known_user_agent);
     line.field("count", count);
+    scope(line, *dropped);
+    line.text("account", account);
+    line.text("line", first);
+}
+
+fn noted(line: &mut Line, event: &NoteObserved) {
+    let NoteObserved {
+        kind,
+        source,
+        source_port,
+        victim,
+        victim_port,
+        attack,
+        rule,
+        account,
+        user_agent,
+        count,
+        line: first,
+    } = event;
+    line.field("note", kind.name());
+    line.field("source", source);
+    line.field("source_port", source_port);
+    line.field("victim", victim);
+    line.field("victim_port", victim_port);
+    line.field("attack", attack.name());
+    if let Some(rule) = rule {
+        line.field("rule", rule.name());
+    }
+    line.text("account", account);
+    line.text("user_agent", user_agent);
+    line.field("count", count);
+    line.text("line", first);
 }
 
 fn denylist(line: &mut Line, event: &DenylistEvent) {
@@ -201,6 +237,9 @@ fn setting(line: &mut Line, change: &SettingChange) {
         }
         SettingChange::Mode(EnforcementMode::Block) => line.field("mode", "block"),
         SettingChange::Mode(EnforcementMode::Watch) => line.field("mode", "watch"),
+        SettingChange::RuleMode { rule, mode } => {
+            line.field("rule", format_args!("{}/{}", rule.name(), mode.name()));
+        }
     }
 }
 

@@ -9,9 +9,9 @@ use serde::Deserialize;
 
 use crate::codec::{CodecError, ERASED, unpack};
 use crate::event::{
-    Actor, AddressBlocked, AddressDenied, AttackEvent, AttackKind, BlockReason, ChapterEvent, DenyReason,
-    DenylistEvent, Event, Evidence, HostEnrolled, HostEvent, HostRole, Kind, MembershipEvent, Rule, Sanction,
-    Scope, SettingsEvent, Text,
+    Actor, AddressBlocked, AddressDenied, AttackEvent, AttackKind, AttackObserved, BlockReason, ChapterEvent,
+    DenyReason, DenylistEvent, Event, Evidence, HostEnrolled, HostEvent, HostRole, Kind, MembershipEvent,
+    Rule, Sanction, Scope, SettingsEvent, Text,
 };
 use crate::ids::{BlockId, HostId};
 use crate::time::Timestamp;
@@ -36,6 +36,13 @@ pub(crate) fn decode(kind: Kind, schema: u16, payload: &[u8]) -> Result<Event, C
 /// Decodes what an older version wrote.
 fn old(kind: Kind, schema: u16, payload: &[u8]) -> Result<Event, CodecError> {
     match (kind, schema) {
+        (Kind::AttackObserved, 1) => {
+            let old: AttackObserved1 = unpack(kind, payload)?;
+            Ok(Event::Attack(AttackEvent::Observed(old.into())))
+        }
+        // The same structure: its choices had fewer variants.
+        (Kind::StrikesCounted | Kind::SettingsChanged, 1)
+        | (Kind::AddressBlocked | Kind::AddressDenied, 2) => newest(kind, payload),
         (Kind::AddressBlocked, 1) => {
             let old: AddressBlocked1 = unpack(kind, payload)?;
             Ok(Event::Denylist(DenylistEvent::AddressBlocked(old.into())))
@@ -56,6 +63,7 @@ fn newest(kind: Kind, payload: &[u8]) -> Result<Event, CodecError> {
     Ok(match kind {
         Kind::AttackObserved => Event::Attack(AttackEvent::Observed(unpack(kind, payload)?)),
         Kind::StrikesCounted => Event::Attack(AttackEvent::StrikesCounted(unpack(kind, payload)?)),
+        Kind::NoteObserved => Event::Attack(AttackEvent::Noted(unpack(kind, payload)?)),
         Kind::AddressBlocked => Event::Denylist(DenylistEvent::AddressBlocked(unpack(kind, payload)?)),
         Kind::AddressReleased => Event::Denylist(DenylistEvent::AddressReleased(unpack(kind, payload)?)),
         Kind::AddressDenied => Event::Denylist(DenylistEvent::AddressDenied(unpack(kind, payload)?)),
@@ -83,6 +91,22 @@ fn newest(kind: Kind, payload: &[u8]) -> Result<Event, CodecError> {
         Kind::RetentionCut => Event::Chapter(ChapterEvent::Erased(unpack(kind, payload)?)),
         Kind::AttackRolledUp => Event::Chapter(ChapterEvent::RolledUp(unpack(kind, payload)?)),
     })
+}
+
+/// Schema 1 of [`AttackObserved`]: always about the whole address.
+#[derive(Deserialize)]
+struct AttackObserved1 {
+    source: IpAddr,
+    source_port: u16,
+    victim: IpAddr,
+    victim_port: u16,
+    attack: AttackKind,
+    rule: Rule,
+    evidence: Evidence,
+    sanction: Sanction,
+    user_agent: Text,
+    known_user_agent: bool,
+    count: u32,
 }
 
 /// Schema 1 of [`AddressBlocked`]: its reason held the attacker's user agent.
@@ -133,6 +157,40 @@ struct HostEnrolled1 {
     host: HostId,
     name: Text,
     addresses: Vec<IpAddr>,
+}
+
+impl From<AttackObserved1> for AttackObserved {
+    fn from(old: AttackObserved1) -> Self {
+        let AttackObserved1 {
+            source,
+            source_port,
+            victim,
+            victim_port,
+            attack,
+            rule,
+            evidence,
+            sanction,
+            user_agent,
+            known_user_agent,
+            count,
+        } = old;
+        Self {
+            source,
+            source_port,
+            victim,
+            victim_port,
+            attack,
+            rule,
+            evidence,
+            sanction,
+            user_agent,
+            known_user_agent,
+            count,
+            scope: Scope::Address,
+            account: Text::default(),
+            line: Text::default(),
+        }
+    }
 }
 
 impl From<BlockReason1> for BlockReason {

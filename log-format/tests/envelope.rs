@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use log_format::envelope::{Envelope, Recorded};
 use log_format::event::{
-    AttackEvent, AttackKind, AttackObserved, Event, Evidence, Rule, Sanction, StrikeDelta, StrikesCounted,
-    Text,
+    AttackEvent, AttackKind, AttackObserved, Event, Evidence, Rule, Sanction, Scope, StrikeDelta,
+    StrikesCounted, Text,
 };
 use log_format::ids::{CommandId, HostId, Incarnation, Origin, OriginSequence, Salt};
 use log_format::time::Timestamp;
@@ -114,6 +114,9 @@ fn observed() -> impl Strategy<Value = Event> {
                 user_agent: Text::new(&agent),
                 known_user_agent: known,
                 count,
+                scope: Scope::AddressPort(source_port),
+                account: Text::new(&agent),
+                line: Text::new(&agent),
             }))
         },
     )

@@ -11,6 +11,7 @@ use log_format::ids::BlockId;
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::decide::order::{HeldBlock, HeldPorts};
 use crate::digest::{Canonical, CanonicalHasher};
 
 /// Blocked addresses of the whole cluster at most: what a kernel set of this kind was measured to hold
@@ -19,6 +20,30 @@ use crate::digest::{Canonical, CanonicalHasher};
 pub(crate) const MAX_BLOCKED_ADDRESSES: usize = 1_048_576;
 /// Blocks of one address at most: one of each sanction for the address, and some ports behind it.
 pub(crate) const MAX_BLOCKS_OF_ADDRESS: usize = 8;
+
+/// The networks that can be blocked for a time, longest first: a site's /64 and a customer's /56 of IPv6. One block may not
+/// take in more: it would be somebody else's.
+const PREFIXES: [u8; 2] = [64, 56];
+
+/// The widest network that may be blocked for what one sensor saw, not wider than it asks for.
+pub(crate) fn blockable(address: IpAddr, length: u8) -> Option<(IpAddr, u8)> {
+    let length = PREFIXES.into_iter().rfind(|prefix| length <= *prefix)?;
+    Some((base_of(address, length)?, length))
+}
+
+/// The first address of the network that holds an IPv6 address; none for IPv4, whose networks are shared by strangers.
+fn base_of(address: IpAddr, length: u8) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(_) => IpNet::new(address, length).ok().map(|network| network.network()),
+    }
+}
+
+/// The networks that can be blocked and begin with this address.
+pub(crate) fn networks_from(base: IpAddr) -> impl Iterator<Item = IpNet> {
+    let of_length = move |length| (base_of(base, length)? == base).then(|| IpNet::new(base, length).ok())?;
+    PREFIXES.into_iter().filter_map(of_length)
+}
 
 /// One block of an address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +62,15 @@ impl<T> Block<T> {
             return true;
         }
         now < self.until
+    }
+
+    fn held(&self, address: IpAddr) -> HeldBlock {
+        let whole = IpNet::from(address);
+        let network = match self.scope {
+            Scope::Address | Scope::AddressPort(_) => whole,
+            Scope::Prefix(length) => IpNet::new(address, length).map_or(whole, |network| network.trunc()),
+        };
+        HeldBlock { network, sanction: self.sanction, until: self.until }
     }
 
     fn is_firm(&self) -> bool {
@@ -124,12 +158,72 @@ impl<T> BlockBook<T> {
         self.by_address.keys().copied()
     }
 
-    /// The strongest live block of the whole address, and of those the one that ends last.
+    /// The strongest live block of the whole address alone, and of those the one that ends last.
     pub(crate) fn strongest(&self, address: IpAddr, now: Timestamp) -> Option<&Block<T>> {
         self.blocks(address)
             .iter()
             .filter(|block| block.scope == Scope::Address && block.is_live(now))
             .max_by_key(|block| (block.sanction, block.until))
+    }
+
+    /// What is held about the whole address at `now`, by blocks of its own or of a network that holds it.
+    pub(crate) fn held(&self, address: IpAddr, now: Timestamp) -> Option<HeldBlock> {
+        let own = self.strongest(address, now).map(|block| block.held(address));
+        let around = self.around(address).filter(|(_, block)| block.is_live(now));
+        let around = around.map(|(base, block)| block.held(base));
+        own.into_iter().chain(around).max_by_key(|held| (held.sanction, held.until))
+    }
+
+    /// What is held about its ports at `now`.
+    pub(crate) fn held_ports(&self, address: IpAddr, asked: Option<u16>, now: Timestamp) -> HeldPorts {
+        let narrow = || self.narrow(address, now);
+        let of_asked =
+            narrow().filter(|(port, _)| Some(*port) == asked).map(|(_, block)| block.held(address));
+        HeldPorts {
+            asked: of_asked.max_by_key(|held| (held.sanction, held.until)),
+            others: narrow()
+                .map(|(port, _)| port)
+                .filter(|port| Some(*port) != asked)
+                .collect::<BTreeSet<_>>()
+                .len(),
+        }
+    }
+
+    /// Live blocks of single ports.
+    pub(crate) fn narrow(&self, address: IpAddr, now: Timestamp) -> impl Iterator<Item = (u16, &Block<T>)> {
+        let live = self.blocks(address).iter().filter(move |block| block.is_live(now));
+        live.filter_map(|block| match block.scope {
+            Scope::AddressPort(port) => Some((port, block)),
+            Scope::Address | Scope::Prefix(_) => None,
+        })
+    }
+
+    /// Blocks of networks that hold the address, by their first address; also those that have ended.
+    pub(crate) fn around(&self, address: IpAddr) -> impl Iterator<Item = (IpAddr, &Block<T>)> {
+        let bases = PREFIXES.into_iter().filter_map(move |length| Some((length, base_of(address, length)?)));
+        bases.flat_map(|(length, base)| {
+            let blocks = self.blocks(base).iter().filter(move |block| block.scope == Scope::Prefix(length));
+            blocks.map(move |block| (base, block))
+        })
+    }
+
+    /// Blocked networks; also those whose block has ended.
+    pub(crate) fn networks(&self) -> impl Iterator<Item = IpNet> {
+        self.iter().filter_map(|(base, block)| match block.scope {
+            Scope::Prefix(length) => IpNet::new(base, length).ok(),
+            Scope::Address | Scope::AddressPort(_) => None,
+        })
+    }
+
+    /// Blocked networks within a network; also those whose block has ended.
+    pub(crate) fn networks_within(&self, network: &IpNet) -> impl Iterator<Item = IpNet> {
+        let (first, last, shortest) = (network.network(), network.broadcast(), network.prefix_len());
+        self.by_address.range(first..=last).flat_map(move |(base, blocks)| {
+            blocks.iter().filter_map(move |block| match block.scope {
+                Scope::Prefix(length) if shortest <= length => IpNet::new(*base, length).ok(),
+                Scope::Prefix(_) | Scope::Address | Scope::AddressPort(_) => None,
+            })
+        })
     }
 
     /// Addresses all of whose blocks have ended, those with soft blocks only first, soonest end first.
@@ -211,12 +305,21 @@ impl<T> BlockBook<T> {
         self.ends_mut(end).remove(&(end.until, address));
     }
 
-    /// Ends all blocks of a network's addresses.
+    /// Ends all blocks of a network's addresses and their ports. Blocks of whole networks stay: the lists that call this
+    /// decide before them.
     pub(crate) fn release_within(&mut self, network: &IpNet) {
         let within = self.by_address.range(network.network()..=network.broadcast());
         let addresses: Vec<IpAddr> = within.map(|(address, _)| *address).collect();
         for address in addresses {
-            self.release(address);
+            let Some(mut blocks) = self.by_address.remove(&address) else { continue };
+            let before = End::of(&blocks);
+            self.ends_mut(before).remove(&(before.until, address));
+            blocks.retain(|block| matches!(block.scope, Scope::Prefix(_)));
+            if !blocks.is_empty() {
+                let after = End::of(&blocks);
+                self.ends_mut(after).insert((after.until, address));
+                self.by_address.insert(address, blocks);
+            }
         }
     }
 

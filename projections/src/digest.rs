@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use log_format::event::{
-    Actor, AttackKind, EnforcementMode, Evidence, HostRole, PortRange, Rule, Sanction, Scope, Text,
+    Actor, AttackKind, EnforcementMode, Evidence, HostRole, PortRange, Rule, RuleMode, Sanction, Scope, Text,
 };
 use log_format::ids::{
     BlockId, ChapterNumber, CommandId, HostId, Incarnation, JoinTokenId, LogIndex, OriginSequence, Position,
@@ -219,6 +219,12 @@ impl Canonical for EnforcementMode {
             Self::Block => 0_u8.put(out),
             Self::Watch => 1_u8.put(out),
         }
+    }
+}
+
+impl Canonical for RuleMode {
+    fn put(&self, out: &mut CanonicalHasher) {
+        self.name().put(out);
     }
 }
 

@@ -48,7 +48,7 @@ pub trait Projection: Default + Clone + Send + Serialize + DeserializeOwned {
 
 impl Projection for Model {
     const NAME: &'static str = "decisions";
-    const VERSION: u32 = 4;
+    const VERSION: u32 = 5;
 
     fn apply(&mut self, index: LogIndex, envelope: &Envelope) {
         self.evolve(index, envelope);
@@ -65,7 +65,7 @@ impl Projection for Model {
 
 impl Projection for ReadModels {
     const NAME: &'static str = "views";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn apply(&mut self, index: LogIndex, envelope: &Envelope) {
         self.evolve(index, envelope);

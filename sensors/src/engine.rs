@@ -9,6 +9,7 @@
 
 mod answer;
 mod charge;
+mod first_look;
 mod look;
 mod request;
 mod setting;
@@ -38,7 +39,7 @@ use crate::fragments::Fragments;
 use crate::frame::Frame;
 use crate::hep::Report;
 use crate::keyed::Key;
-use crate::observation::Finding;
+use crate::observation::{Finding, Verdict};
 use crate::packet::{self, Datagram, Packet};
 use crate::policy::{DNS, Limit, Policy};
 use crate::proof::{FilterSize, NonceEcho};
@@ -47,6 +48,7 @@ use crate::streams::{Segment, StreamItem, Streams, TlsEnded};
 use crate::timeline::Timeline;
 use crate::transaction::{Path, Transactions};
 use charge::Charge;
+use first_look::{Doors, FirstLook};
 use look::Look;
 use setting::{Origin, Setting};
 
@@ -75,6 +77,7 @@ pub struct Engine {
     leaks: Leaks,
     visibility: Visibility,
     reports: Reports,
+    doors: Doors,
     /// Sources that are looked at again when their grace time is over, soonest first.
     looks: VecDeque<Look>,
     counted: HashSet<Subject, Key>,
@@ -134,6 +137,7 @@ impl Engine {
             leaks: Leaks::new(key),
             visibility: Visibility::new(key),
             reports: Reports::new(key),
+            doors: Doors::new(key),
             looks: VecDeque::new(),
             counted: HashSet::with_hasher(key),
             statistics: Statistics::default(),
@@ -159,6 +163,33 @@ impl Engine {
         self.packet(packet, seen, findings);
     }
 
+    /// Says whether blocks are carried out by the kernel. From then on packets of blocked sources are passed over; they are counted, and
+    /// told of while they go on.
+    pub fn enforce(&mut self, is_enforced: bool) {
+        self.doors.enforce(is_enforced);
+    }
+
+    /// The kernel drops all packets of a source until then, by the clock that shows `at` now.
+    pub fn shut(&mut self, source: IpAddr, at: Timestamp, until: Timestamp) {
+        let now = self.timeline.at(at);
+        self.doors.shut(source.to_canonical(), now, now.after(until.since(at)));
+    }
+
+    /// The kernel lets a source through again.
+    pub fn open(&mut self, source: IpAddr) {
+        self.doors.open(source.to_canonical());
+    }
+
+    /// Forgets blocked sources that the kernel does not hold.
+    pub fn retain(&mut self, is_held: impl Fn(IpAddr) -> bool) {
+        self.doors.retain(is_held);
+    }
+
+    /// What the kernel drops is not known any more: everybody is looked at.
+    pub fn open_all(&mut self) {
+        self.doors.open_all();
+    }
+
     /// Appends what has become due without a new frame, when the frames' clock says `at`.
     pub fn idle(&mut self, at: Timestamp, findings: &mut Vec<Finding>) {
         let now = self.timeline.at(at);
@@ -177,7 +208,10 @@ impl Engine {
     /// What was added to each source's strikes since the last call; at most
     /// [`StrikesCounted::MAX_DELTAS`](log_format::event::StrikesCounted::MAX_DELTAS).
     pub fn drain_strikes(&mut self, now: Timestamp) -> Vec<StrikeDelta> {
-        self.bad_registrations.drain(self.timeline.at(now))
+        let mut deltas = self.bad_registrations.drain(self.timeline.at(now));
+        // Where a strike has no consequence here, it must have none elsewhere.
+        deltas.retain(|delta| !self.setting.is_allowed(delta.source));
+        deltas
     }
 
     /// What was seen so far.
@@ -199,6 +233,7 @@ impl Engine {
             sources: self.counted.len() as u64,
             unanswered: self.transactions.unanswered(),
             suppressed: self.reports.suppressed(),
+            passed_over: self.doors.passed(),
             evicted,
             ..self.statistics
         }
@@ -211,6 +246,19 @@ impl Engine {
 
     /// A packet as a frame carries it, or as the last of its pieces makes it whole: what was put together is no piece itself.
     fn packet(&mut self, packet: Packet<'_>, seen: Seen, findings: &mut Vec<Finding>) {
+        if !seen.is_tunnelled
+            && let Some(source) = packet.source()
+        {
+            match self.doors.look(source, seen.now) {
+                FirstLook::Unknown => {}
+                FirstLook::Blocked => return,
+                FirstLook::Hammers(verdict) => {
+                    self.statistics.attacks += 1;
+                    let verdict = Verdict { packet: seen.packet, at: seen.at, ..*verdict };
+                    return findings.push(Finding::Attack(verdict));
+                }
+            }
+        }
         match packet {
             Packet::Udp(datagram) => self.datagram(&datagram, seen, findings),
             Packet::Tcp(segment) => self.segment(&segment, seen, findings),
@@ -348,7 +396,10 @@ impl Engine {
                     return Some(message);
                 }
                 Err(error) => match error.kind {
-                    ErrorKind::Empty => return None,
+                    ErrorKind::Empty => {
+                        self.statistics.keepalives += 1;
+                        return None;
+                    }
                     ErrorKind::NotSip => false,
                     ErrorKind::Method | ErrorKind::StatusCode => true,
                 },
@@ -378,7 +429,7 @@ impl Engine {
             Origin::Connection { .. } | Origin::Report { .. } => (Count::MalformedTcp, limits.malformed_tcp),
         };
         let charge = |count| Charge::new(Rule::Malformed, AttackKind::Other, origin.is_proven(), count);
-        self.offend((path, datagram.source_port), (count, limit), charge, seen, findings);
+        self.offend((path, datagram.source_port), (count, limit, seen), charge, findings);
     }
 
     /// Something else than SIP said over a connection to a SIP port.
@@ -398,7 +449,7 @@ impl Engine {
             line: Text::new(line),
             ..Charge::new(Rule::NotSip, AttackKind::Other, is_proven, count)
         };
-        self.offend((path, port), (Count::NotSip, limit), charge, seen, findings);
+        self.offend((path, port), (Count::NotSip, limit, seen), charge, findings);
     }
 
     /// A TLS session is over; one in which nothing was said is a probe.
@@ -411,16 +462,15 @@ impl Engine {
         }
         let limit = self.setting.policy.limits.tls_sessions;
         let charge = |count| Charge::new(Rule::TlsSessions, AttackKind::Other, is_proven, count);
-        self.offend((path, port), (Count::TlsSessions, limit), charge, seen, findings);
+        self.offend((path, port), (Count::TlsSessions, limit, seen), charge, findings);
     }
 
     /// Counts an offence of a source, and brings the charge if it is one too many.
     fn offend(
         &mut self,
         (path, port): (Path, u16),
-        (count, limit): (Count, Limit),
+        (count, limit, seen): (Count, Limit, Seen),
         charge: impl FnOnce(u32) -> Charge,
-        seen: Seen,
         findings: &mut Vec<Finding>,
     ) {
         let source = self.sources.enter(path.source, seen.now);
@@ -439,7 +489,7 @@ impl Engine {
         if !self.setting.policy.is_on(Rule::Dns) || self.is_exempt(path) {
             return;
         }
-        if self.dns.seen(path.source, is_answer, datagram.payload, &self.setting.policy.limits, seen.now) {
+        if self.dns.seen((path.source, is_answer), datagram.payload, &self.setting.policy.limits, seen.now) {
             let charge = Charge::new(Rule::Dns, AttackKind::Dns, false, self.setting.policy.limits.dns.burst);
             self.charge((path, port), charge, seen, findings);
         }

@@ -40,7 +40,7 @@ mod websocket;
 pub use capture::{Drops, LiveCapture, OpenCapture, filter};
 pub use engine::Engine;
 pub use frame::{Frame, LinkType};
-pub use observation::{Finding, Note, NoteKind, Verdict};
+pub use observation::{Finding, Note, Verdict};
 pub use pcap_file::{PcapFile, ReadCapture};
 pub use policy::{Limit, Limits, Mode, Modes, Policy, Rate};
 pub use proof::FilterSize;

@@ -30,6 +30,19 @@ pub(crate) enum Packet<'a> {
     Unreadable,
 }
 
+impl Packet<'_> {
+    /// Who sent it, if that is worth a look.
+    #[inline]
+    pub(crate) const fn source(&self) -> Option<IpAddr> {
+        match self {
+            Self::Udp(datagram) => Some(datagram.source),
+            Self::Tcp(segment) => Some(segment.source),
+            Self::Fragment(fragment) => Some(fragment.source),
+            Self::OtherIp | Self::NotIp | Self::Unreadable => None,
+        }
+    }
+}
+
 /// A UDP datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Datagram<'a> {

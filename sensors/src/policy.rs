@@ -207,14 +207,14 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// What users of sipPROT know: its classic rules alone, and an hour for a blocked agent at once. That one forged packet is enough
+    /// What users of sipPROT know: its classic rules alone (the others only tell), and an hour for a blocked agent at once. That one forged packet is enough
     /// for the latter is the price, and is told in the notes.
     pub fn sipprot_compat() -> Self {
         let mut policy = Self { agent_soft_block_seconds: 3_600, ..Self::default() };
         for rule in Rule::ALL {
             let is_classic =
                 matches!(rule, Rule::BadRegistrations | Rule::BlockedUserAgent | Rule::Tftp | Rule::Dns);
-            policy.modes.set(rule, if is_classic { Mode::Enforce } else { Mode::Off });
+            policy.modes.set(rule, if is_classic { Mode::Enforce } else { Mode::Observe });
         }
         policy.limits.protected_factor = 1;
         policy

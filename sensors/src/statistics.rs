@@ -37,6 +37,8 @@ pub struct Statistics {
     pub notes: u64,
     /// Verdicts and notes that were not told because there were too many at once.
     pub suppressed: u64,
+    /// Packets of blocked sources, which were not looked at.
+    pub passed_over: u64,
     /// Requests with credentials to which no final answer came in time.
     pub unanswered: u64,
     /// What left a table before its time because the table was full, strikes and nonces that found no place, fragments of which no

@@ -46,6 +46,12 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         self.places.len()
     }
 
+    /// The keys, oldest first.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = K> + '_ {
+        let first = self.slot(self.oldest);
+        std::iter::successors(first, |slot| self.slot(slot.newer)).map(|slot| slot.key)
+    }
+
     /// Keys pushed out because the table was full.
     pub(crate) const fn evicted(&self) -> u64 {
         self.evicted

@@ -42,7 +42,7 @@ impl Timeline {
 
     /// The engine's time when the clock says `at`, between frames.
     pub(crate) fn at(&self, at: Timestamp) -> Timestamp {
-        self.now.after(at.since(self.shown.unwrap_or(at)))
+        self.shown.map_or(at, |shown| self.now.after(at.since(shown)))
     }
 }
 

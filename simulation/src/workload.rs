@@ -11,8 +11,8 @@ use std::time::Duration;
 use consensus::core::Ticket;
 use ipnet::IpNet;
 use log_format::event::{
-    Actor, AttackKind, AttackObserved, Evidence, Rule, Sanction, SettingChange, StrikeDelta, StrikesCounted,
-    Text,
+    Actor, AttackKind, AttackObserved, Evidence, Rule, Sanction, Scope, SettingChange, StrikeDelta,
+    StrikesCounted, Text,
 };
 use log_format::ids::{CommandId, HostId};
 use log_format::time::Timestamp;
@@ -265,6 +265,9 @@ impl Workload {
             user_agent: Text::new(format!("{CANARY}{:08x}", number.0).as_bytes()),
             known_user_agent: false,
             count: 10,
+            scope: Scope::Address,
+            account: Text::default(),
+            line: Text::default(),
         })
     }
 

@@ -549,6 +549,6 @@ fn chapter_settings(faults: &Faults) -> ChapterSettings {
 fn provisional(observation: &Observation) -> Option<IpAddr> {
     match &observation.fact {
         Fact::Attack(attack) if Sanction::Observe < attack.sanction => Some(attack.source),
-        Fact::Attack(_) | Fact::Strikes(_) => None,
+        Fact::Attack(_) | Fact::Note(_) | Fact::Strikes(_) => None,
     }
 }

@@ -159,33 +159,35 @@ fn print_difference(
 }
 
 fn note_json(note: &Note) -> serde_json::Value {
+    let observed = &note.observed;
     json!({
         "type": "note",
-        "kind": note.kind.name(),
-        "source": note.source,
-        "source_port": note.source_port,
-        "victim": note.victim,
-        "attack": note.attack.name(),
-        "rule": note.rule.map(log_format::event::Rule::name),
-        "account": note.account.visible(),
-        "user_agent": note.user_agent.visible(),
-        "count": note.count,
-        "line": note.line.visible(),
+        "kind": observed.kind.name(),
+        "source": observed.source,
+        "source_port": observed.source_port,
+        "victim": observed.victim,
+        "attack": observed.attack.name(),
+        "rule": observed.rule.map(log_format::event::Rule::name),
+        "account": observed.account.visible(),
+        "user_agent": observed.user_agent.visible(),
+        "count": observed.count,
+        "line": observed.line.visible(),
         "packet": note.packet,
         "at": note.at.to_string(),
     })
 }
 
 fn note_text(note: &Note) -> String {
+    let observed = &note.observed;
     format!(
         "{}  {:<39} {:<8} note: {}  packet {}  {} {}",
         note.at,
-        note.source.to_string(),
-        note.attack.name(),
-        note.kind.name(),
+        observed.source.to_string(),
+        observed.attack.name(),
+        observed.kind.name(),
         note.packet,
-        note.account.visible(),
-        note.user_agent.visible(),
+        observed.account.visible(),
+        observed.user_agent.visible(),
     )
 }
 
@@ -200,20 +202,20 @@ fn verdict_json(verdict: &Verdict) -> serde_json::Value {
         "rule": observed.rule.name(),
         "evidence": observed.evidence.name(),
         "sanction": observed.sanction.name(),
-        "scope": verdict.scope.name(),
+        "scope": observed.scope.name(),
         "seconds": verdict.seconds,
         "user_agent": observed.user_agent.visible(),
         "known_user_agent": observed.known_user_agent,
         "packet": verdict.packet,
         "at": verdict.at.to_string(),
         "count": observed.count,
-        "account": verdict.account.visible(),
-        "line": verdict.line.visible(),
+        "account": observed.account.visible(),
+        "line": observed.line.visible(),
     });
-    if let (Scope::AddressPort(port), Some(fields)) = (verdict.scope, object.as_object_mut()) {
+    if let (Scope::AddressPort(port), Some(fields)) = (observed.scope, object.as_object_mut()) {
         fields.insert("port".to_owned(), port.into());
     }
-    if let (Scope::Prefix(length), Some(fields)) = (verdict.scope, object.as_object_mut()) {
+    if let (Scope::Prefix(length), Some(fields)) = (observed.scope, object.as_object_mut()) {
         fields.insert("prefix_length".to_owned(), length.into());
     }
     object

@@ -156,6 +156,20 @@ impl Client {
         converse(self.open(None).await?, request).await
     }
 
+    /// The same for a change of what has this version, and only if nobody else has changed it meanwhile.
+    pub async fn ask_if_unchanged(
+        &self,
+        (method, path): (&str, &str),
+        body: &Value,
+        version: u64,
+    ) -> Result<Answer, ClientError> {
+        let mut request = self.request(method, path, Some(body))?;
+        let tag = hyper::http::HeaderValue::from_str(&format!("\"{version}\""))
+            .map_err(hyper::http::Error::from)?;
+        request.headers_mut().insert(hyper::header::IF_MATCH, tag);
+        converse(self.open(None).await?, request).await
+    }
+
     fn request(
         &self,
         method: &str,

@@ -40,25 +40,18 @@ enum Format {
 }
 
 /// A log that was folded.
-struct Replayed {
-    folded: Folded,
+pub(super) struct Replayed {
+    pub(super) folded: Folded,
     /// The last entry that was looked at.
     index: LogIndex,
     /// The time at which views are shown: that of the last entry, or the one asked for.
-    now: Timestamp,
+    pub(super) now: Timestamp,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let data = &arguments.data;
     let log = LogView::open(&StdDisk, data).with_context(|| format!("read the log in {}", data.display()))?;
-    let commit = log.hard_state().commit;
-    if let Some(Until::Index(wanted)) = arguments.until
-        && commit < wanted
-    {
-        return Err(Failure::Usage(format!(
-            "--until {wanted}: this log is committed up to entry {commit}; give that or an earlier one"
-        )));
-    }
+    check_reached(&log, arguments.until, "--until")?;
     let replayed = replay(&log, arguments.until)?;
     let printed = match &arguments.view {
         None => Value::Null,
@@ -76,8 +69,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Nobody gets the present for a future that was asked for.
+pub(super) fn check_reached(
+    log: &LogView<StdDisk>,
+    asked: Option<Until>,
+    option: &str,
+) -> Result<(), Failure> {
+    let commit = log.hard_state().commit;
+    match asked {
+        Some(Until::Index(wanted)) if commit < wanted => Err(Failure::Usage(format!(
+            "{option} {wanted}: this log is committed up to entry {commit}; give that or an earlier one"
+        ))),
+        Some(Until::Index(_) | Until::Time(_)) | None => Ok(()),
+    }
+}
+
 /// Folds every committed entry up to there.
-fn replay(log: &LogView<StdDisk>, until: Option<Until>) -> anyhow::Result<Replayed> {
+pub(super) fn replay(log: &LogView<StdDisk>, until: Option<Until>) -> anyhow::Result<Replayed> {
     let mut folded = Folded::default();
     let mut index = LogIndex::default();
     let commit = log.hard_state().commit;

@@ -139,6 +139,8 @@ impl Observations {
         let (body, priority) = match observation.fact {
             // The host acts on an attack it reports: without the report nobody would know why.
             Fact::Attack(attack) => (CommandBody::ReportAttack(attack), Priority::Action),
+            // Nothing was done about it, so a full spool may forget it.
+            Fact::Note(note) => (CommandBody::Note(note), Priority::Observation),
             Fact::Strikes(strikes) => (CommandBody::CountStrikes(strikes), Priority::Observation),
         };
         let (id, observed_at) = (randomness.command_id(), observation.observed_at);

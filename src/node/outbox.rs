@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use consensus::core::Ticket;
-use log_format::event::{AttackObserved, StrikesCounted};
+use log_format::event::{AttackObserved, NoteObserved, StrikesCounted};
 use log_format::ids::{CommandId, HostId, LogIndex, Origin, OriginSequence};
 use log_format::time::Timestamp;
 use projections::decide::{Command, CommandBody};
@@ -37,6 +37,8 @@ pub struct Observation {
 pub enum Fact {
     /// A rule was tipped.
     Attack(AttackObserved),
+    /// Something worth telling.
+    Note(NoteObserved),
     /// Strikes of one interval.
     Strikes(StrikesCounted),
 }

@@ -9,7 +9,7 @@ use log_format::disk::MemoryDisk;
 use log_format::envelope::Recorded;
 use log_format::event::{
     Actor, AttackKind, AttackObserved, ChapterCut, ChapterEvent, ChapterSealed, Event, Evidence, Rule,
-    Sanction, Text,
+    Sanction, Scope, Text,
 };
 use log_format::ids::{Origin, OriginSequence};
 use log_format::wal::{
@@ -591,6 +591,9 @@ fn attack(source: &str) -> Observation {
         user_agent: Text::new(b"friendly-scanner"),
         known_user_agent: true,
         count: 10,
+        scope: Scope::Address,
+        account: Text::default(),
+        line: Text::default(),
     });
     Observation { observed_at: at(Duration::ZERO).wall, fact }
 }

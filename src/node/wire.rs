@@ -85,6 +85,9 @@ fn fill_body(message: &mut proto::Command, body: &CommandBody) {
         CommandBody::CountStrikes(strikes) => {
             fill_observation(message, Event::Attack(AttackEvent::StrikesCounted(strikes.clone())));
         }
+        CommandBody::Note(note) => {
+            fill_observation(message, Event::Attack(AttackEvent::Noted(note.clone())));
+        }
         CommandBody::BlockAddress { source, seconds, note, by } => {
             let mut block = block_message(*source, *seconds, note);
             block.set_by(actor_bytes(by));
@@ -237,6 +240,7 @@ fn decode_body(body: proto::Command_oneof_body, expected_version: u64) -> Result
         Body::observation(observation) => match decode_fact(observation.get_fact())? {
             Event::Attack(AttackEvent::Observed(attack)) => CommandBody::ReportAttack(attack),
             Event::Attack(AttackEvent::StrikesCounted(strikes)) => CommandBody::CountStrikes(strikes),
+            Event::Attack(AttackEvent::Noted(note)) => CommandBody::Note(note),
             Event::Denylist(_)
             | Event::Settings(_)
             | Event::Host(_)
@@ -435,7 +439,9 @@ pub(crate) fn actor(bytes: &[u8]) -> Actor {
 
 #[cfg(test)]
 mod tests {
-    use log_format::event::{HostKeyAnnounced, HostRole, SealWitnessed, SpoolDropped};
+    use log_format::event::{
+        AttackKind, HostKeyAnnounced, HostRole, NoteKind, NoteObserved, Rule, SealWitnessed, SpoolDropped,
+    };
     use log_format::ids::JoinTokenId;
 
     use super::*;
@@ -469,6 +475,19 @@ mod tests {
         check(CommandBody::AllowAddress { network, seconds: None, note: Text::default(), by: by.clone() });
         check(CommandBody::ChangeSettings { expected_version: 4, changes: Vec::new(), by });
         check(CommandBody::CountStrikes(log_format::event::StrikesCounted { deltas: Vec::new() }));
+        check(CommandBody::Note(NoteObserved {
+            kind: NoteKind::RuleObserved,
+            source,
+            source_port: 5071,
+            victim: source,
+            victim_port: 5060,
+            attack: AttackKind::Register,
+            rule: Some(Rule::TollFraud),
+            account: Text::new(b"1001@pbx"),
+            user_agent: Text::new(b"\xff"),
+            count: 3,
+            line: Text::new(b"REGISTER sip:pbx SIP/2.0"),
+        }));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The firewall's thread: takes orders from the sensors (at once, provisional) and from the log (for good), brings them to
 //! the kernel in batches, and converges the kernel with the whole plan on start, every 30 s, and after anything unusual.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use log_format::event::{EnforcementMode, Sanction};
 use log_format::ids::LogIndex;
 use log_format::time::Timestamp;
 use projections::plan::firewall::{AddressPlan, FirewallChange, FirewallPlan, Membership};
 
 use super::clocks::Clocks;
+use super::doors::{Door, Doors, News};
 use super::inbox::Inbox;
 use crate::actuators::firewall::{
     Change, Desired, Firewall, FirewallMode, Layout, LayoutError, SetPortsError, TableName, TableState,
@@ -42,6 +44,7 @@ enum Order {
     Change { change: FirewallChange, upto: LogIndex },
     Provisional { source: IpAddr, sanction: Sanction, lasts: Duration },
     Lift { source: IpAddr },
+    Spare { networks: BTreeSet<IpNet> },
     Plan { plan: Box<FirewallPlan>, upto: LogIndex },
     Stop,
 }
@@ -67,6 +70,11 @@ impl Orders {
     /// The log judged, and did not block.
     pub(super) fn lift(&self, source: IpAddr) {
         self.offer(Order::Lift { source });
+    }
+
+    /// What this host never drops, whatever the log says, is now this.
+    pub(super) fn spare(&self, networks: BTreeSet<IpNet>) {
+        self.offer(Order::Spare { networks });
     }
 
     /// The whole of what the kernel should hold.
@@ -127,6 +135,8 @@ struct Actuator {
     /// `None`: switched off, or it could not be opened yet.
     firewall: Option<Firewall>,
     is_enabled: bool,
+    /// What this host never drops, besides what the plan says.
+    never_block: BTreeSet<IpNet>,
     failure: Option<String>,
     mode: EnforcementMode,
     provisional: BTreeMap<IpAddr, Provisional>,
@@ -136,6 +146,7 @@ struct Actuator {
     upto: LogIndex,
     next_converge: Duration,
     is_plan_asked: bool,
+    doors: Doors,
 }
 
 /// Checks a firewall configuration and makes the layout from it; SIP ports come with the first plan.
@@ -147,9 +158,9 @@ pub(super) fn layout(config: &FirewallConfig) -> Result<Layout, LayoutError> {
 
 /// Starts the thread.
 pub(super) fn start(
-    config: &FirewallConfig,
+    (is_enabled, never_block): (bool, BTreeSet<IpNet>),
     layout: Layout,
-    inbox: Inbox,
+    (inbox, doors): (Inbox, Doors),
     clocks: Clocks,
 ) -> std::io::Result<(Orders, Arc<Shared>, JoinHandle<()>)> {
     let (sender, orders) = sync_channel(MAX_ORDERS);
@@ -162,7 +173,8 @@ pub(super) fn start(
         clocks,
         layout,
         firewall: None,
-        is_enabled: config.enabled,
+        is_enabled,
+        never_block,
         failure: None,
         mode: EnforcementMode::Block,
         provisional: BTreeMap::new(),
@@ -170,6 +182,7 @@ pub(super) fn start(
         upto: LogIndex::new(0),
         next_converge: Duration::ZERO,
         is_plan_asked: false,
+        doors,
     };
     let thread = std::thread::Builder::new().name("firewall".to_owned()).spawn(move || actuator.run())?;
     Ok((Orders { sender, lost }, shared, thread))
@@ -230,6 +243,10 @@ impl Actuator {
                     if self.provisional.remove(&source).is_some() {
                         changes.push(Change::Unblock { address: source });
                     }
+                }
+                Order::Spare { networks } => {
+                    self.never_block = networks;
+                    self.ask_for_plan();
                 }
                 Order::Plan { plan, upto } => {
                     changes.clear(); // The plan holds what they ask for.
@@ -306,7 +323,7 @@ impl Actuator {
         if let (Some(firewall), false, false) = (&mut self.firewall, changes.is_empty(), is_watching) {
             match firewall.apply(changes, now) {
                 Ok(applied) if applied.table == TableState::Rebuilt => self.ask_for_plan(),
-                Ok(_) => {}
+                Ok(_) => self.tell_doors(changes, now),
                 Err(error) => return self.fail(&error.into()),
             }
         }
@@ -334,7 +351,10 @@ impl Actuator {
 
     fn try_converge(&mut self, plan: &FirewallPlan, now: Timestamp) -> anyhow::Result<()> {
         let desired = self.desired(plan, now);
-        let Some(firewall) = &mut self.firewall else { return Ok(()) };
+        let Some(firewall) = &mut self.firewall else {
+            self.doors.tell(&News::Nothing);
+            return Ok(());
+        };
         if self.layout.sip_ports() != plan.sip_ports {
             self.layout = self.layout.with_sip_ports(&plan.sip_ports).map_err(SetPortsError::from)?;
             firewall.set_sip_ports(&plan.sip_ports)?;
@@ -343,7 +363,31 @@ impl Actuator {
         if !drift.is_none() {
             tracing::info!(?drift, "firewall converged");
         }
+        let is_dropped = matches!(firewall.mode(), FirewallMode::Enforcing { .. });
+        if !is_dropped || plan.mode == EnforcementMode::Watch {
+            self.doors.tell(&News::Nothing);
+            return Ok(());
+        }
+        let dropped = desired.provisional.into_iter().chain(desired.blocked);
+        self.doors.tell(&News::All(Arc::new(dropped.collect())));
         Ok(())
+    }
+
+    /// Tells the sensors whom the kernel drops from now on, and whom no more.
+    fn tell_doors(&self, changes: &[Change], now: Timestamp) {
+        let door = |change: &Change| -> Option<Door> {
+            match change {
+                Change::Block { address, lasts } | Change::Provisional { address, lasts } => {
+                    Some((*address, Some(now.after(*lasts))))
+                }
+                Change::Unblock { address } | Change::SoftBlock { address, .. } => Some((*address, None)),
+                Change::Deny(_) | Change::Undeny(_) | Change::Allow(_) | Change::Disallow(_) => None,
+            }
+        };
+        let doors: Arc<[Door]> = changes.iter().filter_map(door).collect();
+        if !doors.is_empty() {
+            self.doors.tell(&News::Changed(doors));
+        }
     }
 
     fn desired(&mut self, plan: &FirewallPlan, now: Timestamp) -> Desired {
@@ -358,7 +402,7 @@ impl Actuator {
             provisional: BTreeMap::new(),
             denied: plan.denied.clone(),
             allowed: plan.allowed.clone(),
-            never_block: plan.never_block.clone(),
+            never_block: plan.never_block.union(&self.never_block).copied().collect(),
         };
         let renewed = now.after(PROVISIONAL);
         for (&source, held) in &self.provisional {
@@ -381,6 +425,7 @@ impl Actuator {
     fn fail(&mut self, error: &anyhow::Error) {
         tracing::error!(error = format!("{error:#}"), "firewall");
         self.failure = Some(format!("{error:#}"));
+        self.doors.tell(&News::Nothing);
         self.firewall = None; // A new socket and a new look at the table.
         self.next_converge = self.clocks.now().monotonic + RETRY_EVERY;
         self.is_plan_asked = false;

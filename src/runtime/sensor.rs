@@ -14,6 +14,7 @@ use sensors::{Engine, Finding, Frame, LiveCapture, PcapFile, Policy, Verdict};
 
 use super::actuator;
 use super::clocks::Clocks;
+use super::doors::{Doors, Watcher};
 use super::hep::{Complaints, Listener, Refused};
 use super::inbox::Inbox;
 use crate::config::{Config, SensorConfig};
@@ -80,6 +81,7 @@ pub(super) struct Tools {
     pub(super) shared: Arc<Shared>,
     pub(super) inbox: Inbox,
     pub(super) actuator: actuator::Orders,
+    pub(super) doors: Doors,
     pub(super) clocks: Clocks,
     /// The secret of the proof filter.
     pub(super) secret: [u8; 16],
@@ -129,6 +131,7 @@ pub(super) fn source(config: &Config) -> String {
 
 struct Sensor {
     tools: Tools,
+    watcher: Watcher,
     engine: Engine,
     policy_number: u64,
     ports: Vec<PortRange>,
@@ -145,6 +148,7 @@ impl Sensor {
         Self {
             ports: policy.watched_ports(),
             engine: Engine::new(policy, tools.secret),
+            watcher: tools.doors.watch(),
             policy_number,
             findings: Vec::new(),
             next_report: tools.clocks.now().monotonic + STRIKES_EVERY,
@@ -163,25 +167,24 @@ impl Sensor {
         for finding in std::mem::take(&mut self.findings) {
             match finding {
                 Finding::Attack(verdict) => self.act_on(verdict),
-                Finding::Note(note) => tracing::info!(
-                    kind = note.kind.name(),
-                    source = %note.source,
-                    victim = %note.victim,
-                    account = note.account.visible(),
-                    "noted"
-                ),
+                Finding::Note(note) => {
+                    let fact = Fact::Note(note.observed);
+                    self.observe(Observation { observed_at: note.at, fact });
+                }
             }
         }
     }
 
     /// The host protects itself first; the cluster hears of it next.
     fn act_on(&mut self, verdict: Verdict) {
-        if Sanction::SoftBlock <= verdict.observed.sanction && verdict.scope == Scope::Address {
+        // One phone behind an address must not have the whole address dropped; the log says soon what of it is.
+        let is_narrow = matches!(verdict.observed.scope, Scope::AddressPort(_));
+        if !is_narrow && Sanction::SoftBlock <= verdict.observed.sanction {
             let lasts = Duration::from_secs(verdict.seconds);
             self.tools.actuator.provisional(verdict.observed.source, verdict.observed.sanction, lasts);
         }
-        let observation = Observation { observed_at: verdict.at, fact: Fact::Attack(verdict.observed) };
-        self.observe(observation);
+        let fact = Fact::Attack(verdict.observed);
+        self.observe(Observation { observed_at: verdict.at, fact });
     }
 
     fn observe(&mut self, observation: Observation) {
@@ -197,6 +200,7 @@ impl Sensor {
             return false;
         }
         self.next_report = now.monotonic + STRIKES_EVERY;
+        self.watcher.tell(&mut self.engine, now.wall);
         self.engine.idle(now.wall, &mut self.findings);
         self.act();
         self.report_strikes(now.wall);

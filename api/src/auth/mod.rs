@@ -11,6 +11,7 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -91,6 +92,16 @@ impl Auth {
         Some(Principal::Session { key, session })
     }
 
+    /// A session's cookie came from there.
+    pub(crate) fn used_from(&self, key: &SessionKey, source: IpAddr) {
+        lock(&self.sessions).used_from(key, source);
+    }
+
+    /// Where people are who are signed in.
+    pub(crate) fn sources(&self, now: Instant) -> BTreeSet<IpAddr> {
+        lock(&self.sessions).sources(now)
+    }
+
     /// Whether a session is still good; does not count as using it.
     pub(crate) fn is_live(&self, key: &SessionKey, now: Instant) -> bool {
         lock(&self.sessions).is_live(key, now)
@@ -110,7 +121,11 @@ impl Auth {
         let id = secret::random_text(&self.random).map_err(no_randomness)?;
         let csrf_token = secret::random_text(&self.random).map_err(no_randomness)?;
         let session = LoginSession::new(ADMINISTRATOR.to_owned(), csrf_token, now);
-        lock(&self.sessions).open(SessionKey::of(&id), session.clone(), now);
+        let key = SessionKey::of(&id);
+        let mut sessions = lock(&self.sessions);
+        sessions.open(key.clone(), session.clone(), now);
+        sessions.used_from(&key, from);
+        drop(sessions);
         Ok(SignedIn { cookie: self.cookie.set(&id), session })
     }
 

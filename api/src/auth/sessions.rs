@@ -1,7 +1,8 @@
 //! Login sessions: in memory only, bounded in number, absolute age and idle time. Time is an argument.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -41,12 +42,14 @@ pub(crate) struct LoginSession {
     pub(crate) csrf_token: String,
     began: Instant,
     used: Instant,
+    /// Where it was used from last.
+    source: Option<IpAddr>,
 }
 
 impl LoginSession {
     /// A session that begins now.
     pub(crate) const fn new(name: String, csrf_token: String, now: Instant) -> Self {
-        Self { name, csrf_token, began: now, used: now }
+        Self { name, csrf_token, began: now, used: now, source: None }
     }
 
     /// How long it lasts from `now` on if it is used.
@@ -99,6 +102,19 @@ impl Sessions {
         self.by_key.get(key).is_some_and(|session| session.is_live(now))
     }
 
+    /// A session is used from there.
+    pub(crate) fn used_from(&mut self, key: &SessionKey, source: IpAddr) {
+        if let Some(session) = self.by_key.get_mut(key) {
+            session.source = Some(source);
+        }
+    }
+
+    /// Where the live sessions are used from.
+    pub(crate) fn sources(&self, now: Instant) -> BTreeSet<IpAddr> {
+        let live = self.by_key.values().filter(|session| session.is_live(now));
+        live.filter_map(|session| session.source).collect()
+    }
+
     /// Ends a session.
     pub(crate) fn close(&mut self, key: &SessionKey) {
         self.by_key.remove(key);
@@ -111,6 +127,19 @@ mod tests {
 
     fn session(now: Instant) -> LoginSession {
         LoginSession::new("ana".to_owned(), "token".to_owned(), now)
+    }
+
+    #[test]
+    fn a_session_has_a_source_as_long_as_it_lives() {
+        let (mut sessions, start) = (Sessions::default(), Instant::now());
+        let key = SessionKey::of("id");
+        sessions.open(key.clone(), session(start), start);
+        assert_eq!(sessions.sources(start), BTreeSet::new(), "it was not used yet");
+        let (one, two) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        sessions.used_from(&key, one);
+        sessions.used_from(&key, two);
+        assert_eq!(sessions.sources(start), BTreeSet::from([two]));
+        assert_eq!(sessions.sources(start + LONGEST_IDLE), BTreeSet::new());
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub(crate) struct Attack {
     pub(crate) user_agent: String,
     pub(crate) known_user_agent: bool,
     pub(crate) count: u32,
+    pub(crate) scope: &'static str,
+    pub(crate) account: String,
+    pub(crate) line: String,
     pub(crate) host: HostName,
     pub(crate) log_index: u64,
 }
@@ -57,6 +60,9 @@ impl Attack {
             user_agent,
             known_user_agent,
             count,
+            scope,
+            account,
+            line,
         } = row;
         Self {
             id: format!("{}-{}", id.index, id.ordinal),
@@ -73,6 +79,9 @@ impl Attack {
             user_agent: shown(user_agent),
             known_user_agent: *known_user_agent,
             count: *count,
+            scope: scope.name(),
+            account: shown(account),
+            line: shown(line),
             host: host_name(*host, view),
             log_index: id.index.get(),
         }
@@ -93,6 +102,9 @@ pub(crate) fn row(event: &AttackObserved, id: Position, recorded: Recorded) -> A
         user_agent,
         known_user_agent,
         count,
+        scope,
+        account,
+        line,
     } = event;
     let Recorded { at, observed_at, host } = recorded;
     AttackRow {
@@ -111,6 +123,9 @@ pub(crate) fn row(event: &AttackObserved, id: Position, recorded: Recorded) -> A
         user_agent: user_agent.clone(),
         known_user_agent: *known_user_agent,
         count: *count,
+        scope: *scope,
+        account: account.clone(),
+        line: line.clone(),
     }
 }
 
@@ -123,7 +138,7 @@ pub(crate) struct Recorded {
 }
 
 /// A host that was removed has no name any more.
-fn host_name(id: HostId, view: &ClusterView) -> HostName {
+pub(crate) fn host_name(id: HostId, view: &ClusterView) -> HostName {
     let known = view.hosts.iter().find(|host| host.id == id);
     HostName { id: id.to_string(), name: known.map(|host| host.name.clone()).unwrap_or_default() }
 }

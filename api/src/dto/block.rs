@@ -25,6 +25,8 @@ pub(crate) struct Block {
     pub(crate) until: Option<String>,
     pub(crate) sanction: &'static str,
     pub(crate) scope: &'static str,
+    /// Of the scope address-port: which.
+    pub(crate) port: Option<u16>,
     #[serde(rename = "type")]
     pub(crate) attack: Option<&'static str>,
     pub(crate) rule: Option<&'static str>,
@@ -154,7 +156,12 @@ impl<'a> Facts<'a> {
     pub(crate) fn of_blocked(event: &'a AddressBlocked, entry: Entry<'a>) -> Self {
         let AddressBlocked { block, source, scope, sanction, reason, until, strikes } = event;
         Self {
-            network: IpNet::from(*source),
+            network: match scope {
+                Scope::Address | Scope::AddressPort(_) => IpNet::from(*source),
+                Scope::Prefix(length) => {
+                    IpNet::new(*source, *length).unwrap_or_else(|_| IpNet::from(*source))
+                }
+            },
             block: *block,
             since: entry.envelope.accepted_at,
             until: Some(*until),
@@ -221,6 +228,10 @@ impl Block {
             until: until.map(|until| until.to_string()),
             sanction: sanction.name(),
             scope: scope.name(),
+            port: match scope {
+                Scope::AddressPort(port) => Some(port),
+                Scope::Address | Scope::Prefix(_) => None,
+            },
             strikes,
             threshold: around.threshold,
             log_index: index.get(),

@@ -68,7 +68,7 @@ pub(crate) fn messages<'a>(
                 Some(Message::Attack(Attack::new(&row, around.view)))
             }
             // Strikes are too many to show, and hosts are shown by their soft state.
-            Event::Attack(AttackEvent::StrikesCounted(_)) | Event::Host(_) => None,
+            Event::Attack(AttackEvent::StrikesCounted(_) | AttackEvent::Noted(_)) | Event::Host(_) => None,
             Event::Membership(_) | Event::Chapter(_) | Event::Erased(_) => None,
             Event::Denylist(event) => Some(listed(event, entry, around)),
             Event::Settings(SettingsEvent::Changed(SettingsChanged { by, changes: _ })) => {

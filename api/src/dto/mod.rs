@@ -3,6 +3,7 @@
 
 pub(crate) mod attack;
 pub(crate) mod block;
+pub(crate) mod explanation;
 pub(crate) mod host;
 pub(crate) mod list;
 pub(crate) mod live;

@@ -1,7 +1,9 @@
 //! The firewall's settings. Text and shape are checked here, once; what values make sense is the leader's to say.
 
-use log_format::event::{EnforcementMode, PortRange, SettingChange, Text};
-use projections::decide::Settings;
+use std::collections::BTreeMap;
+
+use log_format::event::{EnforcementMode, PortRange, Rule, RuleMode, SettingChange, Text};
+use projections::decide::{Preset, Settings};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ApiError;
@@ -15,6 +17,10 @@ pub(crate) struct FirewallSettings {
     pub(crate) block_threshold: u32,
     pub(crate) blocked_user_agents: Vec<String>,
     pub(crate) mode: &'static str,
+    /// Every rule's mode, by the rule's name.
+    pub(crate) rules: BTreeMap<&'static str, &'static str>,
+    /// The preset that these settings are.
+    pub(crate) preset: Option<&'static str>,
     pub(crate) version: u64,
 }
 
@@ -28,8 +34,31 @@ pub(crate) struct PutFirewallSettings {
     block_threshold: u64,
     blocked_user_agents: Vec<String>,
     mode: String,
+    /// Rules that are not named keep their mode.
+    #[serde(default)]
+    rules: BTreeMap<String, String>,
+    /// May be given back as it was read; it says what the settings are, and changes nothing.
+    #[serde(default, rename = "preset")]
+    _preset: Option<String>,
     /// May be given back as it was read; `If-Match` is what counts.
     version: Option<u64>,
+}
+
+/// `PUT /settings/firewall/preset`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PutPreset {
+    preset: String,
+}
+
+impl PutPreset {
+    /// The preset that is meant.
+    pub(crate) fn preset(&self) -> Result<Preset, ApiError> {
+        Preset::from_name(&self.preset).ok_or_else(|| {
+            let names = Preset::ALL.map(Preset::name).join(" or ");
+            ApiError::invalid_field("preset", format!("there is none of this name; choose {names}"))
+        })
+    }
 }
 
 /// An inclusive range.
@@ -64,6 +93,7 @@ pub(crate) struct Wanted {
     block_threshold: u32,
     blocked_user_agents: Vec<Text>,
     mode: EnforcementMode,
+    rules: BTreeMap<Rule, RuleMode>,
 }
 
 impl From<&Settings> for FirewallSettings {
@@ -76,6 +106,7 @@ impl From<&Settings> for FirewallSettings {
             block_threshold,
             blocked_user_agents,
             mode,
+            rule_modes: _,
         } = settings;
         Self {
             sip_ports: sip_ports
@@ -87,6 +118,8 @@ impl From<&Settings> for FirewallSettings {
             block_threshold: *block_threshold,
             blocked_user_agents: blocked_user_agents.iter().map(Text::visible).collect(),
             mode: mode_name(*mode),
+            rules: Rule::ALL.into_iter().map(|rule| (rule.name(), settings.mode_of(rule).name())).collect(),
+            preset: Preset::of(settings).map(Preset::name),
             version: *version,
         }
     }
@@ -103,6 +136,8 @@ impl TryFrom<PutFirewallSettings> for Wanted {
             block_threshold,
             blocked_user_agents,
             mode,
+            rules,
+            _preset: _,
             version: _,
         } = put;
         Ok(Self {
@@ -118,6 +153,7 @@ impl TryFrom<PutFirewallSettings> for Wanted {
                 .map(|agent| user_agent(agent))
                 .collect::<Result<_, _>>()?,
             mode: parse_mode(&mode)?,
+            rules: rules.iter().map(|(rule, mode)| rule_mode(rule, mode)).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -147,6 +183,7 @@ impl Wanted {
             block_threshold: threshold,
             blocked_user_agents: agents,
             mode,
+            rules,
         } = self;
         let differing = [
             (sip_ports != settings.sip_ports).then_some(SettingChange::SipPorts(sip_ports)),
@@ -157,7 +194,9 @@ impl Wanted {
             (agents != settings.blocked_user_agents).then_some(SettingChange::BlockedUserAgents(agents)),
             (mode != settings.mode).then_some(SettingChange::Mode(mode)),
         ];
-        differing.into_iter().flatten().collect()
+        let rules = rules.into_iter().filter(|(rule, mode)| settings.mode_of(*rule) != *mode);
+        let rules = rules.map(|(rule, mode)| SettingChange::RuleMode { rule, mode });
+        differing.into_iter().flatten().chain(rules).collect()
     }
 }
 
@@ -175,6 +214,15 @@ fn parse_mode(text: &str) -> Result<EnforcementMode, ApiError> {
         "watch" => Ok(EnforcementMode::Watch),
         _ => Err(ApiError::invalid_field("mode", "it is neither block nor watch; choose one of them")),
     }
+}
+
+fn rule_mode(rule: &str, mode: &str) -> Result<(Rule, RuleMode), ApiError> {
+    let refuse = |reason: &str| ApiError::invalid_field("rules", reason);
+    let rule = Rule::from_name(rule)
+        .ok_or_else(|| refuse("there is no rule of this name; use the names that were read"))?;
+    let mode = RuleMode::from_name(mode)
+        .ok_or_else(|| refuse("a rule is neither off, observe nor enforce; choose one of them"))?;
+    Ok((rule, mode))
 }
 
 fn port_range(PutPorts { first, last }: PutPorts) -> Result<PortRange, ApiError> {
@@ -246,6 +294,17 @@ mod tests {
     }
 
     #[test]
+    fn only_the_modes_of_rules_that_are_named_and_different_change() {
+        let mut put = put();
+        put.rules = BTreeMap::from([
+            ("sweep".to_owned(), "observe".to_owned()),
+            ("decoy".to_owned(), "enforce".to_owned()),
+        ]);
+        let changes = Wanted::try_from(put).unwrap().changes(&Settings::default());
+        assert_eq!(changes, [SettingChange::RuleMode { rule: Rule::Sweep, mode: RuleMode::Observe }]);
+    }
+
+    #[test]
     fn each_refusal_names_the_field_the_reason_and_what_to_do() {
         let details = [
             refused(|put| put.sip_ports = vec![PutPorts { first: 70_000, last: 70_000 }]),
@@ -254,6 +313,8 @@ mod tests {
             refused(|put| put.blocked_user_agents = vec!["a\u{202e}b".to_owned()]),
             refused(|put| put.blocked_user_agents = vec!["x".repeat(257)]),
             refused(|put| put.mode = "off".to_owned()),
+            refused(|put| drop(put.rules.insert("r1".to_owned(), "off".to_owned()))),
+            refused(|put| drop(put.rules.insert("sweep".to_owned(), "on".to_owned()))),
         ];
         assert_eq!(
             details,
@@ -264,6 +325,8 @@ mod tests {
                 "blocked_user_agents: it holds characters that cannot be seen; type it again without them",
                 "blocked_user_agents: 257 bytes are more than 256; shorten it",
                 "mode: it is neither block nor watch; choose one of them",
+                "rules: there is no rule of this name; use the names that were read",
+                "rules: a rule is neither off, observe nor enforce; choose one of them",
             ]
         );
     }

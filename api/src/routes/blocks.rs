@@ -129,7 +129,7 @@ pub(super) async fn unblock(
     json(StatusCode::OK, &Written { log_index: accepted.index.get() })
 }
 
-fn parse_address(field: &str, text: &str) -> Result<IpAddr, ApiError> {
+pub(super) fn parse_address(field: &str, text: &str) -> Result<IpAddr, ApiError> {
     let parsed = text.trim().parse::<IpAddr>();
     let advice = "it is no IPv4 or IPv6 address; write it like 192.0.2.1 or 2001:db8::1";
     parsed.map(|address| address.to_canonical()).map_err(|_| ApiError::invalid_field(field, advice))

@@ -7,6 +7,7 @@
 mod attacks;
 mod blocks;
 mod consistency;
+mod explain;
 mod hosts;
 mod membership;
 mod projections;
@@ -100,6 +101,7 @@ pub(crate) enum Endpoint {
     BlockAddresses,
     Unblock,
     ListAttacks,
+    Explain,
     ListHosts,
     ShowCluster,
     ListJoinTokens,
@@ -113,6 +115,7 @@ pub(crate) enum Endpoint {
     RetireAuthority,
     ShowSettings,
     ChangeSettings,
+    ChangePreset,
     Events,
     OpenApi,
 }
@@ -124,6 +127,7 @@ impl Endpoint {
             Self::Summary
             | Self::ListBlocks
             | Self::ListAttacks
+            | Self::Explain
             | Self::ListHosts
             | Self::ShowCluster
             | Self::ListJoinTokens
@@ -144,6 +148,7 @@ impl Endpoint {
             | Self::RotateAuthority
             | Self::RetireAuthority
             | Self::ChangeSettings
+            | Self::ChangePreset
             | Self::Events
             | Self::OpenApi => false,
         }
@@ -166,7 +171,7 @@ const fn route(verb: Verb, path: &'static str, access: Access, audit: Audit, end
 }
 
 /// Every route of the API.
-pub(crate) const ROUTES: [Route; 25] = [
+pub(crate) const ROUTES: [Route; 27] = [
     route(Verb::Post, "/session", Access::Anybody, Audit::HostLog, Endpoint::SignIn),
     route(Verb::Get, "/session", Access::Administrator, Audit::Nothing, Endpoint::ShowSession),
     route(Verb::Delete, "/session", Access::Administrator, Audit::HostLog, Endpoint::SignOut),
@@ -177,6 +182,7 @@ pub(crate) const ROUTES: [Route; 25] = [
     route(Verb::Post, "/blocks/batch", Access::Administrator, Audit::Event, Endpoint::BlockAddresses),
     route(Verb::Delete, "/blocks/{address}", Access::Administrator, Audit::Event, Endpoint::Unblock),
     route(Verb::Get, "/attacks", Access::Administrator, Audit::Nothing, Endpoint::ListAttacks),
+    route(Verb::Get, "/ip/{address}", Access::Administrator, Audit::Nothing, Endpoint::Explain),
     route(Verb::Get, "/hosts", Access::Administrator, Audit::Nothing, Endpoint::ListHosts),
     route(Verb::Get, "/cluster", Access::Administrator, Audit::Nothing, Endpoint::ShowCluster),
     route(Verb::Post, "/cluster/transfer", Access::Administrator, Audit::HostLog, Endpoint::Transfer),
@@ -208,6 +214,13 @@ pub(crate) const ROUTES: [Route; 25] = [
     ),
     route(Verb::Get, "/settings/firewall", Access::Administrator, Audit::Nothing, Endpoint::ShowSettings),
     route(Verb::Put, "/settings/firewall", Access::Administrator, Audit::Event, Endpoint::ChangeSettings),
+    route(
+        Verb::Put,
+        "/settings/firewall/preset",
+        Access::Administrator,
+        Audit::Event,
+        Endpoint::ChangePreset,
+    ),
     route(Verb::Get, "/events", Access::Administrator, Audit::Nothing, Endpoint::Events),
     route(Verb::Get, "/openapi.json", Access::Administrator, Audit::Nothing, Endpoint::OpenApi),
 ];
@@ -302,6 +315,7 @@ async fn handle(
         Endpoint::BlockAddresses => blocks::block_all(&app, &caller, request).await,
         Endpoint::Unblock => blocks::unblock(&app, &caller, &parameter, request).await,
         Endpoint::ListAttacks => attacks::list(&app, request).await,
+        Endpoint::Explain => explain::show(&app, &parameter, &request),
         Endpoint::ListHosts => hosts::list(&app),
         Endpoint::ShowCluster => hosts::cluster(&app, request).await,
         Endpoint::ListJoinTokens => membership::list(&app),
@@ -315,6 +329,7 @@ async fn handle(
         Endpoint::RebuildProjections => projections::rebuild(&app),
         Endpoint::ShowSettings => settings::show(&app),
         Endpoint::ChangeSettings => settings::change(&app, &caller, request).await,
+        Endpoint::ChangePreset => settings::change_to_preset(&app, &caller, request).await,
         Endpoint::Events => events::stream(&app, &caller, &request),
         Endpoint::OpenApi => Ok(openapi()),
     }
@@ -366,6 +381,9 @@ fn admit(app: &App, route: &Route, request: &Request) -> Result<Option<Principal
             auth::check_token(&request.headers, session)?
         }
         Principal::Session { .. } | Principal::LocalToken => {}
+    }
+    if let Principal::Session { key, session: _ } = &caller {
+        app.auth.used_from(key, request.address());
     }
     match (route.access, &caller) {
         (Access::LocalToken, Principal::Session { .. }) => {

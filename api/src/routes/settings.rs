@@ -2,13 +2,14 @@
 
 use http::header::{ETAG, HeaderValue, IF_MATCH};
 use http::{HeaderMap, StatusCode};
+use log_format::event::SettingChange;
 use projections::decide::{CommandBody, Settings};
 use warp::reply::Response;
 
 use super::{json, view};
 use crate::app::App;
 use crate::auth::Principal;
-use crate::dto::settings::{Changed, FirewallSettings, PutFirewallSettings, Wanted};
+use crate::dto::settings::{Changed, FirewallSettings, PutFirewallSettings, PutPreset, Wanted};
 use crate::error::{ApiError, Code};
 use crate::request::Request;
 use crate::write::{Asked, Wish, actor};
@@ -28,9 +29,33 @@ pub(super) async fn change(app: &App, caller: &Principal, request: Request) -> R
     let wanted = Wanted::try_from(put)?;
     let asked = Asked { method: &method, path: &path, query: &query, body: &bytes };
     let wish = Wish::new(app, caller, &headers, asked)?;
+    submit(app, caller, (wish, expected), |current| wanted.changes(current)).await
+}
+
+/// `PUT /settings/firewall/preset`.
+pub(super) async fn change_to_preset(
+    app: &App,
+    caller: &Principal,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let Request { method, path, query, headers, body, .. } = request;
+    let expected = expected_version(&headers)?;
+    let (bytes, put) = Request::json::<PutPreset>(&headers, body).await?;
+    let preset = put.preset()?;
+    let asked = Asked { method: &method, path: &path, query: &query, body: &bytes };
+    let wish = Wish::new(app, caller, &headers, asked)?;
+    submit(app, caller, (wish, expected), |current| preset.changes(current)).await
+}
+
+async fn submit(
+    app: &App,
+    caller: &Principal,
+    (wish, expected): (Wish, u64),
+    changes: impl FnOnce(&Settings) -> Vec<SettingChange>,
+) -> Result<Response, ApiError> {
     let (current, applied) = view(app, |views| (views.settings.current().clone(), views.applied()))?;
     check_current(&current, expected)?;
-    let changes = wanted.changes(&current);
+    let changes = changes(&current);
     if changes.is_empty() {
         let unchanged = Changed { version: expected, log_index: applied.get() };
         return tagged(json(StatusCode::OK, &unchanged)?, expected);

@@ -206,3 +206,16 @@ async fn another_host_name_is_not_answered_when_names_are_configured() {
     let named = host.local().with("host", "PBX.example:8443");
     assert_eq!(named.get("/api/v1/summary").await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn where_people_are_signed_in_from_is_known_until_they_sign_out() {
+    let host = Host::start();
+    let sources = host.server.session_sources();
+    assert!(host.local().get("/api/v1/summary").await.status.is_success());
+    assert!(sources.now().is_empty(), "the command line is no session");
+    let client = host.signed_in().await;
+    client.get("/api/v1/summary").await;
+    assert!(sources.now().contains(&std::net::IpAddr::from([127, 0, 0, 1])));
+    client.delete("/api/v1/session").await;
+    assert!(sources.now().is_empty());
+}

@@ -86,6 +86,8 @@ async fn answers_have_exactly_the_documented_members() {
         ("/summary", "Summary"),
         ("/blocks", "BlockList"),
         ("/attacks", "AttackList"),
+        ("/ip/192.0.2.1", "Explanation"),
+        ("/ip/192.0.2.200?port=5060", "Explanation"),
         ("/hosts", "HostList"),
         ("/cluster", "Cluster"),
         ("/projections", "ProjectionList"),

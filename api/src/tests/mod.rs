@@ -2,6 +2,7 @@
 
 mod access;
 mod contract;
+mod explain;
 mod files;
 mod hostile;
 mod live;

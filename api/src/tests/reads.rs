@@ -26,7 +26,7 @@ async fn a_blocked_address_says_who_why_until_when_and_where() {
         block,
         json!({
             "address": "45.143.9.131", "block_id": null, "since": null, "until": null, "sanction": "block",
-            "scope": "address", "type": "REGISTER", "rule": "bad-registrations", "evidence": "proven",
+            "scope": "address", "port": null, "type": "REGISTER", "rule": "bad-registrations", "evidence": "proven",
             "user_agent": "friendly-scanner", "known_user_agent": true, "count": 10, "victim": "10.1.35.18",
             "strikes": 1, "threshold": 3, "by": null, "note": null, "log_index": index.get(),
             "enforced_on": ["1"],
@@ -109,7 +109,7 @@ async fn an_attack_says_what_was_seen_and_by_whom() {
             "id": format!("{index}-0"), "at": "2026-01-01T00:00:00.000000Z", "accepted_at": null,
             "source": "45.143.9.131", "source_port": 5071, "victim": "10.1.35.18", "victim_port": 5060,
             "type": "REGISTER", "rule": "bad-registrations", "evidence": "unproven", "sanction": "block",
-            "user_agent": "friendly-scanner", "known_user_agent": true, "count": 10,
+            "user_agent": "friendly-scanner", "known_user_agent": true, "count": 10, "scope": "address", "account": "", "line": "",
             "host": { "id": "1", "name": "pbx-a" }, "log_index": index.get(),
         })
     );

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use log_format::envelope::Envelope;
-use log_format::event::{Actor, AttackKind, AttackObserved, Evidence, Rule, Sanction, Text};
+use log_format::event::{Actor, AttackKind, AttackObserved, Evidence, Rule, Sanction, Scope, Text};
 use log_format::ids::{
     ClusterId, CommandId, HostId, Incarnation, LogIndex, Origin, OriginSequence, Salt, Term,
 };
@@ -29,6 +29,11 @@ use crate::ports::{
     Reads, RebuildEnd, RebuildView, Role, SensorView, StateHash, Submit, SubmitError, Tail,
 };
 use crate::{Config, Limits, LocalToken, Server, Transport};
+
+/// Who wishes.
+pub(super) fn administrator() -> Actor {
+    Actor::Administrator(Text::new(b"admin"))
+}
 
 /// The test's midnight.
 pub(super) const START: Timestamp = Timestamp::from_seconds(1_767_225_600);
@@ -112,11 +117,6 @@ impl World {
 
     /// A sensor reports an attack.
     pub(super) fn attack(&self, source: &str, user_agent: &[u8], evidence: Evidence) -> LogIndex {
-        let sequence = {
-            let mut state = self.state();
-            state.sequence += 1;
-            state.sequence
-        };
         let observed = AttackObserved {
             source: source.parse().unwrap(),
             source_port: 5_071,
@@ -129,10 +129,28 @@ impl World {
             user_agent: Text::new(user_agent),
             known_user_agent: user_agent == b"friendly-scanner",
             count: 10,
+            scope: Scope::Address,
+            account: Text::default(),
+            line: Text::default(),
+        };
+        self.observe(CommandBody::ReportAttack(observed))
+    }
+
+    /// A sensor reports something.
+    pub(super) fn observe(&self, body: CommandBody) -> LogIndex {
+        let sequence = {
+            let mut state = self.state();
+            state.sequence += 1;
+            state.sequence
         };
         let mut id = [9; 16];
         id[..8].copy_from_slice(&sequence.to_be_bytes());
-        self.decide(CommandId::new(id), CommandBody::ReportAttack(observed), sequence).unwrap()
+        self.decide(CommandId::new(id), body, sequence).unwrap()
+    }
+
+    /// A person wishes something, by another way than this API.
+    pub(super) fn wish(&self, body: CommandBody) -> LogIndex {
+        self.decide(CommandId::new([8; 16]), body, 0).unwrap()
     }
 
     /// The kernel of host 1 or 2 does what the log says up to `index`.

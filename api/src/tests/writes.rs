@@ -199,6 +199,28 @@ async fn settings_change_only_for_who_saw_the_current_version() {
 }
 
 #[tokio::test]
+async fn a_preset_is_chosen_by_its_name_and_rules_change_one_by_one() {
+    let host = Host::start();
+    let client = host.signed_in().await;
+    let preset = format!("{SETTINGS}/preset");
+    assert_eq!(client.get(SETTINGS).await.json()["preset"], "standard");
+    let unknown = client.clone().with("if-match", "\"0\"").put(&preset, &json!({ "preset": "strict" })).await;
+    assert_eq!(unknown.code(), "invalid_field");
+    let body = json!({ "preset": "sipprot-compat" });
+    let chosen = client.clone().with("if-match", "\"0\"").put(&preset, &body).await;
+    assert_eq!((chosen.status, chosen.header("etag")), (StatusCode::OK, "\"1\""));
+    let mut now = client.get(SETTINGS).await.json();
+    assert_eq!((&now["preset"], &now["block_seconds"]), (&json!("sipprot-compat"), &json!([3600])));
+    assert_eq!((&now["rules"]["tftp"], &now["rules"]["sweep"]), (&json!("enforce"), &json!("observe")));
+    now["rules"] = json!({ "sweep": "off" });
+    let changed = client.clone().with("if-match", "\"1\"").put(SETTINGS, &now).await;
+    assert_eq!(changed.status, StatusCode::OK);
+    let now = client.get(SETTINGS).await.json();
+    assert_eq!((&now["preset"], &now["rules"]["sweep"]), (&json!(null), &json!("off")));
+    assert_eq!(now["rules"]["decoy"], "observe", "a rule that is not named keeps its mode");
+}
+
+#[tokio::test]
 async fn settings_that_make_no_sense_name_their_field() {
     let host = Host::start();
     let client = host.local().with("if-match", "\"0\"");

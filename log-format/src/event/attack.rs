@@ -11,6 +11,8 @@ use super::Text;
 pub enum AttackEvent {
     /// A rule was tipped.
     Observed(AttackObserved),
+    /// Something worth telling that is no attack.
+    Noted(NoteObserved),
     /// Strikes below or above the threshold, batched.
     StrikesCounted(StrikesCounted),
 }
@@ -40,6 +42,85 @@ pub struct AttackObserved {
     pub known_user_agent: bool,
     /// How often the rule's condition was met within its window.
     pub count: u32,
+    /// What of the source the sensor holds to be worth dropping.
+    pub scope: Scope,
+    /// Whose password or number is tried, as `user@host`; empty if that is not known.
+    pub account: Text,
+    /// First line of the packet that tipped the rule, without secrets; empty if it has none.
+    pub line: Text,
+}
+
+/// Something worth telling that is no attack, or is not to be punished as one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoteObserved {
+    /// What it is.
+    pub kind: NoteKind,
+    /// From the packet's IP header, never from its text. Of [`NoteKind::SpoofSuspected`], the address that is abused.
+    pub source: IpAddr,
+    /// Source port of the packet.
+    pub source_port: u16,
+    /// The protected address.
+    pub victim: IpAddr,
+    /// The protected port.
+    pub victim_port: u16,
+    /// SIP method or protocol.
+    pub attack: AttackKind,
+    /// The rule that it is about, if it is about one.
+    pub rule: Option<Rule>,
+    /// Whose password or number it is about, as `user@host`; may be empty.
+    pub account: Text,
+    /// What the user agent said of itself; empty if it said nothing.
+    pub user_agent: Text,
+    /// How often it was seen.
+    pub count: u32,
+    /// First line of the packet, without secrets; may be empty.
+    pub line: Text,
+}
+
+/// What a note tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum NoteKind {
+    /// A phone goes on trying an old password.
+    StaleCredential,
+    /// Somebody seems to send packets in the name of this source.
+    SpoofSuspected,
+    /// A rule that is only observed was tipped.
+    RuleObserved,
+    /// The victim does not answer what the source sends.
+    VictimSilent,
+    /// Many sources try the password of one account.
+    AccountUnderAttack,
+    /// Somebody who is not known here has a call answered.
+    CallFromUnknown,
+}
+
+impl NoteKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::StaleCredential,
+        Self::SpoofSuspected,
+        Self::RuleObserved,
+        Self::VictimSilent,
+        Self::AccountUnderAttack,
+        Self::CallFromUnknown,
+    ];
+
+    /// The name in API, console and command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::StaleCredential => "stale-credential",
+            Self::SpoofSuspected => "spoof-suspected",
+            Self::RuleObserved => "rule-observed",
+            Self::VictimSilent => "victim-silent",
+            Self::AccountUnderAttack => "account-under-attack",
+            Self::CallFromUnknown => "call-from-unknown",
+        }
+    }
+
+    /// Reads [`NoteKind::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// SIP method or protocol of an attack.

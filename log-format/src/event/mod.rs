@@ -12,7 +12,8 @@ mod settings;
 mod text;
 
 pub use attack::{
-    AttackEvent, AttackKind, AttackObserved, Evidence, Rule, Sanction, Scope, StrikeDelta, StrikesCounted,
+    AttackEvent, AttackKind, AttackObserved, Evidence, NoteKind, NoteObserved, Rule, Sanction, Scope,
+    StrikeDelta, StrikesCounted,
 };
 pub use chapter::{
     AttackCount, AttackRolledUp, ChapterCut, ChapterEvent, ChapterSealed, RetentionCut, SealWitnessed,
@@ -28,7 +29,7 @@ pub use membership::{
     AuthorityAdded, AuthorityRetired, ClusterForced, JoinTokenIssued, JoinTokenRevoked, MembershipEvent,
     TailLossAccepted,
 };
-pub use settings::{EnforcementMode, PortRange, SettingChange, SettingsChanged, SettingsEvent};
+pub use settings::{EnforcementMode, PortRange, RuleMode, SettingChange, SettingsChanged, SettingsEvent};
 pub use text::Text;
 
 /// A fact of the log.
@@ -93,6 +94,7 @@ impl Class {
 pub enum Kind {
     AttackObserved,
     StrikesCounted,
+    NoteObserved,
     AddressBlocked,
     AddressReleased,
     AddressDenied,
@@ -119,9 +121,10 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in order of its code.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::AttackObserved,
         Self::StrikesCounted,
+        Self::NoteObserved,
         Self::AddressBlocked,
         Self::AddressReleased,
         Self::AddressDenied,
@@ -151,6 +154,7 @@ impl Kind {
         match self {
             Self::AttackObserved => 0x0101,
             Self::StrikesCounted => 0x0102,
+            Self::NoteObserved => 0x0103,
             Self::AddressBlocked => 0x0201,
             Self::AddressReleased => 0x0202,
             Self::AddressDenied => 0x0203,
@@ -186,6 +190,7 @@ impl Kind {
         match self {
             Self::AttackObserved => "AttackObserved",
             Self::StrikesCounted => "StrikesCounted",
+            Self::NoteObserved => "NoteObserved",
             Self::AddressBlocked => "AddressBlocked",
             Self::AddressReleased => "AddressReleased",
             Self::AddressDenied => "AddressDenied",
@@ -214,12 +219,11 @@ impl Kind {
     /// The newest schema of this kind: the one that is written.
     pub const fn schema(self) -> u16 {
         match self {
-            Self::AddressBlocked | Self::AddressDenied | Self::HostEnrolled => 2,
-            Self::AttackObserved
-            | Self::StrikesCounted
+            Self::AddressBlocked | Self::AddressDenied => 3,
+            Self::AttackObserved | Self::StrikesCounted | Self::SettingsChanged | Self::HostEnrolled => 2,
+            Self::NoteObserved
             | Self::AddressReleased
             | Self::AddressAllowed
-            | Self::SettingsChanged
             | Self::HostActive
             | Self::HostInactive
             | Self::HostRemoved
@@ -242,7 +246,7 @@ impl Kind {
     /// How long events of this kind are kept.
     pub const fn class(self) -> Class {
         match self {
-            Self::AttackObserved | Self::StrikesCounted => Class::Attack,
+            Self::AttackObserved | Self::StrikesCounted | Self::NoteObserved => Class::Attack,
             Self::AddressBlocked | Self::AddressReleased | Self::AddressDenied | Self::AddressAllowed => {
                 Class::Control
             }
@@ -265,6 +269,7 @@ impl Event {
         match self {
             Self::Attack(AttackEvent::Observed(_)) => Kind::AttackObserved,
             Self::Attack(AttackEvent::StrikesCounted(_)) => Kind::StrikesCounted,
+            Self::Attack(AttackEvent::Noted(_)) => Kind::NoteObserved,
             Self::Denylist(DenylistEvent::AddressBlocked(_)) => Kind::AddressBlocked,
             Self::Denylist(DenylistEvent::AddressReleased(_)) => Kind::AddressReleased,
             Self::Denylist(DenylistEvent::AddressDenied(_)) => Kind::AddressDenied,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, Text};
+use super::{Actor, Rule, Text};
 
 /// The family of the settings' facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,49 @@ pub enum SettingChange {
     BlockedUserAgents(Vec<Text>),
     /// Whether blocks reach the kernel.
     Mode(EnforcementMode),
+    /// What becomes of a rule that is tipped.
+    RuleMode {
+        /// The rule.
+        rule: Rule,
+        /// What becomes of it.
+        mode: RuleMode,
+    },
+}
+
+/// What becomes of a rule that is tipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum RuleMode {
+    /// Nobody looks for it.
+    Off,
+    /// It is noted and costs nothing.
+    Observe,
+    /// It costs what it should.
+    Enforce,
+}
+
+impl RuleMode {
+    /// What becomes of a rule that nobody has set. All are enforced, save [`Rule::NotSip`]: browsers, monitors and crawlers speak HTTP to
+    /// any port, and a web page that names the address makes its readers do so.
+    pub const fn standard(rule: Rule) -> Self {
+        if matches!(rule, Rule::NotSip) { Self::Observe } else { Self::Enforce }
+    }
+
+    /// Every mode.
+    pub const ALL: [Self; 3] = [Self::Off, Self::Observe, Self::Enforce];
+
+    /// The name in API, console and command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Observe => "observe",
+            Self::Enforce => "enforce",
+        }
+    }
+
+    /// Reads [`RuleMode::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.name() == name)
+    }
 }
 
 /// An inclusive range of ports.

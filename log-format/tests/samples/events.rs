@@ -7,9 +7,9 @@ use log_format::event::{
     AttackKind, AttackObserved, AttackRolledUp, AuthorityAdded, AuthorityRetired, BlockReason, ChapterCut,
     ChapterEvent, ChapterSealed, ClusterForced, DenyReason, DenylistEvent, EnforcementMode, Event, Evidence,
     HostActive, HostEnrolled, HostEvent, HostInactive, HostKeyAnnounced, HostRemoved, HostRole,
-    JoinTokenIssued, JoinTokenRevoked, MembershipEvent, PortRange, ReleaseCause, RetentionCut, Rule,
-    Sanction, Scope, SealWitnessed, SettingChange, SettingsChanged, SettingsEvent, SpoolDropped, StrikeDelta,
-    StrikesCounted, TailLossAccepted, Text,
+    JoinTokenIssued, JoinTokenRevoked, MembershipEvent, NoteKind, NoteObserved, PortRange, ReleaseCause,
+    RetentionCut, Rule, RuleMode, Sanction, Scope, SealWitnessed, SettingChange, SettingsChanged,
+    SettingsEvent, SpoolDropped, StrikeDelta, StrikesCounted, TailLossAccepted, Text,
 };
 use log_format::ids::{BlockId, ChapterNumber, ClusterId, HostId, JoinTokenId, LogIndex, OriginSequence};
 use log_format::time::Timestamp;
@@ -20,6 +20,7 @@ pub(crate) fn events() -> Vec<(String, Event)> {
     events.extend(attacks());
     events.extend(denylist().map(|(case, event)| (case.to_owned(), Event::Denylist(event))));
     events.push((String::new(), Event::Settings(SettingsEvent::Changed(settings()))));
+    events.push(("-rules".to_owned(), Event::Settings(SettingsEvent::Changed(rule_modes()))));
     events.extend(hosts().map(|(case, event)| (case.to_owned(), Event::Host(event))));
     events.extend(membership().map(|event| (String::new(), Event::Membership(event))));
     events.extend(chapters().map(|event| (String::new(), Event::Chapter(event))));
@@ -48,6 +49,13 @@ fn attacks() -> Vec<(String, Event)> {
                 user_agent: Text::new(b"friendly-scanner"),
                 known_user_agent: at % 2 == 0,
                 count: 10_u32.pow(at as u32),
+                scope: match at % 3 {
+                    0 => Scope::Address,
+                    1 => Scope::AddressPort(5071),
+                    _ => Scope::Prefix(64),
+                },
+                account: Text::new(if at == 0 { b"" } else { b"1001@pbx.example.net" }),
+                line: Text::new(if at == 0 { b"" } else { b"REGISTER sip:203.0.113.18 SIP/2.0" }),
             };
             (case, Event::Attack(AttackEvent::Observed(observed)))
         })
@@ -57,7 +65,33 @@ fn attacks() -> Vec<(String, Event)> {
         StrikeDelta { source: v6(9), rule: Rule::BlockedUserAgent, proven: 0, unproven: 70_000 },
     ];
     events.push((String::new(), Event::Attack(AttackEvent::StrikesCounted(StrikesCounted { deltas }))));
+    let of_rule = |rule| StrikeDelta { source: v4(7), rule, proven: 1, unproven: 2 };
+    let deltas = Rule::ALL.into_iter().map(of_rule).collect();
+    let counted = StrikesCounted { deltas };
+    events.push(("-rules".to_owned(), Event::Attack(AttackEvent::StrikesCounted(counted))));
+    events.extend(notes());
     events
+}
+
+fn notes() -> impl Iterator<Item = (String, Event)> {
+    let note = |(at, kind): (usize, NoteKind)| {
+        let case = if at == 0 { String::new() } else { format!("-{}", kind.name()) };
+        let noted = NoteObserved {
+            kind,
+            source: if at % 2 == 0 { v4(7) } else { v6(7) },
+            source_port: 5071,
+            victim: v4(18),
+            victim_port: 5060,
+            attack: AttackKind::Register,
+            rule: (kind == NoteKind::RuleObserved).then_some(Rule::Enumeration),
+            account: Text::new(b"1001@pbx.example.net"),
+            user_agent: Text::new(b"Desk phone/1.0"),
+            count: 7,
+            line: Text::new(b"REGISTER sip:203.0.113.18 SIP/2.0"),
+        };
+        (case, Event::Attack(AttackEvent::Noted(noted)))
+    };
+    NoteKind::ALL.into_iter().enumerate().map(note)
 }
 
 fn denylist() -> [(&'static str, DenylistEvent); 9] {
@@ -130,6 +164,12 @@ fn settings() -> SettingsChanged {
             SettingChange::Mode(EnforcementMode::Watch),
         ],
     }
+}
+
+fn rule_modes() -> SettingsChanged {
+    let mode = |(rule, mode)| SettingChange::RuleMode { rule, mode };
+    let changes = Rule::ALL.into_iter().zip(RuleMode::ALL).map(mode).collect();
+    SettingsChanged { by: administrator(), changes }
 }
 
 fn hosts() -> [(&'static str, HostEvent); 8] {

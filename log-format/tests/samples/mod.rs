@@ -42,25 +42,25 @@ pub(crate) fn all() -> Vec<Sample> {
     let mut samples: Vec<Sample> = events().iter().map(|(case, event)| of_event(case, event)).collect();
     let envelope = envelope();
     samples.push(Sample {
-        name: "envelope-1-second".to_owned(),
+        name: "envelope-1-third".to_owned(),
         bytes: envelope.encode().expect("the sample envelope is within the limits"),
         text: lines(&render::event_lines(LogIndex::new(12), &envelope)),
     });
     let erased = erased();
     samples.push(Sample {
-        name: "envelope-1-erased".to_owned(),
+        name: "envelope-1-erased-second".to_owned(),
         bytes: erased.encode().expect("the sample envelope is within the limits"),
         text: lines(&render::event_lines(LogIndex::new(12), &erased)),
     });
     let disk = log();
     samples.push(Sample {
-        name: "wal-1-second".to_owned(),
+        name: "wal-1-third".to_owned(),
         bytes: disk.contents(Path::new(LOG_FILE)).expect("the sample log has one file"),
         text: describe(&disk),
     });
     let (_, seal) = chapter::disk();
     samples.push(Sample {
-        name: "chapter-1-seal".to_owned(),
+        name: "chapter-1-second-seal".to_owned(),
         bytes: seal.encode(),
         text: lines(&[seal.to_string()]),
     });
@@ -74,7 +74,7 @@ pub(crate) fn compressed() -> Vec<(String, Vec<u8>)> {
     let directory = log_format::chapter::directory_of(Path::new(DATA), seal.chapter);
     let part = |part: Part| {
         let bytes = disk.contents(&directory.join(part.file_name())).expect("the chapter has all files");
-        (format!("chapter-1-{}", part.file_name()), bytes)
+        (format!("chapter-1-second-{}", part.file_name()), bytes)
     };
     Part::ALL.into_iter().map(part).collect()
 }

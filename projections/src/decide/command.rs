@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use log_format::envelope::{Envelope, Recorded};
 use log_format::event::{
-    Actor, AttackCount, AttackObserved, ChapterSealed, Event, HostKeyAnnounced, HostRole, SealWitnessed,
-    SettingChange, SpoolDropped, StrikesCounted, Text,
+    Actor, AttackCount, AttackObserved, ChapterSealed, Event, HostKeyAnnounced, HostRole, NoteObserved,
+    SealWitnessed, SettingChange, SpoolDropped, StrikesCounted, Text,
 };
 use log_format::ids::{BlockId, ChapterNumber, CommandId, HostId, JoinTokenId, LogIndex, Origin, Salt};
 use log_format::time::Timestamp;
@@ -53,6 +53,8 @@ pub enum CommandBody {
     /// A sensor's strikes of one interval. A fact: never refused; what exceeds [`StrikesCounted::MAX_DELTAS`]
     /// is cut off.
     CountStrikes(StrikesCounted),
+    /// Something that a sensor holds worth telling. A fact: never refused, and it costs nobody anything.
+    Note(NoteObserved),
     /// Drop an address for a time.
     BlockAddress {
         /// The address.
@@ -236,7 +238,9 @@ impl CommandBody {
     /// Whether it may wait when the leader's disk is nearly full or very much is under way.
     pub const fn necessity(&self) -> Necessity {
         match self {
-            Self::ReportAttack(_) | Self::CountStrikes(_) | Self::DropSpool(_) => Necessity::Observation,
+            Self::ReportAttack(_) | Self::CountStrikes(_) | Self::Note(_) | Self::DropSpool(_) => {
+                Necessity::Observation
+            }
             Self::BlockAddress { .. }
             | Self::BlockAddresses { .. }
             | Self::DenyAddress { .. }

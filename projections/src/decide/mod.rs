@@ -20,6 +20,7 @@
 //! ```
 
 mod addresses;
+mod aged;
 mod authorities;
 pub mod chapters;
 mod command;
@@ -28,7 +29,10 @@ mod denylist;
 mod escalation;
 mod hosts;
 mod model;
+pub mod order;
+mod presets;
 mod rejection;
+mod seen;
 mod settings;
 mod strikes;
 #[cfg(test)]
@@ -48,9 +52,10 @@ pub use chapters::{Chapter, ChapterLimits, Chapters, LogStats, MAX_CHAPTERS};
 pub use command::{BlockItem, Command, CommandBody, HOUSEKEEPING, MAX_BATCH, Necessity, block_id};
 pub use dedupe::{MAX_ORIGINS, MAX_REMEMBERED, REMEMBERED_FOR};
 pub use denylist::{MAX_RELEASES, SHORTEST_V4_PREFIX, SHORTEST_V6_PREFIX};
-pub use escalation::{JITTER_PERMILLE, SOFT_BLOCK_SECONDS};
+pub use escalation::{JITTER_PERMILLE, LONGEST_SLIDE, NARROW_SECONDS, SOFT_BLOCK_SECONDS};
 pub use hosts::{HostState, MAX_ADDRESSES_OF_HOST, MAX_HOSTS, Member};
 pub use model::{Model, Overflows, Verdict};
+pub use presets::Preset;
 pub use rejection::{Refusal, Rejection};
 pub use settings::{
     MAX_BAD_REGISTRATIONS, MAX_BLOCK_SECONDS, MAX_BLOCK_STEPS, MAX_BLOCK_THRESHOLD, MAX_PORT_RANGES,
@@ -88,12 +93,11 @@ pub fn decide(model: &Model, command: &Command, now: Timestamp) -> Result<Decisi
 
 fn events_of(model: &Model, command: &Command, at: Timestamp) -> Result<Vec<Event>, Rejection> {
     let id = command.block_id();
+    let seen = denylist::Sighting { host: command.origin.host, at: command.observed_at };
     match command.body.clone() {
-        CommandBody::ReportAttack(observed) => Ok(denylist::report_attack(model, observed, id, at)),
-        CommandBody::CountStrikes(counted) => {
-            let times = (command.observed_at, at);
-            Ok(denylist::count_strikes(model, counted, (id, command.origin.host), times))
-        }
+        CommandBody::ReportAttack(observed) => Ok(denylist::report_attack(model, observed, (id, seen), at)),
+        CommandBody::CountStrikes(counted) => Ok(denylist::count_strikes(model, counted, (id, seen), at)),
+        CommandBody::Note(noted) => Ok(denylist::note(noted)),
         CommandBody::BlockAddress { source, seconds, note, by } => {
             denylist::block(model, BlockItem { source, seconds, note }, (id, 0), by, at)
         }

@@ -16,6 +16,7 @@ use super::authorities::{Authorities, Authority};
 use super::chapters::Chapters;
 use super::dedupe::Dedupe;
 use super::hosts::{HostState, Hosts, Member};
+use super::order::{self, Held};
 use super::strikes::Strikes;
 use super::tokens::{JoinToken, Tokens};
 use super::{Settings, denylist};
@@ -38,7 +39,7 @@ pub struct Model {
     last_accepted_at: Timestamp,
 }
 
-/// What holds for an address. The variants stand in the order in which they are asked; the first that fits decides.
+/// What holds for an address: what the first step of [`super::order`] says that decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It is never blocked, whatever any list says.
@@ -85,12 +86,14 @@ impl Model {
         self.chapters.note_entry(at);
         for Recorded { observed_at, salt: _, event } in &envelope.events {
             match event {
+                Event::Attack(AttackEvent::Noted(_)) => {} // It costs nobody anything.
                 Event::Attack(AttackEvent::Observed(_)) => {} // Its block, if one is due, is a fact of its own.
                 Event::Attack(AttackEvent::StrikesCounted(StrikesCounted { deltas })) => {
-                    let sums = denylist::countable(deltas, envelope.origin.host, *observed_at, at);
+                    let times = (*observed_at, at);
+                    let sums = denylist::countable(&self.addresses, deltas, envelope.origin.host, times);
                     self.strikes.add(sums, at);
                 }
-                Event::Denylist(event) => self.evolve_denylist(event, at),
+                Event::Denylist(event) => self.evolve_denylist(event, envelope.origin.host, at),
                 Event::Settings(event) => self.settings.evolve(event),
                 Event::Host(event) => self.evolve_host(event, envelope.origin.incarnation),
                 Event::Membership(event) => self.evolve_membership(event, at),
@@ -103,11 +106,11 @@ impl Model {
         self.last_accepted_at = self.last_accepted_at.max(at);
     }
 
-    fn evolve_denylist(&mut self, event: &DenylistEvent, at: Timestamp) {
+    fn evolve_denylist(&mut self, event: &DenylistEvent, host: HostId, at: Timestamp) {
         match event {
-            DenylistEvent::AddressBlocked(event) => self.addresses.block(event, at),
+            DenylistEvent::AddressBlocked(event) => self.addresses.block(event, host, at),
             DenylistEvent::AddressReleased(event) => {
-                self.addresses.release(event);
+                self.addresses.release(event, at);
                 self.strikes.forget(event.source); // Else the next strike would block it again.
             }
             DenylistEvent::AddressDenied(event) => self.addresses.deny(event),
@@ -143,37 +146,31 @@ impl Model {
         }
     }
 
-    /// What holds for an address now.
+    /// What holds for an address now. A block of one of its ports alone does not count.
     pub fn verdict(&self, address: IpAddr, now: Timestamp) -> Verdict {
+        order::verdict(&self.held(address, None, now))
+    }
+
+    /// What is held about an address, and about one of its ports if one is named.
+    pub fn held(&self, address: IpAddr, port: Option<u16>, now: Timestamp) -> Held {
         let address = canonical(address);
         let owner = self.hosts.owner(address).map(Untouchable::Host);
         #[cfg(bug = "untouchable_blocked")]
         let owner = owner.filter(|_| !log_format::planted::is_on("untouchable_blocked"));
-        if let Some(why) = special(address).or(owner) {
-            return Verdict::Untouchable(why);
+        let never = special(address).or(owner);
+        if never.is_some() {
+            return Held { never, ..Held::default() };
         }
-        let manual = self.addresses.denial(address, DeniedBy::Person);
-        let allowance = self.addresses.allowance(address, now);
+        let allowed = self.addresses.allowance(address, now);
         #[cfg(bug = "allowance_ignored")]
-        let allowance = allowance.filter(|_| !log_format::planted::is_on("allowance_ignored"));
-        match (allowance, manual) {
-            (Some((allowed, until)), manual)
-                if manual.is_none_or(|denied| denied.prefix_len() <= allowed.prefix_len()) =>
-            {
-                return Verdict::Allowed { network: allowed, until };
-            }
-            (_, Some(network)) => return Verdict::Denied { network },
-            (_, None) => {}
-        }
-        if let Some(network) = self.addresses.denial(address, DeniedBy::Threshold) {
-            return Verdict::Denied { network };
-        }
-        match self.addresses.blocks.strongest(address, now) {
-            None => Verdict::Free,
-            Some(block) if block.sanction <= log_format::event::Sanction::SoftBlock => {
-                Verdict::SoftBlocked { until: block.until }
-            }
-            Some(block) => Verdict::Blocked { until: block.until },
+        let allowed = allowed.filter(|_| !log_format::planted::is_on("allowance_ignored"));
+        Held {
+            never,
+            allowed,
+            denied: self.addresses.denial(address, DeniedBy::Person),
+            ports: self.addresses.blocks.held_ports(address, port, now),
+            block: self.addresses.blocks.held(address, now),
+            permanent: self.addresses.denial(address, DeniedBy::Threshold),
         }
     }
 

@@ -1,9 +1,9 @@
 //! The cluster's settings: their fold, and the rules for changing them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use log_format::event::{
-    EnforcementMode, Event, PortRange, SettingChange, SettingsChanged, SettingsEvent, Text,
+    EnforcementMode, Event, PortRange, Rule, RuleMode, SettingChange, SettingsChanged, SettingsEvent, Text,
 };
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,8 @@ pub struct Settings {
     pub blocked_user_agents: Vec<Text>,
     /// Whether blocks reach the kernel.
     pub mode: EnforcementMode,
+    /// Rules that are not enforced; every other one is.
+    pub rule_modes: BTreeMap<Rule, RuleMode>,
 }
 
 impl Default for Settings {
@@ -56,6 +58,7 @@ impl Default for Settings {
                 .map(|name| Text::new(name.as_bytes()))
                 .into(),
             mode: EnforcementMode::Block,
+            rule_modes: BTreeMap::new(),
         }
     }
 }
@@ -73,8 +76,25 @@ impl Settings {
                 SettingChange::BlockThreshold(threshold) => self.block_threshold = *threshold,
                 SettingChange::BlockedUserAgents(agents) => self.blocked_user_agents.clone_from(agents),
                 SettingChange::Mode(mode) => self.mode = *mode,
+                SettingChange::RuleMode { rule, mode } if *mode == RuleMode::standard(*rule) => {
+                    self.rule_modes.remove(rule);
+                }
+                SettingChange::RuleMode { rule, mode } => {
+                    self.rule_modes.insert(*rule, *mode);
+                }
             }
         }
+    }
+
+    /// What becomes of a rule that is tipped.
+    pub fn mode_of(&self, rule: Rule) -> RuleMode {
+        self.rule_modes.get(&rule).copied().unwrap_or(RuleMode::standard(rule))
+    }
+
+    /// Whether every block lasts as long as the first: then ends are neither moved nor slid, because whoever sets a single
+    /// time wants just that.
+    pub fn is_flat(&self) -> bool {
+        self.block_seconds.len() <= 1
     }
 
     /// Seconds of the `strike`th dynamic block, from 1.
@@ -101,7 +121,7 @@ pub(super) fn change(
     let mut fields = BTreeSet::new();
     for change in &changed.changes {
         let field = field_of(change);
-        if !fields.insert(field) {
+        if !fields.insert((field, rule_of(change))) {
             return Err(Rejection::Repeated { field });
         }
         check(change, field)?;
@@ -117,6 +137,20 @@ const fn field_of(change: &SettingChange) -> &'static str {
         SettingChange::BlockThreshold(_) => "block_threshold",
         SettingChange::BlockedUserAgents(_) => "blocked_user_agents",
         SettingChange::Mode(_) => "mode",
+        SettingChange::RuleMode { .. } => "rules",
+    }
+}
+
+/// Each rule's mode is a setting of its own.
+const fn rule_of(change: &SettingChange) -> Option<Rule> {
+    match change {
+        SettingChange::RuleMode { rule, mode: _ } => Some(*rule),
+        SettingChange::SipPorts(_)
+        | SettingChange::BadRegistrationsPerMinute(_)
+        | SettingChange::BlockSeconds(_)
+        | SettingChange::BlockThreshold(_)
+        | SettingChange::BlockedUserAgents(_)
+        | SettingChange::Mode(_) => None,
     }
 }
 
@@ -145,7 +179,8 @@ fn check(change: &SettingChange, field: &'static str) -> Result<(), Rejection> {
             Some(_) => Err(Rejection::BlankEntry { field }),
             None => Ok(()),
         },
-        SettingChange::Mode(EnforcementMode::Block | EnforcementMode::Watch) => Ok(()),
+        SettingChange::Mode(EnforcementMode::Block | EnforcementMode::Watch)
+        | SettingChange::RuleMode { .. } => Ok(()),
     }
 }
 
@@ -188,6 +223,7 @@ impl Canonical for Settings {
             block_threshold,
             blocked_user_agents,
             mode,
+            rule_modes,
         } = self;
         version.put(out);
         sip_ports.put(out);
@@ -196,5 +232,6 @@ impl Canonical for Settings {
         block_threshold.put(out);
         blocked_user_agents.put(out);
         mode.put(out);
+        rule_modes.put(out);
     }
 }

@@ -13,6 +13,7 @@ use log_format::ids::HostId;
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::seen::Seen;
 use crate::digest::{Canonical, CanonicalHasher};
 
 /// How long a strike counts.
@@ -24,38 +25,21 @@ pub const MAX_STRIKING_SOURCES: usize = 65_536;
 const WINDOW_SECONDS: u64 = STRIKE_WINDOW.as_secs();
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Which hosts saw proven strikes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Witness {
-    Nobody,
-    One(HostId),
-    Several,
-}
-
-impl Witness {
-    fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Nobody, witness) | (witness, Self::Nobody) => witness,
-            (Self::One(one), Self::One(two)) if one == two => self,
-            (Self::One(_) | Self::Several, Self::One(_) | Self::Several) => Self::Several,
-        }
-    }
-}
-
 /// What a source did within a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tally {
     pub(crate) proven: u32,
     pub(crate) unproven: u32,
-    witness: Witness,
+    /// Which hosts saw proven strikes.
+    witness: Seen<HostId>,
 }
 
 impl Tally {
-    pub(crate) const NOTHING: Self = Self { proven: 0, unproven: 0, witness: Witness::Nobody };
+    pub(crate) const NOTHING: Self = Self { proven: 0, unproven: 0, witness: Seen::Nobody };
 
     /// Strikes that `host` reports.
     pub(crate) fn reported(proven: u32, unproven: u32, host: HostId) -> Self {
-        let witness = if proven == 0 { Witness::Nobody } else { Witness::One(host) };
+        let witness = if proven == 0 { Seen::Nobody } else { Seen::One(host) };
         Self { proven, unproven, witness }
     }
 
@@ -74,8 +58,8 @@ impl Tally {
         let weight = u64::from(self.proven) * 2 + u64::from(self.unproven);
         if limit <= self.proven && self.unproven <= self.proven {
             return Some(match self.witness {
-                Witness::Nobody | Witness::One(_) => Evidence::Proven,
-                Witness::Several => Evidence::Corroborated,
+                Seen::Nobody | Seen::One(_) => Evidence::Proven,
+                Seen::Several => Evidence::Corroborated,
             });
         }
         (u64::from(limit) * 2 <= weight).then_some(Evidence::Unproven)
@@ -245,14 +229,7 @@ impl Canonical for Tally {
         let Self { proven, unproven, witness } = self;
         proven.put(out);
         unproven.put(out);
-        match witness {
-            Witness::Nobody => 0_u8.put(out),
-            Witness::One(host) => {
-                1_u8.put(out);
-                host.put(out);
-            }
-            Witness::Several => 2_u8.put(out),
-        }
+        witness.put(out);
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use log_format::event::{
     Actor, AttackEvent, AttackKind, AttackObserved, DenylistEvent, Event, Evidence, HostRole, Rule, Sanction,
-    SpoolDropped, StrikeDelta, StrikesCounted, Text,
+    Scope, SpoolDropped, StrikeDelta, StrikesCounted, Text,
 };
 use log_format::ids::{CommandId, HostId, Incarnation, JoinTokenId, Origin, OriginSequence, Salt};
 use log_format::time::Timestamp;
@@ -36,6 +36,9 @@ fn attack(last: u8, evidence: Evidence) -> CommandBody {
         user_agent: Text::default(),
         known_user_agent: false,
         count: 10,
+        scope: Scope::Address,
+        account: Text::default(),
+        line: Text::default(),
     })
 }
 

@@ -6,7 +6,8 @@
 //!
 //! The actuator's order of decision is that of [`crate::decide::Verdict`]: never-block first; of allowed and
 //! denied networks the longest prefix, of equals the allowed; then blocks, then soft blocks. Denials by the
-//! threshold yield to every allowance, so the plan leaves those out that an allowance holds.
+//! threshold yield to every allowance, so the plan leaves those out that an allowance holds; so it does with networks that are
+//! blocked for a time, which stand among the denied ones because only those sets hold networks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,10 +16,11 @@ use ipnet::IpNet;
 use log_format::envelope::Envelope;
 use log_format::event::{
     AddressAllowed, AddressBlocked, AddressDenied, AddressReleased, DenylistEvent, EnforcementMode, Event,
-    HostEvent, PortRange, SettingChange, SettingsChanged, SettingsEvent,
+    HostEvent, PortRange, Sanction, Scope, SettingChange, SettingsChanged, SettingsEvent,
 };
 use log_format::time::Timestamp;
 
+use crate::book::networks_from;
 use crate::decide::{DeniedBy, Model, Verdict, lasts};
 
 /// What the kernel should hold.
@@ -28,7 +30,9 @@ pub struct FirewallPlan {
     pub blocked: BTreeMap<IpAddr, Timestamp>,
     /// Dropped on SIP ports until then.
     pub soft_blocked: BTreeMap<IpAddr, Timestamp>,
-    /// Dropped until a person says otherwise.
+    /// Single ports of an address, dropped on SIP ports until then.
+    pub narrow: BTreeMap<IpAddr, BTreeMap<u16, Timestamp>>,
+    /// Dropped until a person says otherwise; and networks of IPv6 that are blocked for a time, as long as that lasts.
     pub denied: BTreeSet<IpNet>,
     /// Never dropped, unless a longer prefix is denied.
     pub allowed: BTreeSet<IpNet>,
@@ -72,6 +76,8 @@ pub enum Membership {
 pub struct FirewallChange {
     /// Addresses and what to hold about each.
     pub addresses: BTreeMap<IpAddr, AddressPlan>,
+    /// Addresses and which of their ports to drop; all that are not named are not dropped.
+    pub narrow: BTreeMap<IpAddr, BTreeMap<u16, Timestamp>>,
     /// Networks to deny or no longer to deny.
     pub denied: BTreeMap<IpNet, Membership>,
     /// Networks to allow or no longer to allow.
@@ -92,8 +98,9 @@ impl FirewallChange {
 
     /// Adds what changes after this: of two targets for the same thing the later one holds.
     pub fn merge(&mut self, later: Self) {
-        let Self { addresses, denied, allowed, never_block, sip_ports, mode } = later;
+        let Self { addresses, narrow, denied, allowed, never_block, sip_ports, mode } = later;
         self.addresses.extend(addresses);
+        self.narrow.extend(narrow);
         self.denied.extend(denied);
         self.allowed.extend(allowed);
         self.never_block = never_block.or_else(|| self.never_block.take());
@@ -105,7 +112,7 @@ impl FirewallChange {
 impl FirewallPlan {
     /// Carries out a change.
     pub fn apply(&mut self, change: &FirewallChange) {
-        let FirewallChange { addresses, denied, allowed, never_block, sip_ports, mode } = change;
+        let FirewallChange { addresses, narrow, denied, allowed, never_block, sip_ports, mode } = change;
         for (address, plan) in addresses {
             self.blocked.remove(address);
             self.soft_blocked.remove(address);
@@ -113,6 +120,12 @@ impl FirewallPlan {
                 AddressPlan::Free => {}
                 AddressPlan::SoftBlocked { until } => drop(self.soft_blocked.insert(*address, *until)),
                 AddressPlan::Blocked { until } => drop(self.blocked.insert(*address, *until)),
+            }
+        }
+        for (address, ports) in narrow {
+            self.narrow.remove(address);
+            if !ports.is_empty() {
+                self.narrow.insert(*address, ports.clone());
             }
         }
         apply_list(&mut self.denied, denied);
@@ -140,12 +153,14 @@ pub fn desired(model: &Model, now: Timestamp) -> FirewallPlan {
     let mut plan = FirewallPlan {
         blocked: BTreeMap::new(),
         soft_blocked: BTreeMap::new(),
+        narrow: BTreeMap::new(),
         denied: model
             .addresses
             .denied
             .iter()
             .filter(|(network, by)| is_in_force(model, *network, **by, now))
             .map(|(network, _)| network)
+            .chain(model.addresses.blocks.networks().filter(|network| is_blocked(model, network, now)))
             .collect(),
         allowed: model
             .addresses
@@ -164,6 +179,10 @@ pub fn desired(model: &Model, now: Timestamp) -> FirewallPlan {
             AddressPlan::SoftBlocked { until } => drop(plan.soft_blocked.insert(address, until)),
             AddressPlan::Blocked { until } => drop(plan.blocked.insert(address, until)),
         }
+        let ports = narrow_plan(model, address, now);
+        if !ports.is_empty() {
+            plan.narrow.insert(address, ports);
+        }
     }
     plan
 }
@@ -177,7 +196,12 @@ pub fn difference(from: &FirewallPlan, to: &FirewallPlan) -> FirewallChange {
         .into_iter()
         .chain(keys(to))
         .filter(|address| from.of_address(*address) != to.of_address(*address));
+    let narrow = from.narrow.keys().chain(to.narrow.keys());
+    let narrow = narrow.filter(|address| from.narrow.get(*address) != to.narrow.get(*address));
     FirewallChange {
+        narrow: narrow
+            .map(|address| (*address, to.narrow.get(address).cloned().unwrap_or_default()))
+            .collect(),
         addresses: addresses.map(|address| (address, to.of_address(address))).collect(),
         denied: list_difference(&from.denied, &to.denied),
         allowed: list_difference(&from.allowed, &to.allowed),
@@ -217,14 +241,23 @@ pub fn changes_of(envelope: &Envelope, model: &Model) -> FirewallChange {
 impl FirewallChange {
     fn note_denylist(&mut self, event: &DenylistEvent, model: &Model, now: Timestamp) {
         match event {
-            DenylistEvent::AddressBlocked(AddressBlocked { source, .. }) => {
-                self.note_address(*source, model, now)
-            }
+            DenylistEvent::AddressBlocked(AddressBlocked { source, scope, .. }) => match scope {
+                Scope::Address => self.note_address(*source, model, now),
+                Scope::AddressPort(_) => self.note_ports(*source, model, now),
+                Scope::Prefix(length) => {
+                    let network = IpNet::new(*source, *length).map(|network| network.trunc());
+                    network.iter().for_each(|network| self.note_denied(*network, model, now));
+                }
+            },
             #[cfg(bug = "release_not_enforced")]
             DenylistEvent::AddressReleased(_) if log_format::planted::is_on("release_not_enforced") => {}
             DenylistEvent::AddressReleased(AddressReleased { source, cause: _ }) => {
                 self.note_address(*source, model, now);
+                self.note_ports(*source, model, now);
                 self.note_denied(IpNet::from(*source), model, now);
+                for network in networks_from(*source) {
+                    self.note_denied(network, model, now);
+                }
             }
             DenylistEvent::AddressDenied(AddressDenied { network, reason: _ }) => {
                 self.note_single(*network, model, now);
@@ -235,7 +268,8 @@ impl FirewallChange {
                 self.allowed.insert(*network, Membership::Listed);
                 let denied: Vec<IpNet> =
                     model.addresses.denied.within(network).map(|(denied, _)| denied).collect();
-                denied.into_iter().for_each(|denied| self.note_denied(denied, model, now));
+                let blocked: Vec<IpNet> = model.addresses.blocks.networks_within(network).collect();
+                denied.into_iter().chain(blocked).for_each(|denied| self.note_denied(denied, model, now));
             }
         }
     }
@@ -248,7 +282,8 @@ impl FirewallChange {
                 SettingChange::BadRegistrationsPerMinute(_)
                 | SettingChange::BlockSeconds(_)
                 | SettingChange::BlockThreshold(_)
-                | SettingChange::BlockedUserAgents(_) => {}
+                | SettingChange::BlockedUserAgents(_)
+                | SettingChange::RuleMode { .. } => {}
             }
         }
     }
@@ -257,29 +292,66 @@ impl FirewallChange {
         self.addresses.insert(address, address_plan(model, address, now));
     }
 
+    fn note_ports(&mut self, address: IpAddr, model: &Model, now: Timestamp) {
+        self.narrow.insert(address, narrow_plan(model, address, now));
+    }
+
     /// A network of one address may have had blocks.
     fn note_single(&mut self, network: IpNet, model: &Model, now: Timestamp) {
         if network.prefix_len() == network.max_prefix_len() {
             self.note_address(network.addr(), model, now);
+            self.note_ports(network.addr(), model, now);
         }
     }
 
     fn note_denied(&mut self, network: IpNet, model: &Model, now: Timestamp) {
         let by = model.addresses.denied.get(&network);
-        let is_listed = by.is_some_and(|by| is_in_force(model, network, *by, now));
+        let is_listed =
+            by.is_some_and(|by| is_in_force(model, network, *by, now)) || is_blocked(model, &network, now);
         self.denied.insert(network, if is_listed { Membership::Listed } else { Membership::Absent });
     }
 }
 
 /// What the kernel should hold about an address on its own, besides the networks that hold it.
 fn address_plan(model: &Model, address: IpAddr, now: Timestamp) -> AddressPlan {
-    match model.verdict(address, now) {
-        Verdict::Untouchable(_) | Verdict::Allowed { .. } | Verdict::Denied { .. } | Verdict::Free => {
-            AddressPlan::Free
+    let own = model.addresses.blocks.strongest(address, now);
+    match (model.verdict(address, now), own) {
+        (Verdict::Untouchable(_) | Verdict::Allowed { .. } | Verdict::Denied { .. } | Verdict::Free, _)
+        | (_, None) => AddressPlan::Free,
+        (Verdict::SoftBlocked { .. } | Verdict::Blocked { .. }, Some(block)) => {
+            let until = block.until;
+            if block.sanction <= Sanction::SoftBlock {
+                AddressPlan::SoftBlocked { until }
+            } else {
+                AddressPlan::Blocked { until }
+            }
         }
-        Verdict::SoftBlocked { until } => AddressPlan::SoftBlocked { until },
-        Verdict::Blocked { until } => AddressPlan::Blocked { until },
     }
+}
+
+/// Which ports of an address the kernel should drop.
+fn narrow_plan(model: &Model, address: IpAddr, now: Timestamp) -> BTreeMap<u16, Timestamp> {
+    let mut ports = BTreeMap::new();
+    for (port, block) in model.addresses.blocks.narrow(address, now) {
+        let until: &mut Timestamp = ports.entry(port).or_default();
+        *until = block.until.max(*until);
+    }
+    if ports.is_empty() {
+        return ports;
+    }
+    match model.verdict(address, now) {
+        Verdict::Untouchable(_) | Verdict::Allowed { .. } | Verdict::Denied { .. } => BTreeMap::new(),
+        Verdict::Blocked { .. } | Verdict::SoftBlocked { .. } | Verdict::Free => ports,
+    }
+}
+
+/// Whether a network is blocked for a time, and no allowance holds all of it.
+fn is_blocked(model: &Model, network: &IpNet, now: Timestamp) -> bool {
+    let mut allowances = model.addresses.allowed.covering(network.addr());
+    let is_allowed = allowances.any(|(allowed, until)| allowed.contains(network) && lasts(*until, now));
+    let mut blocks = model.addresses.blocks.blocks(network.addr()).iter();
+    !is_allowed
+        && blocks.any(|block| block.scope == Scope::Prefix(network.prefix_len()) && block.is_live(now))
 }
 
 /// Whether a denial is not overruled by an allowance regardless of prefix lengths. The threshold denies

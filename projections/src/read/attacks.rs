@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use log_format::event::{AttackKind, AttackObserved, Evidence, Rule, Sanction, Text};
+use log_format::event::{AttackKind, AttackObserved, Evidence, Rule, Sanction, Scope, Text};
 use log_format::ids::{HostId, LogIndex, Position};
 use log_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::digest::{Canonical, CanonicalHasher};
 
 /// How long an attack is kept, by log time.
 pub const ATTACKS_KEPT_FOR: Duration = Duration::from_secs(90 * 86_400);
-/// Attacks at most: some sixty megabytes. The oldest make room, and are counted.
+/// Attacks at most: some sixty megabytes, twice that if all have long first lines. The oldest make room, and are counted.
 pub const MAX_ATTACKS: usize = 262_144;
 
 /// One attack.
@@ -50,6 +50,12 @@ pub struct AttackRow {
     pub known_user_agent: bool,
     /// How often the rule's condition was met.
     pub count: u32,
+    /// What of the source the sensor held to be worth dropping.
+    pub scope: Scope,
+    /// Whose password or number was tried; may be empty.
+    pub account: Text,
+    /// First line of the packet that tipped the rule, without secrets; may be empty.
+    pub line: Text,
 }
 
 /// Which attacks.
@@ -178,6 +184,9 @@ impl AttackRow {
             user_agent,
             known_user_agent,
             count,
+            scope,
+            account,
+            line,
         } = observed;
         Self {
             id,
@@ -195,6 +204,9 @@ impl AttackRow {
             user_agent: user_agent.clone(),
             known_user_agent: *known_user_agent,
             count: *count,
+            scope: *scope,
+            account: account.clone(),
+            line: line.clone(),
         }
     }
 
@@ -230,6 +242,9 @@ impl Canonical for AttackRow {
             user_agent,
             known_user_agent,
             count,
+            scope,
+            account,
+            line,
         } = self;
         id.put(out);
         at.put(out);
@@ -246,6 +261,9 @@ impl Canonical for AttackRow {
         user_agent.put(out);
         known_user_agent.put(out);
         count.put(out);
+        scope.put(out);
+        account.put(out);
+        line.put(out);
     }
 }
 
@@ -279,6 +297,9 @@ mod tests {
                 user_agent: Text::default(),
                 known_user_agent: false,
                 count: 1,
+                scope: Scope::Address,
+                account: Text::default(),
+                line: Text::default(),
             };
             let id = Position { index: log_format::ids::LogIndex::new(index), ordinal: 0 };
             log.add(AttackRow::new(id, (now, now), HostId::new(1), &observed));

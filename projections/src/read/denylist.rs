@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Found, Page, TextFilter};
 use crate::book::{Block, BlockBook};
+use crate::decide::order::Held;
 use crate::decide::{DeniedBy, lasts};
 use crate::digest::{Canonical, CanonicalHasher};
 use crate::networks::NetworkList;
@@ -213,7 +214,14 @@ impl DenylistView {
 
     fn block(&mut self, entry: Entry<'_>, event: &AddressBlocked) {
         let AddressBlocked { block, source, scope, sanction, reason, until, strikes } = event;
-        let detail = Detail::new((entry, *source), *strikes, reason);
+        // A block that goes on is the same block: it began when it began, for the same reason.
+        let held = self.blocks.blocks(*source).iter();
+        let mut held =
+            held.filter(|held| held.id == *block && held.scope == *scope && held.is_live(entry.at));
+        let detail = match held.next() {
+            Some(held) => held.detail.clone(),
+            None => Detail::new((entry, *source), *strikes, reason),
+        };
         let block = Block { id: *block, scope: *scope, sanction: *sanction, until: *until, detail };
         self.blocks.insert(*source, block, entry.at);
     }
@@ -262,13 +270,38 @@ impl DenylistView {
         Found { items: rows.into_iter().skip(query.page.skip).take(query.page.take).collect(), total }
     }
 
-    /// The rows that drop an address at `now`: its own blocks, and every denied network that holds it.
+    /// The rows that drop an address at `now`: its own blocks, and every blocked or denied network that holds it.
     pub fn rows_of(&self, address: IpAddr, now: Timestamp) -> impl Iterator<Item = DenylistRow<'_>> {
-        let blocked = self.blocks.blocks(address).iter().filter(move |block| block.is_live(now));
+        let own = self.blocks.blocks(address).iter().filter(|block| !matches!(block.scope, Scope::Prefix(_)));
+        let around = self.blocks.around(address);
+        let blocked = own.map(move |block| (address, block)).chain(around);
+        let blocked = blocked.filter(move |(_, block)| block.is_live(now));
         let denied = self.denied.covering(address);
         let denied = denied.filter(move |(network, denied)| self.is_in_force(*network, denied.by, now));
-        let blocked = blocked.map(move |block| block_row(address, block));
+        let blocked = blocked.map(|(address, block)| block_row(address, block));
         blocked.chain(denied.map(|(network, denied)| denied_row(network, denied)))
+    }
+
+    /// The allowance of exactly this network.
+    pub(super) fn allowance_of(&self, network: IpNet) -> Option<(IpNet, &AllowedRow)> {
+        self.allowed.get(&network).map(|row| (network, row))
+    }
+
+    /// What is held about an address and one of its ports at `now`, but for who is never blocked.
+    pub(super) fn held(&self, address: IpAddr, port: Option<u16>, now: Timestamp) -> Held {
+        let denied = |by: DeniedBy| {
+            let mut covering = self.denied.covering(address);
+            covering.find(|(_, denied)| denied.by == by).map(|(network, _)| network)
+        };
+        let mut allowed = self.allowed.covering(address).filter(|(_, row)| lasts(row.until, now));
+        Held {
+            never: None,
+            allowed: allowed.next().map(|(network, row)| (network, row.until)),
+            denied: denied(DeniedBy::Person),
+            ports: self.blocks.held_ports(address, port, now),
+            block: self.blocks.held(address, now),
+            permanent: denied(DeniedBy::Threshold),
+        }
     }
 
     /// How much is dropped at `now`.

@@ -46,6 +46,12 @@ impl HostsView {
         self.rows.values()
     }
 
+    /// The host of the cluster that has this address.
+    pub(super) fn owner(&self, address: IpAddr) -> Option<HostId> {
+        let mut members = self.rows.values().filter(|row| row.state != HostState::Removed);
+        members.find(|row| row.addresses.contains(&address)).map(|row| row.host)
+    }
+
     /// One host.
     pub fn get(&self, host: HostId) -> Option<&HostRow> {
         self.rows.get(&host)

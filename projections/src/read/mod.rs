@@ -3,9 +3,12 @@
 
 mod attacks;
 mod denylist;
+mod explain;
 mod filter;
 mod history;
 mod hosts;
+mod notes;
+mod sentence;
 mod settings;
 mod summary;
 mod tokens;
@@ -23,15 +26,19 @@ pub use denylist::{
     AllowedRow, AttackReason, DenylistCounts, DenylistQuery, DenylistRow, DenylistSort, DenylistView, Reason,
     SortOrder,
 };
+pub use explain::{Explanation, MAX_SHOWN};
 pub use filter::{Found, Page, TextFilter};
 pub use history::{AttackHistory, MAX_ATTACK_COUNTS};
 pub use hosts::{HostRow, HostsView};
+pub use notes::{MAX_NOTES, NoteLog, NoteRow};
 pub use settings::{LastChange, SettingsView};
 pub use summary::{KindCount, MAX_LATEST_BLOCKS, PULSE_MINUTES, Summary, SummaryView};
 pub use tokens::JoinTokensView;
 
 use self::history::Erasure;
+use crate::address::{Untouchable, canonical, special};
 use crate::decide::Model;
+use crate::decide::order::Held;
 use crate::digest::{Canonical, CanonicalHasher};
 
 /// Everything that people see of the log.
@@ -41,6 +48,8 @@ pub struct ReadModels {
     pub denylist: DenylistView,
     /// What was seen.
     pub attacks: AttackLog,
+    /// What was worth telling besides.
+    pub notes: NoteLog,
     /// The hosts.
     pub hosts: HostsView,
     /// The settings.
@@ -73,6 +82,7 @@ impl ReadModels {
             self.evolve_event(Position { index, ordinal }, envelope, recorded);
         }
         self.attacks.forget_before(at);
+        self.notes.forget_before(at);
         self.applied = index;
         self.last_accepted_at = self.last_accepted_at.max(at);
     }
@@ -85,6 +95,10 @@ impl ReadModels {
                 let times = (at, *observed_at);
                 self.attacks.add(AttackRow::new(position, times, envelope.origin.host, observed));
                 self.summary.count_attack(observed.attack, at);
+            }
+            Event::Attack(AttackEvent::Noted(noted)) => {
+                let (host, observed_at) = (envelope.origin.host, *observed_at);
+                self.notes.add(NoteRow { id: position, at, observed_at, host, noted: noted.clone() });
             }
             Event::Attack(AttackEvent::StrikesCounted(_)) => {} // Not yet an attack.
             Event::Denylist(event) => {
@@ -102,6 +116,7 @@ impl ReadModels {
             Event::Chapter(event) => {
                 if let Some(Erasure { last, until }) = self.history.evolve(event, at) {
                     self.attacks.erase_upto(last);
+                    self.notes.erase_upto(last);
                     self.denylist.erase_upto(last);
                     self.summary.erase_upto(until);
                 }
@@ -116,6 +131,17 @@ impl ReadModels {
             DenylistEvent::AddressBlocked(event) => self.summary.note_block(event.source, event.block),
             DenylistEvent::AddressDenied(event) => self.summary.note_block(event.network.addr(), command),
             DenylistEvent::AddressReleased(_) | DenylistEvent::AddressAllowed(_) => {}
+        }
+    }
+
+    /// What is held about an address, and about one of its ports if one is named: the same as
+    /// [`Model::held`](crate::decide::Model::held) of the same log.
+    pub fn held(&self, address: IpAddr, port: Option<u16>, now: Timestamp) -> Held {
+        let address = canonical(address);
+        let never = special(address).or_else(|| self.hosts.owner(address).map(Untouchable::Host));
+        match never {
+            Some(_) => Held { never, ..Held::default() },
+            None => self.denylist.held(address, port, now),
         }
     }
 
@@ -136,10 +162,21 @@ impl ReadModels {
 
     /// Adds the state's canonical bytes.
     pub(crate) fn digest_into(&self, out: &mut CanonicalHasher) {
-        let Self { denylist, attacks, hosts, settings, history, tokens, summary, applied, last_accepted_at } =
-            self;
+        let Self {
+            denylist,
+            attacks,
+            notes,
+            hosts,
+            settings,
+            history,
+            tokens,
+            summary,
+            applied,
+            last_accepted_at,
+        } = self;
         denylist.put(out);
         attacks.put(out);
+        notes.put(out);
         hosts.put(out);
         settings.put(out);
         history.put(out);

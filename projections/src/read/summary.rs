@@ -79,7 +79,11 @@ impl SummaryView {
         self.minutes = self.minutes.split_off(&minute_of(at).saturating_add(1));
     }
 
+    /// A block that goes on is noted once, where it began.
     pub(super) fn note_block(&mut self, address: IpAddr, block: BlockId) {
+        if self.latest.contains(&(address, block)) {
+            return;
+        }
         self.latest.push_back((address, block));
         while MAX_LATEST_BLOCKS < self.latest.len() {
             self.latest.pop_front();
@@ -167,8 +171,11 @@ mod tests {
         let start = Timestamp::from_seconds(1_000_000);
         for minute in 0..3_000 {
             view.count_attack(AttackKind::Register, start.after(Duration::from_secs(60 * minute)));
-            view.note_block(IpAddr::from([192, 0, 2, 1]), BlockId::default());
+            let address = IpAddr::from(u32::try_from(minute).unwrap().to_be_bytes());
+            view.note_block(address, BlockId::default());
+            view.note_block(address, BlockId::default());
         }
+        assert!(view.latest.iter().zip(view.latest.iter().skip(1)).all(|(one, next)| one != next));
         assert_eq!(view.minutes.len(), 1_441, "a day and the minute that has begun");
         assert_eq!(view.latest.len(), MAX_LATEST_BLOCKS);
     }

@@ -36,4 +36,11 @@ stories! {
     chapters_are_cut_sealed_witnessed_and_erased_in_order: "chapters.txt",
     settings_change_one_by_one: "settings.txt",
     the_plan_follows_the_log: "plan.txt",
+    one_phone_costs_its_neighbours_nothing: "narrow.txt",
+    networks_of_version_six_are_blocked_as_one: "networks.txt",
+    who_goes_on_stays_blocked: "slide.txt",
+    a_persons_word_is_newer_than_what_was_seen_before_it: "forgiven.txt",
+    earlier_blocks_corroborate: "corroborated.txt",
+    a_rule_that_is_not_enforced_costs_nothing: "rules.txt",
+    the_first_step_that_fits_decides: "order.txt",
 }

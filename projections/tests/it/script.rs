@@ -6,12 +6,14 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use log_format::event::{
     AttackEvent, BlockReason, ChapterSealed, DenyReason, DenylistEvent, EnforcementMode, Event, Evidence,
-    HostEvent, HostKeyAnnounced, HostRole, PortRange, ReleaseCause, Sanction, SealWitnessed, SettingChange,
-    SettingsEvent, SpoolDropped, Text,
+    HostEvent, HostKeyAnnounced, HostRole, PortRange, ReleaseCause, Rule, RuleMode, Sanction, Scope,
+    SealWitnessed, SettingChange, SettingsEvent, SpoolDropped, Text,
 };
 use log_format::ids::{ChapterNumber, HostId, JoinTokenId, LogIndex, OriginSequence};
 use log_format::time::Timestamp;
-use projections::decide::{Chapter, ChapterLimits, CommandBody, LogStats, Member, Rejection, chapters};
+use projections::decide::{
+    Chapter, ChapterLimits, CommandBody, LogStats, Member, Rejection, chapters, order,
+};
 use projections::plan::firewall::{AddressPlan, FirewallChange, FirewallPlan, desired, difference};
 use projections::read::Reason;
 
@@ -43,9 +45,13 @@ fn obey(world: &mut World, line: &str) -> Vec<String> {
             world.pass(seconds.parse().unwrap());
             Vec::new()
         }
-        ["attack", source, evidence, sanction] => {
+        ["attack", source, evidence, sanction, options @ ..] => {
             let body = attack(source.parse().unwrap(), evidence_of(evidence), sanction_of(sanction));
-            render(world, &world_observe(1, body))
+            render(world, &attack_with(body, options))
+        }
+        ["ruling", source, port @ ..] => {
+            let port = port.first().map(|port| port.parse().unwrap());
+            ruling(world, address(source), port)
         }
         ["strikes", host, source, proven, unproven] => {
             let body = strikes(source.parse().unwrap(), proven.parse().unwrap(), unproven.parse().unwrap());
@@ -78,6 +84,33 @@ fn obey(world: &mut World, line: &str) -> Vec<String> {
         }
         words => render(world, &Step { host: None, late_seconds: 0, body: command(words) }),
     }
+}
+
+/// Options of an attack: `port=5071`, `prefix=64`, `victim=10.0.0.9`, `rule=sweep`, `host=2`, `late=60`.
+fn attack_with(body: CommandBody, options: &[&str]) -> Step {
+    let CommandBody::ReportAttack(mut observed) = body else { panic!("{body:?} is no attack") };
+    let (mut host, mut late_seconds) = (1, 0);
+    for option in options {
+        match option.split_once('=').unwrap() {
+            ("port", port) => observed.scope = Scope::AddressPort(port.parse().unwrap()),
+            ("prefix", length) => observed.scope = Scope::Prefix(length.parse().unwrap()),
+            ("victim", victim) => observed.victim = address(victim),
+            ("rule", name) => observed.rule = Rule::from_name(name).unwrap(),
+            ("host", number) => host = number.parse().unwrap(),
+            ("late", seconds) => late_seconds = seconds.parse().unwrap(),
+            unknown => panic!("no such option: {unknown:?}"),
+        }
+    }
+    Step { late_seconds, ..world_observe(host, CommandBody::ReportAttack(observed)) }
+}
+
+/// The step that decides, and those before it.
+fn ruling(world: &World, address: IpAddr, port: Option<u16>) -> Vec<String> {
+    let held = world.model.held(address, port, world.now);
+    assert_eq!(held, world.views.held(address, port, world.now));
+    let ruling = order::ruling(&held);
+    let passed = ruling.passed.iter().map(|(step, why)| format!("not {}: {why}", step.name()));
+    passed.chain(std::iter::once(format!("{} decides", ruling.step.name()))).collect()
 }
 
 struct Step {
@@ -189,6 +222,13 @@ fn setting(change: &str) -> SettingChange {
         "agents" => SettingChange::BlockedUserAgents(
             values.iter().map(|agent| Text::new(agent.replace('_', " ").as_bytes())).collect(),
         ),
+        "rule" => {
+            let (rule, mode) = value.split_once(':').unwrap();
+            SettingChange::RuleMode {
+                rule: Rule::from_name(rule).unwrap(),
+                mode: RuleMode::from_name(mode).unwrap(),
+            }
+        }
         "mode" if value == "watch" => SettingChange::Mode(EnforcementMode::Watch),
         "mode" => SettingChange::Mode(EnforcementMode::Block),
         unknown => panic!("no such setting: {unknown}"),
@@ -249,6 +289,9 @@ fn event(fact: &Event, now: Timestamp) -> String {
                 deltas.map(|delta| format!("{} {}+{}", delta.source, delta.proven, delta.unproven)).collect();
             format!("counted {}", deltas.join(", "))
         }
+        Event::Attack(AttackEvent::Noted(noted)) => {
+            format!("noted {} {}", noted.source, noted.kind.name())
+        }
         Event::Denylist(fact) => denylist_event(fact, now),
         Event::Settings(SettingsEvent::Changed(changed)) => format!("changed {:?}", changed.changes),
         Event::Host(HostEvent::Enrolled(host)) => format!("enrolled {} {:?}", host.host, host.addresses),
@@ -271,8 +314,13 @@ fn denylist_event(fact: &DenylistEvent, now: Timestamp) -> String {
             };
             let until = end(Some(fact.until), now);
             format!(
-                "blocked {} {} strike {} {until} ({why})",
+                "blocked {}{} {} strike {} {until} ({why})",
                 fact.source,
+                match fact.scope {
+                    Scope::Address => String::new(),
+                    Scope::AddressPort(port) => format!(" port {port}"),
+                    Scope::Prefix(length) => format!("/{length}"),
+                },
                 fact.sanction.name(),
                 fact.strikes
             )
@@ -292,7 +340,7 @@ fn denylist_event(fact: &DenylistEvent, now: Timestamp) -> String {
 }
 
 fn plan(plan: &FirewallPlan, now: Timestamp) -> Vec<String> {
-    let FirewallPlan { blocked, soft_blocked, denied, allowed, never_block, sip_ports, mode } = plan;
+    let FirewallPlan { blocked, soft_blocked, narrow, denied, allowed, never_block, sip_ports, mode } = plan;
     let timed = |name: &str, (address, until): (&IpAddr, &Timestamp)| {
         format!("{name} {address} {}", end(Some(*until), now))
     };
@@ -304,12 +352,18 @@ fn plan(plan: &FirewallPlan, now: Timestamp) -> Vec<String> {
         .chain(denied.iter().map(|network| format!("deny {network}")))
         .chain(blocked.iter().map(|entry| timed("block", entry)))
         .chain(soft_blocked.iter().map(|entry| timed("soft-block", entry)))
+        .chain(narrow.iter().flat_map(|(address, ports)| {
+            let port = move |(port, until): (&u16, &Timestamp)| {
+                format!("block {address} port {port} {}", end(Some(*until), now))
+            };
+            ports.iter().map(port)
+        }))
         .collect()
 }
 
 /// What the plan that is kept by changes alone still lacks.
 fn behind(change: &FirewallChange, now: Timestamp) -> Vec<String> {
-    let FirewallChange { addresses, denied, allowed, never_block, sip_ports, mode } = change;
+    let FirewallChange { addresses, narrow, denied, allowed, never_block, sip_ports, mode } = change;
     assert_eq!((never_block, sip_ports, mode), (&None, &None, &None));
     let addresses = addresses.iter().map(|(address, plan)| match plan {
         AddressPlan::Free => format!("{address} free"),
@@ -318,7 +372,8 @@ fn behind(change: &FirewallChange, now: Timestamp) -> Vec<String> {
     });
     let denied = denied.iter().map(|(network, membership)| format!("deny {network} {membership:?}"));
     let allowed = allowed.iter().map(|(network, membership)| format!("allow {network} {membership:?}"));
-    addresses.chain(denied).chain(allowed).collect()
+    let narrow = narrow.iter().map(|(address, ports)| format!("{address} ports {:?}", ports.keys()));
+    addresses.chain(narrow).chain(denied).chain(allowed).collect()
 }
 
 fn rows(world: &World) -> Vec<String> {

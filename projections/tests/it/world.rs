@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use log_format::envelope::Envelope;
 use log_format::event::{
-    Actor, AttackKind, AttackObserved, Event, Evidence, Rule, Sanction, StrikeDelta, StrikesCounted, Text,
+    Actor, AttackKind, AttackObserved, Event, Evidence, Rule, Sanction, Scope, StrikeDelta, StrikesCounted,
+    Text,
 };
 use log_format::ids::{CommandId, HostId, Incarnation, LogIndex, Origin, OriginSequence, Salt};
 use log_format::time::Timestamp;
@@ -125,6 +126,9 @@ pub(crate) fn attack(source: IpAddr, evidence: Evidence, sanction: Sanction) -> 
         user_agent: Text::new(b"friendly-scanner"),
         known_user_agent: true,
         count: 10,
+        scope: Scope::Address,
+        account: Text::default(),
+        line: Text::default(),
     })
 }
 

@@ -16,13 +16,19 @@ pub struct NameAddr<'a> {
 impl<'a> NameAddr<'a> {
     /// Reads any value: what is not understood becomes the URI.
     pub(crate) fn read(value: &'a [u8]) -> Self {
-        let open = scan::find_unquoted(value, b'<')
-            // An unbalanced quotation mark must not hide the URI.
-            .or_else(|| scan::find(value, b'<'));
-        let Some(open) = open else {
+        let mark = scan::find_unquoted_either(value, b'<', b';');
+        let semicolon = mark.filter(|mark| value.get(*mark) == Some(&b';'));
+        let open = match semicolon {
+            Some(semicolon) => {
+                let (_, rest) = scan::split(value, semicolon);
+                scan::find_unquoted(rest, b'<').map(|open| semicolon + open)
+            }
+            None => mark,
+        };
+        // An unbalanced quotation mark must not hide the URI.
+        let Some(open) = open.or_else(|| scan::find(value, b'<')) else {
             // Without brackets parameters belong to the header, not to the URI (RFC 3261, 20.10).
-            let end = scan::find_unquoted(value, b';').unwrap_or(value.len());
-            let (uri, rest) = scan::split(value, end);
+            let (uri, rest) = scan::split(value, semicolon.unwrap_or(value.len()));
             return Self { display_name: &[], uri: scan::trim(uri), rest };
         };
         let (display_name, rest) = scan::split_around(value, open);
@@ -58,13 +64,12 @@ pub struct Uri<'a> {
 impl<'a> Uri<'a> {
     /// Reads any text: what is not there is empty.
     pub fn read(uri: &'a [u8]) -> Self {
-        let colon = scan::find_near(uri, b':').unwrap_or(0);
+        let colon = scan::find(uri, b':').unwrap_or(0);
         let (scheme, rest) = if colon == 0 { (&[][..], uri) } else { scan::split_around(uri, colon) };
-        let at = scan::find_near(rest, b'@');
+        let at = scan::find(rest, b'@');
         let (user_info, place) = at.map_or((&[][..], rest), |at| scan::split_around(rest, at));
-        let user_end = scan::find_near(user_info, b':').unwrap_or(user_info.len());
-        let place_end =
-            scan::find_where(place, |byte| matches!(byte, b';' | b'?' | b'>')).unwrap_or(place.len());
+        let user_end = scan::find(user_info, b':').unwrap_or(user_info.len());
+        let place_end = scan::find_of_three(place, [b';', b'?', b'>']).unwrap_or(place.len());
         let (host, port) = host_and_port(scan::trim(scan::split(place, place_end).0));
         Self { scheme: scan::trim(scheme), user: scan::trim(scan::split(user_info, user_end).0), host, port }
     }
@@ -72,11 +77,11 @@ impl<'a> Uri<'a> {
 
 fn host_and_port(place: &[u8]) -> (&[u8], &[u8]) {
     let bracket = match place.first() {
-        Some(b'[') => scan::find_near(place, b']').unwrap_or(0),
+        Some(b'[') => scan::find(place, b']').unwrap_or(0),
         Some(_) | None => 0,
     };
     let (_, rest) = scan::split(place, bracket);
-    match scan::find_near(rest, b':') {
+    match scan::find(rest, b':') {
         Some(colon) => scan::split_around(place, bracket + colon),
         None => (place, &[]),
     }
@@ -95,7 +100,11 @@ impl<'a> Parameters<'a> {
 
     /// The value of the first parameter of this name, in any case; blanks around it are no part of it.
     pub(crate) fn get(mut self, wanted: &[u8]) -> Option<&'a [u8]> {
-        while !self.rest.is_empty() {
+        while let Some(first) = self.rest.first() {
+            if *first == b';' {
+                self.rest = scan::split(self.rest, 1).1;
+                continue;
+            }
             let (parameter, rest) = scan::split_unquoted(self.rest, b';');
             self.rest = rest;
             let Some(equals) = scan::find_near(parameter, b'=') else {

@@ -30,7 +30,7 @@ pub const INPUTS: [Input; 24] = [
     input("digits", "Content-Length: ", "9", "\r\n"),
     input("quotes", "To: ", "\"a\"", "<sip:a@b>\r\n"),
     input("open-quotes", "To: ", "\"<", "\r\n"),
-    input("backslashes", "To: \"", "\\", "\" <sip:a@b>\r\n"),
+    input("backslashes", "To: \"", "\\", "\r\n"),
     input("brackets", "Contact: ", "<", ">\r\n"),
     input("closing-brackets", "To: <", ">", "\r\n"),
     input("zeros", "", "\0", "\r\n"),

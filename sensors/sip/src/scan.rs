@@ -74,14 +74,42 @@ pub(crate) fn find_last_where(haystack: &[u8], wanted: impl Fn(u8) -> bool) -> O
     found
 }
 
+/// The place of the first byte that is one of three.
+#[inline]
+pub(crate) fn find_of_three(haystack: &[u8], wanted: [u8; 3]) -> Option<usize> {
+    let [one, two, three] = wanted;
+    let found = memchr::memchr3(one, two, three, haystack);
+    step(found.map_or(haystack.len(), |place| place + 1));
+    found
+}
+
+/// The place of the last byte that is one of three.
+#[inline]
+pub(crate) fn find_last_of_three(haystack: &[u8], wanted: [u8; 3]) -> Option<usize> {
+    let [one, two, three] = wanted;
+    let found = memchr::memrchr3(one, two, three, haystack);
+    step(found.map_or(haystack.len(), |place| haystack.len() - place));
+    found
+}
+
 /// The place of the first `wanted` outside quoted strings; the end of an unterminated quoted string is the end of the input.
 #[inline]
 pub(crate) fn find_unquoted(haystack: &[u8], wanted: u8) -> Option<usize> {
+    find_unquoted_either(haystack, wanted, wanted)
+}
+
+/// The same for the first byte that is one of two.
+#[inline]
+pub(crate) fn find_unquoted_either(haystack: &[u8], one: u8, other: u8) -> Option<usize> {
     let mut seen = 0;
     loop {
         let (_, unseen) = split(haystack, seen);
-        let place = find_either(unseen, wanted, b'"')?;
-        if unseen.get(place) == Some(&wanted) {
+        let place = if one == other {
+            find_either(unseen, one, b'"')?
+        } else {
+            find_of_three(unseen, [one, other, b'"'])?
+        };
+        if unseen.get(place) != Some(&b'"') {
             return Some(seen + place);
         }
         let (_, quoted) = split_around(unseen, place);
@@ -95,11 +123,16 @@ pub(crate) fn find_end_quote(quoted: &[u8]) -> Option<usize> {
     let mut seen = 0;
     loop {
         let (_, unseen) = split(quoted, seen);
-        let place = find_either(unseen, b'"', b'\\')?;
+        // Escapes and ends that follow at once are not worth a search.
+        let place = match unseen {
+            [b'"' | b'\\', ..] => 0,
+            _ => find_either(unseen, b'"', b'\\')?,
+        };
         if unseen.get(place) == Some(&b'"') {
             return Some(seen + place);
         }
         // The byte after a backslash is taken as it is.
+        step(2);
         seen += place + 2;
     }
 }

@@ -64,7 +64,8 @@ fn response(line: &[u8]) -> Result<StartLine<'_>, ErrorKind> {
 /// The version is the last word and the method the first, so blanks within the URI do no harm.
 fn request(line: &[u8]) -> Result<StartLine<'_>, ErrorKind> {
     let (method, rest) = word(line);
-    let last = scan::find_last_where(rest, scan::is_blank).map_or(0, |blank| blank + 1);
+    // No line feed is left within the line.
+    let last = scan::find_last_of_three(rest, [b' ', b'\t', b'\r']).map_or(0, |blank| blank + 1);
     let (uri, version) = scan::split(rest, last);
     let uri = scan::trim(uri);
     if !is_version(version) || uri.is_empty() {

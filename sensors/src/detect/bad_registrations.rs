@@ -164,8 +164,7 @@ impl BadRegistrations {
     pub(crate) fn strike(
         &mut self,
         struck: Struck,
-        port: u16,
-        standing: Standing,
+        (port, standing): (u16, Standing),
         is_on: impl Fn(Rule) -> bool,
         now: Timestamp,
     ) -> Outcome {
@@ -439,7 +438,7 @@ impl Gaps {
     }
 }
 
-/// What strikes amount to. Proof needs as many proven strikes as the limit, and at least half of all to be proven: a forger may add
+/// What strikes amount to. Proof needs nearly as many proven strikes as the limit, and at least half of all to be proven: a forger may add
 /// unproven strikes to an address, or a few replayed ones.
 fn weigh_minute<'a>(strikes: impl Iterator<Item = &'a Strike>, limit: u32) -> Option<(Evidence, u32)> {
     let (mut proven, mut halves, mut all) = (0_u32, 0_u32, 0_u32);
@@ -451,9 +450,9 @@ fn weigh_minute<'a>(strikes: impl Iterator<Item = &'a Strike>, limit: u32) -> Op
             Strength::Weak => halves += 1,
         }
     }
-    // The first guesses of a tool often answer a nonce that it made up: one strike of five may be weak.
-    let is_proven = limit.saturating_mul(4) <= proven.saturating_mul(5) && all <= proven * 2;
-    if limit <= all && is_proven {
+    // The first guesses of a tool often answer a nonce that it made up: three strikes of ten may be so.
+    let is_proven = limit.saturating_mul(7) <= proven.saturating_mul(10);
+    if limit <= all && is_proven && all <= proven * 2 {
         Some((Evidence::Proven, all))
     } else if limit.saturating_mul(2) <= halves {
         Some((Evidence::Unproven, all))

@@ -20,7 +20,7 @@ fn struck(account: u64, strength: Strength) -> Struck {
 }
 
 fn strike(rule: &mut BadRegistrations, struck: Struck, at: Timestamp) -> Option<Tipped> {
-    rule.strike(struck, 5060, STRANGER, |_| true, at).tipped
+    rule.strike(struck, (5060, STRANGER), |_| true, at).tipped
 }
 
 /// Strikes of these strengths, a second apart; the first that tipped on each evidence, from 1.
@@ -117,7 +117,7 @@ fn slow(gap: u64, accounts: u64, standing: Standing) -> Option<(u64, Rule, Scope
         // Uneven, as a tool's pauses are.
         let shaken = number * gap * 1_000 + if number % 2 == 0 { 0 } else { gap * 700 };
         let struck = struck(number % accounts, Strength::Proven);
-        let tipped = rule.strike(struck, 5060, standing, |_| true, at(shaken)).tipped?;
+        let tipped = rule.strike(struck, (5060, standing), |_| true, at(shaken)).tipped?;
         assert_eq!(tipped.evidence, Evidence::Proven);
         Some((number + 1, tipped.rule, tipped.scope))
     })
@@ -137,7 +137,7 @@ fn a_stale_phone_costs_its_port_only_and_is_not_told_to_the_cluster() {
     let mut seen = Vec::new();
     for number in 0..60_u64 {
         let outcome =
-            rule.strike(struck(1, Strength::Proven), 40_001, STRANGER, |_| true, at(number * 30_000));
+            rule.strike(struck(1, Strength::Proven), (40_001, STRANGER), |_| true, at(number * 30_000));
         seen.push((outcome.is_stale, outcome.tipped.map(|tipped| (tipped.rule, tipped.scope))));
     }
     assert_eq!(seen.iter().position(|(is_stale, _)| *is_stale), Some(4));
@@ -154,14 +154,14 @@ fn at_home_one_phone_is_cut_off_alone_and_the_house_only_for_much_more() {
     let mut rule = rule();
     let first = (0..100_u64).find_map(|number| {
         let struck = struck(1, Strength::Proven);
-        rule.strike(struck, 40_001, AT_HOME, |_| true, at(number * 100))
+        rule.strike(struck, (40_001, AT_HOME), |_| true, at(number * 100))
             .tipped
             .map(|tipped| (number, tipped.scope))
     });
     assert_eq!(first, Some((9, Scope::AddressPort(40_001))));
     let whole = (0..100_u64).find_map(|number| {
         let struck = struck(1, Strength::Proven);
-        let tipped = rule.strike(struck, 40_002, AT_HOME, |_| true, at(1_000 + number * 100)).tipped?;
+        let tipped = rule.strike(struck, (40_002, AT_HOME), |_| true, at(1_000 + number * 100)).tipped?;
         (tipped.scope == Scope::Address).then_some(number)
     });
     assert_eq!(whole, Some(39), "ten strikes before, fifty in all");
@@ -173,7 +173,9 @@ fn many_accounts_that_fail_at_once_end_the_protection() {
     let tipped: Vec<Option<Scope>> = (0..12_u64)
         .map(|number| {
             let struck = struck(number, Strength::Proven);
-            rule.strike(struck, 40_001, AT_HOME, |_| true, at(number * 100)).tipped.map(|tipped| tipped.scope)
+            rule.strike(struck, (40_001, AT_HOME), |_| true, at(number * 100))
+                .tipped
+                .map(|tipped| tipped.scope)
         })
         .collect();
     assert_eq!(tipped.iter().position(Option::is_some), Some(9));
@@ -185,7 +187,7 @@ fn who_tries_an_account_under_attack_has_two_tries() {
     let mut rule = rule();
     let standing = Standing { is_account_attacked: true, ..STRANGER };
     let mut try_once = |account, second| {
-        rule.strike(struck(account, Strength::Proven), 5060, standing, |_| true, at(second)).tipped
+        rule.strike(struck(account, Strength::Proven), (5060, standing), |_| true, at(second)).tipped
     };
     assert_eq!(try_once(1, 0), None);
     assert_eq!(try_once(2, 1), None, "another account");
@@ -194,7 +196,7 @@ fn who_tries_an_account_under_attack_has_two_tries() {
     let protected = Standing { is_protected: true, ..standing };
     let mut rule = super::tests::rule();
     assert!((0..5).all(|number| {
-        rule.strike(struck(1, Strength::Proven), 5060, protected, |_| true, at(number)).tipped.is_none()
+        rule.strike(struck(1, Strength::Proven), (5060, protected), |_| true, at(number)).tipped.is_none()
     }));
 }
 
@@ -218,7 +220,7 @@ fn a_rule_that_is_off_leaves_the_word_to_the_next() {
     let tipped = (0..40_u64).find_map(|number| {
         let struck = struck(number % 2, Strength::Proven);
         let is_on = |rule| rule != Rule::BadRegistrations;
-        rule.strike(struck, 5060, STRANGER, is_on, at(number * 100))
+        rule.strike(struck, (5060, STRANGER), is_on, at(number * 100))
             .tipped
             .map(|tipped| (number, tipped.rule))
     });

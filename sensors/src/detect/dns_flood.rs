@@ -36,8 +36,7 @@ impl DnsFlood {
     /// A datagram to port 53, or from it; `client` is the other side. Says whether it is one too many.
     pub(crate) fn seen(
         &mut self,
-        client: IpAddr,
-        is_answer: bool,
+        (client, is_answer): (IpAddr, bool),
         payload: &[u8],
         limits: &Limits,
         now: Timestamp,
@@ -90,7 +89,7 @@ mod tests {
         let begin = Timestamp::from_seconds(1_000_000);
         (0..2_000).find(|number| {
             let at = begin.after(Duration::from_nanos(number * 1_000_000_000 / per_second));
-            rule.seen(client, is_answer, &message(kind, is_answer), &Limits::default(), at)
+            rule.seen((client, is_answer), &message(kind, is_answer), &Limits::default(), at)
         })
     }
 
@@ -109,7 +108,7 @@ mod tests {
         let mut rule = DnsFlood::new(Key::new([1; 16]));
         let at = Timestamp::from_seconds(1_000_000);
         let mut seen = |last: u8| {
-            rule.seen(IpAddr::from([192, 0, 2, last]), false, &message(1, false), &Limits::default(), at)
+            rule.seen((IpAddr::from([192, 0, 2, last]), false), &message(1, false), &Limits::default(), at)
         };
         assert_eq!((0..150_u8).map(|number| number % 16).filter(|last| seen(*last)).count(), 50);
         assert!(!seen(16));

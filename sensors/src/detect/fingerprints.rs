@@ -23,7 +23,7 @@ fn is_sipvicious(tag: &[u8]) -> bool {
     if tag == SVCRACK_TAG {
         return true;
     }
-    if tag.len() % 2 != 0 || tag.len() < 8 {
+    if !tag.len().is_multiple_of(2) || tag.len() < 8 {
         return false;
     }
     let mut parts = (0_usize, 0_usize);

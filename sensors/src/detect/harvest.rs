@@ -74,8 +74,7 @@ impl Harvests {
     /// A datagram that a source sent to a server's port 69.
     pub(crate) fn asked(
         &mut self,
-        source: IpAddr,
-        port: u16,
+        (source, port): (IpAddr, u16),
         payload: &[u8],
         limits: &Limits,
         now: Timestamp,
@@ -106,8 +105,7 @@ impl Harvests {
     pub(crate) fn transferred(
         &mut self,
         (source, port): (IpAddr, u16),
-        is_from_source: bool,
-        payload: &[u8],
+        (is_from_source, payload): (bool, &[u8]),
         limits: &Limits,
         now: Timestamp,
     ) -> Option<Harvest> {
@@ -180,7 +178,7 @@ mod tests {
             .zip(names)
             .filter_map(|(place, (second, name))| {
                 let port = 1_024 + u16::try_from(place).unwrap();
-                harvests.asked(SOURCE, port, &request(&name), &limits, at(second)).map(|_| place)
+                harvests.asked((SOURCE, port), &request(&name), &limits, at(second)).map(|_| place)
             })
             .collect()
     }
@@ -215,8 +213,8 @@ mod tests {
         for number in 0..8_u16 {
             let (port, second) = (2_000 + number, u64::from(number) * 20);
             let name = format!("cfg000b8200{number:04x}.xml");
-            assert_eq!(harvests.asked(SOURCE, port, &request(&name), &limits, at(second)), None);
-            told.push(harvests.transferred((SOURCE, port), false, missing, &limits, at(second)));
+            assert_eq!(harvests.asked((SOURCE, port), &request(&name), &limits, at(second)), None);
+            told.push(harvests.transferred((SOURCE, port), (false, missing), &limits, at(second)));
         }
         assert_eq!(told.iter().position(Option::is_some), Some(4));
         assert_eq!(told.get(4).copied().flatten(), Some(Harvest::InVain { phones: 5 }));
@@ -230,8 +228,8 @@ mod tests {
         for number in 0..40_u16 {
             let port = 3_000 + number;
             let name = format!("file{number}.cfg");
-            last = harvests.asked(SOURCE, port, &request(&name), &limits, at(u64::from(number))).or(last);
-            harvests.transferred((SOURCE, port), true, b"\x00\x04\x00\x01", &limits, at(u64::from(number)));
+            last = harvests.asked((SOURCE, port), &request(&name), &limits, at(u64::from(number))).or(last);
+            harvests.transferred((SOURCE, port), (true, b"\x00\x04\x00\x01"), &limits, at(u64::from(number)));
         }
         assert!(matches!(last, Some(Harvest::Proven { count: 20.. })), "{last:?}");
     }

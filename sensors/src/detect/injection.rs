@@ -6,10 +6,9 @@ pub(crate) fn is_injection(user: &[u8]) -> bool {
     if !user.iter().any(|byte| matches!(byte, b'\'' | b'"' | b'`' | b'$' | b'|' | b'%' | b' ')) {
         return false;
     }
-    let mut text = Text { bytes: user };
     let mut quotes = 0_u32;
     let mut window = [0_u8; WINDOW];
-    while let Some(byte) = text.next() {
+    for byte in (Text { bytes: user }) {
         window.rotate_left(1);
         if let Some(last) = window.last_mut() {
             *last = byte.to_ascii_lowercase();

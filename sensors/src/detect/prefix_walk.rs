@@ -48,8 +48,7 @@ impl PrefixWalk {
     pub(crate) fn called(
         &mut self,
         source: IpAddr,
-        user: &[u8],
-        is_proven: bool,
+        (user, is_proven): (&[u8], bool),
         limit: Limit,
         now: Timestamp,
     ) -> Option<Walked> {
@@ -148,7 +147,7 @@ mod tests {
     fn three_prefixes_before_one_number_are_a_walk_however_slow() {
         let mut rule = PrefixWalk::new(Key::new([1; 16]));
         let source: IpAddr = "20.77.253.72".parse().unwrap();
-        let mut call = |user: &str, second| rule.called(source, user.as_bytes(), true, LIMIT, at(second));
+        let mut call = |user: &str, second| rule.called(source, (user.as_bytes(), true), LIMIT, at(second));
         assert_eq!(call("824810441519471629", 0), None);
         assert_eq!(call("824810441519471629", 20), None, "the same again");
         assert_eq!(call("825810441519471629", 35), None);
@@ -163,12 +162,12 @@ mod tests {
         let mut rule = PrefixWalk::new(Key::new([1; 16]));
         let source: IpAddr = "20.77.253.72".parse().unwrap();
         for prefix in ["0", "00", "000"] {
-            rule.called(source, format!("{prefix}44203996779").as_bytes(), false, LIMIT, at(0));
+            rule.called(source, (format!("{prefix}44203996779").as_bytes(), false), LIMIT, at(0));
         }
         let seen: Vec<bool> = ["0", "00", "000"]
             .iter()
             .filter_map(|prefix| {
-                rule.called(source, format!("{prefix}44203996779").as_bytes(), true, LIMIT, at(1))
+                rule.called(source, (format!("{prefix}44203996779").as_bytes(), true), LIMIT, at(1))
             })
             .map(|walked| walked.is_proven)
             .collect();

@@ -260,7 +260,11 @@ impl Source {
             known.step = match known.step {
                 Step::Challenged => Step::ChallengedProven,
                 Step::Refused => Step::RefusedProven,
-                other => other,
+                other @ (Step::None
+                | Step::Asked
+                | Step::ChallengedProven
+                | Step::Told
+                | Step::RefusedProven) => other,
             };
         }
     }

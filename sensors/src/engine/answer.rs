@@ -1,6 +1,6 @@
 //! Answers: what the victim holds of a request.
 
-use log_format::event::{AttackKind, Rule};
+use log_format::event::{AttackKind, NoteKind, Rule};
 use sip::{Challenge, Message};
 
 use super::charge::Charge;
@@ -11,7 +11,7 @@ use crate::detect::prefix_walk::is_far;
 use crate::detect::sources::Count;
 use crate::detect::{Answer, Attempt, CredentialState, Judgement, Strength, Subject, judge};
 use crate::keyed::Purpose;
-use crate::observation::{Finding, NoteKind};
+use crate::observation::Finding;
 
 /// Challenges of one answer: one for each algorithm, and no more are kept by the parser.
 const MAX_CHALLENGES: usize = 4;
@@ -45,11 +45,10 @@ impl Engine {
         let method = message.cseq().map_or(&[][..], |cseq| cseq.method);
         let kind = kind_of(method);
         if kind == AttackKind::Invite
+            && !seen.is_tunnelled
             && let Some(tag) = message.to().and_then(|to| to.tag())
         {
-            if !seen.is_tunnelled {
-                self.proofs.sent_tag(path.source, path.victim, tag, seen.now);
-            }
+            self.proofs.sent_tag(path.source, path.victim, tag, seen.now);
         }
         let is_challenge = matches!(status, 401 | 407);
         let challenges = if is_challenge { Challenges::of(message) } else { Challenges::default() };
@@ -159,7 +158,7 @@ impl Engine {
         if !is_refused {
             let charge = Charge::new(Rule::TollFraud, AttackKind::Invite, false, 1).quoting(sighting);
             let about = (NoteKind::CallFromUnknown, 0);
-            return self.note((path, sighting.source_port), about, &charge, seen, findings);
+            return self.note((path, sighting.source_port), about, (&charge, seen), findings);
         }
         let limit = self.setting.policy.limits.points;
         let source = self.sources.enter(path.source, seen.now);

@@ -8,11 +8,13 @@
 
 use std::net::IpAddr;
 
-use log_format::event::{AttackKind, AttackObserved, Evidence, Rule, Sanction, Scope, Text};
+use log_format::event::{
+    AttackKind, AttackObserved, Evidence, NoteKind, NoteObserved, Rule, Sanction, Scope, Text,
+};
 
 use super::{Engine, Seen, Sighting};
 use crate::detect::{Subject, line};
-use crate::observation::{Finding, Note, NoteKind, Verdict};
+use crate::observation::{Finding, Note, Verdict};
 use crate::policy::Mode;
 use crate::transaction::Path;
 
@@ -33,12 +35,12 @@ pub(super) struct Charge {
 
 impl Charge {
     pub(super) fn new(rule: Rule, attack: AttackKind, is_proven: bool, count: u32) -> Self {
-        let most = match rule {
-            Rule::Dns => Sanction::Shape,
-            Rule::Tftp if !is_proven => Sanction::Shape,
-            Rule::RequestRate if is_proven => Sanction::SoftBlock,
-            Rule::RequestRate => Sanction::Shape,
-            _ => Sanction::Permanent,
+        let most = if rule == Rule::Dns || (!is_proven && matches!(rule, Rule::Tftp | Rule::RequestRate)) {
+            Sanction::Shape
+        } else if rule == Rule::RequestRate {
+            Sanction::SoftBlock
+        } else {
+            Sanction::Permanent
         };
         Self {
             rule,
@@ -97,14 +99,14 @@ impl Engine {
             Mode::Off => return,
             Mode::Observe => {
                 let about = (NoteKind::RuleObserved, charge.rule as u64);
-                return self.note((path, source_port), about, &charge, seen, findings);
+                return self.note((path, source_port), about, (&charge, seen), findings);
             }
             Mode::Enforce => {}
         }
         let is_unproven = charge.evidence == Evidence::Unproven;
         if is_unproven && charge.most > Sanction::Shape && self.belongs_here(path, seen) {
             let about = (NoteKind::SpoofSuspected, charge.rule as u64);
-            return self.note((path, source_port), about, &charge, seen, findings);
+            return self.note((path, source_port), about, (&charge, seen), findings);
         }
         self.corroborate(path.source, &mut charge);
         let (sanction, seconds) = self.due(path.source, &charge);
@@ -119,7 +121,7 @@ impl Engine {
         };
         self.statistics.attacks += 1;
         let Charge { rule, attack, evidence, count, scope, agent, account, line, most: _ } = charge;
-        findings.push(Finding::Attack(Verdict {
+        let verdict = Verdict {
             observed: AttackObserved {
                 source: path.source,
                 source_port,
@@ -132,14 +134,16 @@ impl Engine {
                 known_user_agent: self.user_agents.is_known(agent.as_bytes()),
                 user_agent: agent,
                 count,
+                scope,
+                account,
+                line,
             },
-            scope,
             seconds: if sanction == Sanction::Observe { 0 } else { seconds },
             packet: seen.packet,
             at: seen.at,
-            account,
-            line,
-        }));
+        };
+        self.doors.shut_for(&verdict, seen.now);
+        findings.push(Finding::Attack(verdict));
     }
 
     /// Tells of something for which nobody is blocked, once in an hour for each source and matter.
@@ -147,20 +151,17 @@ impl Engine {
         &mut self,
         (path, source_port): (Path, u16),
         (kind, about): (NoteKind, u64),
-        charge: &Charge,
-        seen: Seen,
+        (charge, seen): (&Charge, Seen),
         findings: &mut Vec<Finding>,
     ) {
-        let subject = match kind {
-            NoteKind::VictimSilent => Subject::of(path.victim),
-            _ => Subject::of(path.source),
-        };
+        let is_of_victim = kind == NoteKind::VictimSilent;
+        let subject = Subject::of(if is_of_victim { path.victim } else { path.source });
         if !self.reports.note(subject, about, kind as u8, seen.now) {
             return;
         }
         self.statistics.notes += 1;
         let has_rule = matches!(kind, NoteKind::RuleObserved | NoteKind::SpoofSuspected);
-        findings.push(Finding::Note(Note {
+        let observed = NoteObserved {
             kind,
             source: path.source,
             source_port,
@@ -172,9 +173,8 @@ impl Engine {
             user_agent: charge.agent.clone(),
             count: charge.count,
             line: charge.line.clone(),
-            packet: seen.packet,
-            at: seen.at,
-        }));
+        };
+        findings.push(Finding::Note(Note { observed, packet: seen.packet, at: seen.at }));
     }
 
     /// Whether the source has business with the victim, or the victim with it: what nothing proves may be forged in its name.
@@ -208,10 +208,6 @@ impl Engine {
         if self.setting.is_allowed(source) {
             return (Sanction::Observe, policy.soft_block_seconds);
         }
-        match charge.most {
-            Sanction::Shape => (Sanction::Shape, policy.soft_block_seconds),
-            most if most < sanction => (most, policy.soft_block_seconds),
-            _ => (sanction, seconds),
-        }
+        if charge.most < sanction { (charge.most, policy.soft_block_seconds) } else { (sanction, seconds) }
     }
 }

@@ -1,6 +1,6 @@
 //! Requests: what they say of their sender before anybody answers.
 
-use log_format::event::{AttackKind, Rule, Text};
+use log_format::event::{AttackKind, NoteKind, Rule, Text};
 use sip::{Message, StartLine, Uri};
 
 use super::charge::Charge;
@@ -12,7 +12,7 @@ use crate::detect::sources::{Count, Question};
 use crate::detect::user_agents::Claim;
 use crate::detect::{Attempt, CredentialState, Strength, Subject, fingerprints, injection};
 use crate::keyed::Purpose;
-use crate::observation::{Finding, NoteKind};
+use crate::observation::Finding;
 use crate::packet::Datagram;
 use crate::policy::TFTP;
 use crate::transaction::Path;
@@ -37,7 +37,7 @@ impl Engine {
         if self.visibility.asked(path.victim, seen.now) {
             let charge = Charge::new(Rule::Volume, kind, false, 0);
             let about = (NoteKind::VictimSilent, 0);
-            self.note((path, sighting.source_port), about, &charge, seen, findings);
+            self.note((path, sighting.source_port), about, (&charge, seen), findings);
         }
         let parties = Parties::of(message);
         let attempt = message.has_credentials().then(|| self.attempt(sighting, &parties, kind));
@@ -177,7 +177,7 @@ impl Engine {
         if self.protected.has(path.source, path.victim, seen.now) {
             return;
         }
-        if let Some(walked) = self.prefix_walk.called(path.source, user, is_proven, limit, seen.now) {
+        if let Some(walked) = self.prefix_walk.called(path.source, (user, is_proven), limit, seen.now) {
             let charge = Charge::new(Rule::PrefixWalk, AttackKind::Invite, walked.is_proven, walked.prefixes);
             self.charge_message(sighting, charge, findings);
         }
@@ -243,7 +243,7 @@ impl Engine {
         {
             let charge = self.charge_of(attempt, Rule::AccountUnderAttack, sighting);
             let about = (NoteKind::AccountUnderAttack, attempt.account);
-            self.note(place, about, &charge, seen, findings);
+            self.note(place, about, (&charge, seen), findings);
         }
         let standing = Standing {
             is_protected,
@@ -253,11 +253,11 @@ impl Engine {
         let struck = Struck { source: path.source, account: attempt.account, strength };
         let policy = &self.setting.policy;
         let is_on = |rule| policy.is_on(rule);
-        let outcome = self.bad_registrations.strike(struck, attempt.source_port, standing, is_on, seen.now);
+        let outcome = self.bad_registrations.strike(struck, (attempt.source_port, standing), is_on, seen.now);
         if outcome.is_stale {
             let charge = self.charge_of(attempt, Rule::SlowGuessing, sighting);
             let about = (NoteKind::StaleCredential, attempt.account);
-            self.note(place, about, &charge, seen, findings);
+            self.note(place, about, (&charge, seen), findings);
         }
         if let Some(tipped) = outcome.tipped {
             let charge = self.charge_of(attempt, tipped.rule, sighting);
@@ -335,7 +335,7 @@ impl Engine {
         }
         let charge = Charge::new(Rule::BlockedUserAgent, kind, sighting.is_proven, 1).quoting(sighting);
         let about = (NoteKind::SpoofSuspected, charge.rule as u64);
-        self.note((path, sighting.source_port), about, &charge, seen, findings);
+        self.note((path, sighting.source_port), about, (&charge, seen), findings);
     }
 
     /// A datagram to a TFTP server, or between the ports of a transfer.
@@ -350,7 +350,7 @@ impl Engine {
             if self.is_exempt(path) {
                 return;
             }
-            (path, source_port, self.harvests.asked(path.source, source_port, payload, limits, seen.now))
+            (path, source_port, self.harvests.asked((path.source, source_port), payload, limits, seen.now))
         } else {
             // Blocks of files and errors have four bytes of header, acknowledgements nothing else.
             let [0, 3..=5, _, _, ..] = payload else { return };
@@ -358,8 +358,8 @@ impl Engine {
             let to_client = (back.source, destination_port);
             let harvest = self
                 .harvests
-                .transferred(from_client, true, payload, limits, seen.now)
-                .or_else(|| self.harvests.transferred(to_client, false, payload, limits, seen.now));
+                .transferred(from_client, (true, payload), limits, seen.now)
+                .or_else(|| self.harvests.transferred(to_client, (false, payload), limits, seen.now));
             (back, destination_port, harvest)
         };
         let charge = |is_proven, count| Charge::new(Rule::Tftp, AttackKind::Tftp, is_proven, count);
@@ -373,7 +373,7 @@ impl Engine {
             }
             Some(Harvest::InVain { phones }) => {
                 let about = (NoteKind::RuleObserved, Rule::Tftp as u64);
-                self.note((path, port), about, &charge(false, phones), seen, findings);
+                self.note((path, port), about, (&charge(false, phones), seen), findings);
             }
         }
     }

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use log_format::event::{Evidence, Rule, Sanction, Scope};
-use sensors::{NoteKind, Policy};
+use log_format::event::{Evidence, NoteKind, Rule, Sanction, Scope};
+use sensors::Policy;
 use sip::builder::{Request, Response};
 
 use crate::wire::{PASSWORD, PBX, Phone, Registrar, Wire, challenged, phone};
@@ -30,15 +30,15 @@ fn case_1_of_a_hundred_phones_behind_one_address_only_the_stale_one_is_cut_off()
     }
     assert!(!wire.verdicts.is_empty(), "the stale phone goes on for twenty minutes");
     for verdict in &wire.verdicts {
-        assert_eq!(verdict.scope, Scope::AddressPort(stale.at.port()), "{verdict:?}");
+        assert_eq!(verdict.observed.scope, Scope::AddressPort(stale.at.port()), "{verdict:?}");
         assert_eq!(verdict.observed.sanction, Sanction::Block);
         assert_eq!(verdict.seconds, 300);
     }
     let noted: Vec<&[u8]> = wire
         .notes
         .iter()
-        .filter(|note| note.kind == NoteKind::StaleCredential)
-        .map(|note| note.account.as_bytes())
+        .filter(|note| note.observed.kind == NoteKind::StaleCredential)
+        .map(|note| note.observed.account.as_bytes())
         .collect();
     assert_eq!(noted, [b"1000@pbx.example.net"], "told once, with the phone's number");
     wire.wait(Duration::from_secs(5));
@@ -59,7 +59,9 @@ fn case_1b_a_hasty_stale_phone_is_cut_off_alone_too() {
         wire.wait(Duration::from_secs(3));
     }
     assert!(!wire.verdicts.is_empty());
-    assert!(wire.verdicts.iter().all(|verdict| verdict.scope == Scope::AddressPort(phones[0].at.port())));
+    assert!(
+        wire.verdicts.iter().all(|verdict| verdict.observed.scope == Scope::AddressPort(phones[0].at.port()))
+    );
 }
 
 #[test]
@@ -125,9 +127,9 @@ fn case_3_one_forged_packet_from_the_trunk_blocks_nobody_and_is_told() {
             wire.send(trunk.at, PBX, &scan(trunk.at));
         }
         assert_eq!(wire.verdicts, []);
-        let kinds: Vec<NoteKind> = wire.notes.iter().map(|note| note.kind).collect();
+        let kinds: Vec<NoteKind> = wire.notes.iter().map(|note| note.observed.kind).collect();
         assert_eq!(kinds, [NoteKind::SpoofSuspected]);
-        assert_eq!(wire.notes[0].rule, Some(Rule::BlockedUserAgent));
+        assert_eq!(wire.notes[0].observed.rule, Some(Rule::BlockedUserAgent));
     }
     let allowed = Policy { allowed: vec!["198.51.100.84/32".parse().unwrap()], ..Policy::default() };
     let mut wire = Wire::new(allowed);

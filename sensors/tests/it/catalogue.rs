@@ -3,9 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use log_format::event::{AttackKind, Evidence, Rule, Sanction};
+use log_format::event::{AttackKind, Evidence, NoteKind, Rule, Sanction};
 use sensors::hep::{self, Report, Transport};
-use sensors::{Mode, NoteKind, Policy};
+use sensors::{Mode, Policy};
 use sip::builder::{Request, Response};
 
 use crate::wire::{PASSWORD, PBX, Registrar, Wire, challenged, phone};
@@ -168,8 +168,11 @@ fn a11_a_far_call_by_a_stranger_that_is_answered_is_told() {
     let mut wire = wire();
     let invite = first("INVITE", ATTACKER, (PBX, "00442039967796"), 1);
     wire.exchange(ATTACKER, &invite, |request| Response::to(request, 200, "OK").build());
-    assert_eq!(wire.notes.iter().map(|note| note.kind).collect::<Vec<_>>(), [NoteKind::CallFromUnknown]);
-    assert_eq!(wire.notes[0].line.as_bytes(), b"200 OK to INVITE sip:004420********@198.51.100.10");
+    assert_eq!(
+        wire.notes.iter().map(|note| note.observed.kind).collect::<Vec<_>>(),
+        [NoteKind::CallFromUnknown]
+    );
+    assert_eq!(wire.notes[0].observed.line.as_bytes(), b"200 OK to INVITE sip:004420********@198.51.100.10");
 }
 
 #[test]
@@ -206,7 +209,10 @@ fn a14_a_password_tried_from_everywhere_makes_strangers_suspect_after_two_tries(
         wire.try_to_register(&phone([192, 0, 2, host], 5060, "1001"), "wrong", Registrar::Checks);
     }
     assert_eq!(wire.verdicts, []);
-    assert_eq!(wire.notes.iter().map(|note| note.kind).collect::<Vec<_>>(), [NoteKind::AccountUnderAttack]);
+    assert_eq!(
+        wire.notes.iter().map(|note| note.observed.kind).collect::<Vec<_>>(),
+        [NoteKind::AccountUnderAttack]
+    );
     for _ in 0..2 {
         wire.try_to_register(&phone([192, 0, 2, 6], 5060, "1001"), "wrong", Registrar::Checks);
     }
@@ -377,7 +383,10 @@ fn a_rule_that_is_off_is_silent_and_one_that_observes_tells() {
             .header("User-Agent", "friendly-scanner")
             .build();
         wire.send(ATTACKER, PBX, &options);
-        (wire.verdicts.len(), wire.notes.iter().map(|note| (note.kind, note.rule)).collect::<Vec<_>>())
+        (
+            wire.verdicts.len(),
+            wire.notes.iter().map(|note| (note.observed.kind, note.observed.rule)).collect::<Vec<_>>(),
+        )
     };
     let mut policy = Policy::default();
     policy.modes.set(Rule::BlockedUserAgent, Mode::Observe);
@@ -412,6 +421,53 @@ fn a_victim_that_stops_to_answer_is_told_of() {
         wire.send(caller.at, PBX, &plain);
         wire.wait(Duration::from_secs(1));
     }
-    assert_eq!(wire.notes.iter().map(|note| note.kind).collect::<Vec<_>>(), [NoteKind::VictimSilent]);
+    assert_eq!(
+        wire.notes.iter().map(|note| note.observed.kind).collect::<Vec<_>>(),
+        [NoteKind::VictimSilent]
+    );
+    assert_eq!(wire.verdicts, []);
+}
+
+#[test]
+fn packets_of_blocked_sources_are_passed_over_and_told_of_while_they_go_on() {
+    let mut wire = wire();
+    wire.engine.enforce(true);
+    let attacker = phone(ATTACKER.ip().octets(), 5060, "1001");
+    for guess in 0..20 {
+        wire.try_to_register(&attacker, &guess.to_string(), Registrar::Checks);
+    }
+    assert_eq!(wire.verdicts.len(), 1);
+    let statistics = wire.engine.statistics();
+    assert_eq!(
+        (statistics.passed_over, statistics.strikes),
+        (20, 10),
+        "half of what came after the verdict is the registrar's"
+    );
+    for _ in 0..4_000 {
+        wire.wait(Duration::from_secs(1));
+        let plain = wire.register(&attacker, None);
+        wire.send(attacker.at, PBX, &plain);
+    }
+    let counts: Vec<u32> = wire.verdicts.iter().skip(1).map(|verdict| verdict.observed.count).collect();
+    assert_eq!(counts, [1_820, 1_800], "the block slides twice in 4,000 seconds");
+    wire.engine.open(std::net::IpAddr::V4(*ATTACKER.ip()));
+    let before = wire.engine.statistics().passed_over;
+    wire.try_to_register(&attacker, PASSWORD, Registrar::Checks);
+    assert_eq!(wire.engine.statistics().passed_over, before, "a person let it go");
+}
+
+#[test]
+fn what_other_hosts_found_is_passed_over_until_its_end() {
+    let mut wire = wire();
+    wire.engine.enforce(true);
+    let attacker = phone(ATTACKER.ip().octets(), 5060, "1001");
+    let (now, until) = (wire.now, wire.now.after(Duration::from_secs(60)));
+    wire.engine.shut(std::net::IpAddr::V4(*ATTACKER.ip()), now, until);
+    for _ in 0..90 {
+        let plain = wire.register(&attacker, None);
+        wire.send(attacker.at, PBX, &plain);
+        wire.wait(Duration::from_secs(1));
+    }
+    assert_eq!(wire.engine.statistics().passed_over, 60);
     assert_eq!(wire.verdicts, []);
 }

@@ -1,8 +1,8 @@
 //! Attacks over TCP: the connection shows who the sender is.
 
-use log_format::event::{Evidence, Rule, Sanction};
+use log_format::event::{Evidence, NoteKind, Rule, Sanction};
 use log_format::time::Timestamp;
-use sensors::{Engine, Finding, Frame, LinkType, Mode, NoteKind, Policy, Verdict};
+use sensors::{Engine, Finding, Frame, LinkType, Mode, Policy, Verdict};
 use sip::builder::Request;
 
 const SCANNER: ([u8; 4], u16) = ([203, 0, 113, 7], 40_000);
@@ -109,8 +109,11 @@ fn other_protocols_on_a_sip_port_are_noted_and_can_be_enforced() {
     let packets = connections(5, 5060, b"GET /phpinfo.php HTTP/1.1\r\nHost: x\r\n\r\n");
     let noted = findings(Policy::default(), &packets);
     let [Finding::Note(note)] = &noted[..] else { panic!("{noted:?}") };
-    assert_eq!((note.kind, note.rule, note.count), (NoteKind::RuleObserved, Some(Rule::NotSip), 3));
-    assert_eq!(note.line.as_bytes(), b"GET /phpinfo.php HTTP/1.1");
+    assert_eq!(
+        (note.observed.kind, note.observed.rule, note.observed.count),
+        (NoteKind::RuleObserved, Some(Rule::NotSip), 3)
+    );
+    assert_eq!(note.observed.line.as_bytes(), b"GET /phpinfo.php HTTP/1.1");
     let mut strict = Policy::default();
     strict.modes.set(Rule::NotSip, Mode::Enforce);
     let told = findings(strict, &packets);

@@ -23,12 +23,12 @@ fn every_scenario_brings_its_verdicts() {
         let played = play(&capture);
         assert!(played.stopped.is_none(), "{}: {:?}", scenario.display(), played.stopped);
         let notes = played.notes.iter().map(|note| {
-            let account = note.account.visible();
+            let account = note.observed.account.visible();
             format!(
                 "note packet={} source={} kind={} account={account}\n",
                 note.packet,
-                note.source,
-                note.kind.name()
+                note.observed.source,
+                note.observed.kind.name()
             )
         });
         let verdicts: String =

@@ -5,12 +5,18 @@
 
 #[cfg(test)]
 mod acceptance;
+#[cfg(test)]
 mod captures;
+#[cfg(test)]
 mod catalogue;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod corpora;
+#[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod generator;
 #[cfg(test)]
 mod pipe;
 #[cfg(test)]

@@ -48,9 +48,18 @@ pub(crate) fn play_with(path: &Path, policy: Policy) -> Played {
     Played { verdicts, notes, statistics: engine.statistics(), stopped }
 }
 
+/// The verdicts among what an engine found.
+pub(crate) fn verdicts_of(findings: Vec<Finding>) -> Vec<Verdict> {
+    let verdict = |finding| match finding {
+        Finding::Attack(verdict) => Some(verdict),
+        Finding::Note(_) => None,
+    };
+    findings.into_iter().filter_map(verdict).collect()
+}
+
 /// A verdict on one line.
 pub(crate) fn line(verdict: &Verdict) -> String {
-    let Verdict { observed, scope, seconds, packet, at, .. } = verdict;
+    let Verdict { observed, seconds, packet, at } = verdict;
     format!(
         "packet={packet} at={at} source={} port={} victim={}:{} attack={} rule={} evidence={} sanction={} scope={} \
          seconds={seconds} count={} known={} agent={:?}",
@@ -62,7 +71,7 @@ pub(crate) fn line(verdict: &Verdict) -> String {
         observed.rule.name(),
         observed.evidence.name(),
         observed.sanction.name(),
-        scope.name(),
+        observed.scope.name(),
         observed.count,
         observed.known_user_agent,
         observed.user_agent,

@@ -72,7 +72,7 @@ fn the_tenth_rejected_password_is_an_attack() {
         assert_eq!(wire.verdicts.len(), 1);
         let verdict = &wire.verdicts[0];
         assert_eq!(verdict.packet, 40, "the answer to the tenth guess");
-        assert_eq!((verdict.seconds, verdict.scope), (3_600, Scope::Address));
+        assert_eq!((verdict.seconds, verdict.observed.scope), (3_600, Scope::Address));
         let observed = &verdict.observed;
         assert_eq!(observed.source, IpAddr::from(ATTACKER));
         assert_eq!((observed.source_port, observed.victim_port), (5060, 5060));

@@ -58,6 +58,9 @@ pub(super) fn look_for_erased(ledger: &Ledger, hosts: &[(HostId, &Host)]) -> Res
             if let Event::Attack(AttackEvent::Observed(attack)) = &recorded.event {
                 erased.extend(ObservationNumber::of_attack(attack));
             }
+            if let Event::Attack(AttackEvent::Noted(noted)) = &recorded.event {
+                erased.extend(ObservationNumber::of_text(&noted.user_agent.visible()));
+            }
         }
     }
     for (id, host) in hosts {

@@ -236,6 +236,7 @@ fn wish_of(event: &Event) -> Option<WishNumber> {
 fn observation_of(event: &Event) -> Option<ObservationNumber> {
     match event {
         Event::Attack(AttackEvent::Observed(attack)) => ObservationNumber::of_attack(attack),
+        Event::Attack(AttackEvent::Noted(noted)) => ObservationNumber::of_text(&noted.user_agent.visible()),
         Event::Attack(AttackEvent::StrikesCounted(counted)) => ObservationNumber::of_strikes(counted),
         Event::Denylist(_) | Event::Settings(_) | Event::Host(_) => None,
         Event::Membership(_) | Event::Chapter(_) | Event::Erased(_) => None,

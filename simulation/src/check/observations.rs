@@ -53,6 +53,9 @@ fn number_of(record: &SpoolRecord) -> Option<ObservationNumber> {
     if let CommandBody::ReportAttack(attack) = &body {
         return ObservationNumber::of_attack(attack);
     }
+    if let CommandBody::Note(noted) = &body {
+        return ObservationNumber::of_text(&noted.user_agent.visible());
+    }
     if let CommandBody::CountStrikes(strikes) = &body {
         return ObservationNumber::of_strikes(strikes);
     }

@@ -32,6 +32,12 @@ impl Times {
     }
 }
 
+/// The time that this thread has had a processor: what others do on this machine does not count against what is measured.
+pub(super) fn processor_time() -> anyhow::Result<Duration> {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Ok(Duration::try_from(time)?)
+}
+
 /// The middle of an odd number of figures.
 pub(super) fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();

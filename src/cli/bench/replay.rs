@@ -6,14 +6,14 @@ use std::time::Duration;
 use anyhow::Context;
 use log_format::envelope::Envelope;
 use log_format::event::{
-    AttackKind, AttackObserved, Evidence, Rule, Sanction, StrikeDelta, StrikesCounted, Text,
+    AttackKind, AttackObserved, Evidence, Rule, Sanction, Scope, StrikeDelta, StrikesCounted, Text,
 };
 use log_format::ids::{CommandId, HostId, Incarnation, LogIndex, Origin, OriginSequence, Salt};
 use log_format::time::Timestamp;
 use projections::decide::{self, Command, CommandBody, Decision, Model};
 use projections::read::ReadModels;
 
-use super::figure::{self, median, rounded};
+use super::figure::{self, median, processor_time, rounded};
 
 /// Strikes of one report, as a sensor sends them in a busy half second.
 const STRIKES: u32 = 4;
@@ -50,14 +50,6 @@ fn fold(log: &[(Vec<u8>, usize)]) -> anyhow::Result<Duration> {
         views.evolve(LogIndex::new(index), &envelope);
     }
     Ok(processor_time()?.saturating_sub(started))
-}
-
-/// The time that this thread has had a processor: what others do on this machine does not count against the fold.
-fn processor_time() -> anyhow::Result<Duration> {
-    let path = "/proc/thread-self/schedstat";
-    let text = std::fs::read_to_string(path).with_context(|| format!("read {path}"))?;
-    let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
-    Ok(Duration::from_nanos(nanos.with_context(|| format!("{path} holds no number"))?))
 }
 
 /// Entries with the number of their events: what the rules make of attacks from ever new addresses and of strikes.
@@ -114,6 +106,9 @@ fn attack(source: IpAddr) -> AttackObserved {
         user_agent: Text::new(b"friendly-scanner"),
         known_user_agent: true,
         count: 10,
+        scope: Scope::Address,
+        account: Text::default(),
+        line: Text::default(),
     }
 }
 

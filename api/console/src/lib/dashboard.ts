@@ -1,6 +1,7 @@
 /** The dashboard's state as a fold: what was fetched, then each event of the live stream. Pure. */
 
 import type { Attack, Block, LiveEvent, Summary } from './dto';
+import { blockKey } from './list';
 
 /** Rows of the two lists on the dashboard. */
 export const LATEST = 8;
@@ -68,6 +69,6 @@ function withAttack(summary: Summary, attack: Attack): Summary {
 
 function withBlock(summary: Summary, block: Block): Summary {
   if (block.log_index <= summary.as_of) return summary;
-  const others = summary.latest_blocks.filter((known) => known.address !== block.address);
+  const others = summary.latest_blocks.filter((known) => blockKey(known) !== blockKey(block));
   return { ...summary, latest_blocks: [block, ...others].slice(0, LATEST) };
 }

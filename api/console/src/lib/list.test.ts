@@ -46,6 +46,21 @@ test('a block of a shown address changes its row in place, and brings it back', 
   expect(after.rows[1]?.block.strikes).toBe(2);
 });
 
+test('ports of one address are rows of their own, and a release takes all of them', () => {
+  const items = [5071, 5072].map((port) => sampleBlock({ port, scope: 'address-port', block_id: `${port}` }));
+  const both = fromPage({ items, total: 2, as_of: 20, now: '2026-01-02T03:00:00Z' });
+  const renewed = sampleBlock({ port: 5072, scope: 'address-port', block_id: 'new', log_index: 21 });
+  const after = reduceList(both, { kind: 'block', data: renewed }, ALL, NOW);
+  expect(after.rows.map((row) => row.block.block_id)).toEqual(['5071', 'new']);
+  const third = sampleBlock({ port: 5073, scope: 'address-port', log_index: 22 });
+  const counted = reduceList(after, { kind: 'block', data: third }, ALL, NOW);
+  expect(counted.fresh).toEqual(['203.0.113.9 5073']);
+  const data = { address: '203.0.113.9', cause: 'manual', by: null, log_index: 23 } as const;
+  const released = reduceList(counted, { kind: 'release', data }, ALL, NOW);
+  expect(released.fresh).toEqual([]);
+  expect(shown(released)).toEqual(['203.0.113.9 unblocked', '203.0.113.9 unblocked']);
+});
+
 test('a released row stays for the eye and then leaves', () => {
   const event = { kind: 'release', data: { address: '203.0.113.9', cause: 'manual', log_index: 21 } } as const;
   const released = reduceList(list('203.0.113.8', '203.0.113.9'), event, ALL, NOW);

@@ -32,8 +32,13 @@ export interface BlockList {
   rows: Row[];
   total: number;
   asOf: number;
-  /** Addresses that were blocked since, and match the filter. */
+  /** What was blocked since, and matches the filter: keys of {@link blockKey}. */
   fresh: string[];
+}
+
+/** What is dropped: one address may have several ports blocked, each a row of its own. */
+export function blockKey(block: Block): string {
+  return block.port === null ? block.address : `${block.address} ${block.port}`;
 }
 
 export function fromPage(page: Page<Block>): BlockList {
@@ -75,13 +80,13 @@ export function passTime(list: BlockList, now: number): BlockList {
  * facts or is marked as gone, what is new is counted, nothing moves.
  */
 export function catchUp(list: BlockList, all: Page<Block>, view: BlocksView, now: number): BlockList {
-  const current = new Map(all.items.map((block) => [block.address, block]));
+  const current = new Map(all.items.map((block) => [blockKey(block), block]));
   const rows = list.rows.map((row): Row => {
-    const block = current.get(row.block.address);
+    const block = current.get(blockKey(row.block));
     if (block !== undefined) return { block, gone: null };
     return row.gone === null ? { ...row, gone: { how: 'lifted', at: now } } : row;
   });
-  const before: BlockList = { ...list, rows, fresh: list.fresh.filter((address) => current.has(address)) };
+  const before: BlockList = { ...list, rows, fresh: list.fresh.filter((key) => current.has(key)) };
   return all.items.reduce((soFar, block) => withBlock(soFar, block, view), before);
 }
 
@@ -96,23 +101,24 @@ export function matches(block: Block, view: BlocksView): boolean {
 }
 
 function withBlock(list: BlockList, block: Block, view: BlocksView): BlockList {
-  if (list.rows.some((row) => row.block.address === block.address)) {
+  const key = blockKey(block);
+  if (list.rows.some((row) => blockKey(row.block) === key)) {
     return {
       ...list,
       rows: list.rows.map((row) =>
-        row.block.address === block.address && block.log_index >= row.block.log_index ? { block, gone: null } : row,
+        blockKey(row.block) === key && block.log_index >= row.block.log_index ? { block, gone: null } : row,
       ),
     };
   }
-  const known = block.log_index <= list.asOf || list.fresh.includes(block.address);
+  const known = block.log_index <= list.asOf || list.fresh.includes(key);
   if (known || !matches(block, view)) return list;
-  return { ...list, fresh: [...list.fresh, block.address] };
+  return { ...list, fresh: [...list.fresh, key] };
 }
 
 function withRelease(list: BlockList, address: string, how: Gone['how'], now: number): BlockList {
   return {
     ...list,
-    fresh: list.fresh.filter((known) => known !== address),
+    fresh: list.fresh.filter((known) => known !== address && !known.startsWith(`${address} `)),
     rows: list.rows.map((row) =>
       row.block.address === address && row.gone === null ? { ...row, gone: { how, at: now } } : row,
     ),

@@ -142,6 +142,7 @@ export const en = {
 
   blocks: {
     title: 'Active blocks',
+    port: (port: number) => `port ${port}`,
     results: (n: number) => many(n, 'address', 'addresses'),
     resultsFiltered: (n: number) => `${many(n, 'address', 'addresses')} found`,
     search: 'Search',
@@ -232,6 +233,24 @@ export const en = {
   rules: {
     'bad-registrations': 'rejected registrations',
     'blocked-user-agent': 'blocked user agent',
+    'slow-guessing': 'slow guessing',
+    'very-slow-guessing': 'very slow guessing',
+    enumeration: 'enumeration of users',
+    sweep: 'sweep over addresses',
+    decoy: 'decoy address',
+    'tool-fingerprint': 'marks of an attack tool',
+    'prefix-walk': 'walk over dialling prefixes',
+    malformed: 'malformed messages',
+    'request-rate': 'too many requests',
+    'not-sip': 'not SIP',
+    tftp: 'too many TFTP files',
+    dns: 'too many DNS answers',
+    'account-under-attack': 'account under attack',
+    volume: 'unanswered registrations',
+    'tls-sessions': 'short TLS sessions',
+    'digest-leak': 'digest leak',
+    'uri-injection': 'injection in an address',
+    'toll-fraud': 'toll fraud',
   } satisfies Record<Rule, string>,
 
   evidence: {

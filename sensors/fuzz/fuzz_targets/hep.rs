@@ -1,0 +1,5 @@
+//! A report of a telephone system.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sensors::fuzzing::hep(bytes));

@@ -1,0 +1,5 @@
+//! Pieces of packets.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sensors::fuzzing::reassembly(bytes));

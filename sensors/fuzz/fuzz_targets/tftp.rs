@@ -1,0 +1,5 @@
+//! A TFTP datagram.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sensors::fuzzing::tftp(bytes));
