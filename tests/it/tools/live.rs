@@ -25,7 +25,7 @@ use crate::support::{Scratch, may_make_namespaces, not_run, output_of, thread_in
 const TEST: &str = "every_tool_is_recognised_and_the_office_is_not_blamed";
 /// Runs at one time: most of a tool's time is waiting.
 const AT_ONCE: usize = 8;
-/// The office's address ends so; attackers have the numbers behind.
+/// The number in the office's addresses; attackers have those behind it.
 const OFFICE_DIGITS: u8 = 100;
 /// Where the project's scenarios are.
 const SCENARIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/sipp");
@@ -73,17 +73,13 @@ fn every_tool_is_recognised_and_the_office_is_not_blamed() {
         wrong.extend(disagreement(row, &told));
     }
     let known: BTreeSet<IpAddr> = attackers.iter().flat_map(|(guest, _)| [guest.v4(), guest.v6()]).collect();
-    wrong.extend(
-        verdicts
-            .told
-            .iter()
-            .filter(|told| !known.contains(&told.source))
-            .map(|told| format!("{} is honest: {told:?}", told.source)),
-    );
+    let blamed = verdicts.told.iter().map(|told| told.source);
+    let honest = blamed.chain(verdicts.noted.iter().copied()).filter(|source| !known.contains(source));
+    wrong.extend(honest.map(|source| format!("{source} is honest, and not left alone")));
     assert_eq!(wrong, Vec::<String>::new());
     let sent = verdicts.sent_by([office.v4(), office.v6()], u64::MAX);
-    println!("the office: {} runs, {sent} packets, no verdict", people.len());
-    assert!(100 < sent, "the office works: {sent} packets");
+    println!("the office: {} runs, {sent} packets, no verdict and no note", people.len());
+    assert!(people.len() < OFFICE.len() || 100 < sent, "the office works");
 }
 
 /// The programs that are there, and a folder with what they read.
@@ -308,12 +304,15 @@ impl Drop for Dnsmasq {
 /// What the sensor says of a recording.
 struct Verdicts {
     told: Vec<Told>,
+    /// Sources of whom something else is noted.
+    noted: BTreeSet<IpAddr>,
     senders: Vec<Option<IpAddr>>,
 }
 
 impl Verdicts {
     fn of(recording: &Path) -> Self {
-        Self { told: judge(recording), senders: senders(recording) }
+        let (told, noted) = judge(recording);
+        Self { told, noted, senders: senders(recording) }
     }
 
     /// The verdicts on one who has these addresses, in order.

@@ -2,6 +2,7 @@
 #![cfg(test)]
 #![expect(clippy::disallowed_methods, reason = "tests are shells: they start programs and read their files")]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -77,21 +78,21 @@ pub(super) struct Told {
     pub(super) packet: u64,
 }
 
-/// All verdicts on a recording, in the order in which they are given.
-pub(super) fn judge(file: &Path) -> Vec<Told> {
+/// All verdicts on a recording, in the order in which they are given, and the sources of notes.
+pub(super) fn judge(file: &Path) -> (Vec<Told>, BTreeSet<IpAddr>) {
     let printed = output_of(Command::new(binary()).args(["capture", "--format", "jsonl"]).arg(file));
-    let lines = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let attacks = lines.filter(|line| line["type"] == "attack");
+    let lines: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let text = |line: &Value, field: &str| line[field].as_str().unwrap().to_owned();
-    attacks
-        .map(|line| Told {
-            source: text(&line, "source").parse().unwrap(),
-            rule: text(&line, "rule"),
-            evidence: text(&line, "evidence"),
-            sanction: text(&line, "sanction"),
-            packet: line["packet"].as_u64().unwrap(),
-        })
-        .collect()
+    let attacks = lines.iter().filter(|line| line["type"] == "attack");
+    let told = attacks.map(|line| Told {
+        source: text(line, "source").parse().unwrap(),
+        rule: text(line, "rule"),
+        evidence: text(line, "evidence"),
+        sanction: text(line, "sanction"),
+        packet: line["packet"].as_u64().unwrap(),
+    });
+    let notes = lines.iter().filter(|line| line["type"] == "note");
+    (told.collect(), notes.map(|line| text(line, "source").parse().unwrap()).collect())
 }
 
 /// Who sent each packet of a recording.
