@@ -98,11 +98,13 @@ fn play(path: &Path) -> Vec<Value> {
     assert!(output.status.success(), "{}: {output:?}", path.display());
     let lines = String::from_utf8(output.stdout).unwrap();
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
-    let mut attacks: Vec<Value> = lines.lines().map(parse).collect();
-    let summary = attacks.pop().unwrap();
+    let mut told: Vec<Value> = lines.lines().map(parse).collect();
+    let summary = told.pop().unwrap();
+    let (notes, attacks): (Vec<Value>, Vec<Value>) =
+        told.into_iter().partition(|finding| finding["type"] == "note");
     assert_eq!(
-        (&summary["type"], &summary["attacks"]),
-        (&"summary".into(), &attacks.len().into()),
+        (&summary["type"], &summary["attacks"], &summary["notes"]),
+        (&"summary".into(), &attacks.len().into(), &notes.len().into()),
         "{summary}"
     );
     assert!(SUMMARY.iter().all(|field| summary.get(field).is_some()), "{summary}");
