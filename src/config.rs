@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use log_format::event::{PortRange, Text};
 use log_format::ids::{ClusterId, HostId};
 use log_format::wal::ConfState;
 use projections::decide::chapters::ChapterLimits;
@@ -28,6 +29,8 @@ const MAX_HOSTS: usize = 31;
 const MIN_CHAPTER_ENTRIES: u64 = 64;
 /// Length of a host's name: what fits a console chip and a certificate.
 const MAX_NAME_LENGTH: usize = 31;
+/// Canary users at most: guessers try the same few hundred names.
+const MAX_CANARIES: usize = 64;
 
 /// Lengths of the key of reports: short ones are guessed, and nobody needs longer ones.
 const HEP_KEY_LENGTHS: RangeInclusive<usize> = 12..=64;
@@ -49,10 +52,27 @@ pub struct Config {
     pub sensor: SensorConfig,
     /// Where telephone systems report their own SIP messages.
     pub hep: Option<HepConfig>,
+    /// What the sensor is told of this host's network.
+    pub surroundings: Surroundings,
     /// Where packets are dropped.
     pub firewall: FirewallConfig,
     /// When the log's chapters are cut, and what stays.
     pub log: ChapterSettings,
+}
+
+/// What the sensor cannot know of a host's network by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Surroundings {
+    /// Networks of which no address is in use: who sends there is looking around.
+    pub decoys: BTreeSet<IpNet>,
+    /// Users that nobody is: who asks for one is guessing.
+    pub canary_users: Vec<String>,
+    /// Ports on which SIP is expected over TCP only; `None`: the sensor's own.
+    pub tcp_ports: Option<Vec<PortRange>>,
+    /// Ports on which it is expected over WebSocket, in clear.
+    pub websocket_ports: Option<Vec<PortRange>>,
+    /// Ports on which it is expected over TLS.
+    pub tls_ports: Option<Vec<PortRange>>,
 }
 
 /// The cluster, as this host joins it.
@@ -289,6 +309,21 @@ struct SensorSection {
     playback: Option<Spanned<PathBuf>>,
     hep: Option<Spanned<SocketAddr>>,
     hep_key: Option<Spanned<String>>,
+    #[serde(default)]
+    decoys: Vec<Spanned<String>>,
+    #[serde(default)]
+    canary_users: Vec<Spanned<String>>,
+    tcp_ports: Option<Vec<Spanned<PortText>>>,
+    websocket_ports: Option<Vec<Spanned<PortText>>>,
+    tls_ports: Option<Vec<Spanned<PortText>>>,
+}
+
+/// A port, or a range of them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PortText {
+    Number(u16),
+    Range(String),
 }
 
 #[derive(Deserialize)]
@@ -346,6 +381,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         console: context.console(&file.console)?,
         sensor: context.sensor(&file.sensor)?,
         hep: context.hep(&file.sensor)?,
+        surroundings: context.surroundings(&file.sensor)?,
         firewall: context.firewall(&file.firewall)?,
         log: context.log(&file.log)?,
     })
@@ -546,6 +582,39 @@ impl Context<'_> {
         Ok(Some(HepConfig { listen: address, key: Some(HepKey(key.get_ref().clone())) }))
     }
 
+    fn surroundings(&self, section: &SensorSection) -> Result<Surroundings, ConfigError> {
+        if let Some(extra) = section.canary_users.get(MAX_CANARIES) {
+            let reason = format!("is one too many; {MAX_CANARIES} are enough to be found");
+            return Err(self.refuse("sensor.canary_users", extra.span(), reason));
+        }
+        for user in &section.canary_users {
+            if !(1..=Text::MAX_LENGTH).contains(&user.get_ref().len()) {
+                let reason = format!("is not 1 to {} bytes long", Text::MAX_LENGTH);
+                return Err(self.refuse("sensor.canary_users", user.span(), reason));
+            }
+        }
+        Ok(Surroundings {
+            decoys: self.networks("sensor.decoys", &section.decoys)?,
+            canary_users: section.canary_users.iter().map(|user| user.get_ref().clone()).collect(),
+            tcp_ports: self.ports("sensor.tcp_ports", section.tcp_ports.as_deref())?,
+            websocket_ports: self.ports("sensor.websocket_ports", section.websocket_ports.as_deref())?,
+            tls_ports: self.ports("sensor.tls_ports", section.tls_ports.as_deref())?,
+        })
+    }
+
+    fn ports(
+        &self,
+        key: &'static str,
+        ports: Option<&[Spanned<PortText>]>,
+    ) -> Result<Option<Vec<PortRange>>, ConfigError> {
+        let read = |port: &Spanned<PortText>| {
+            port_range(port.get_ref()).ok_or_else(|| {
+                self.refuse(key, port.span(), "is no port; write 5060 or \"5060-5089\"".to_owned())
+            })
+        };
+        ports.map(|ports| ports.iter().map(read).collect()).transpose()
+    }
+
     fn firewall(&self, section: &FirewallSection) -> Result<FirewallConfig, ConfigError> {
         let table = section.table.get_ref();
         if !is_name(table) {
@@ -576,6 +645,18 @@ impl Context<'_> {
         }
         Ok(names.iter().map(|name| name.get_ref().clone()).collect())
     }
+}
+
+fn port_range(port: &PortText) -> Option<PortRange> {
+    let number = |text: &str| text.trim().parse::<u16>().ok();
+    let (first, last) = match port {
+        PortText::Number(port) => (*port, *port),
+        PortText::Range(text) => match text.split_once('-') {
+            Some((first, last)) => (number(first)?, number(last)?),
+            None => (number(text)?, number(text)?),
+        },
+    };
+    (0 < first && first <= last).then_some(PortRange { first, last })
 }
 
 /// Small letters, digits and hyphens, a letter or digit first (SECURITY: validated at the edge by one rule).

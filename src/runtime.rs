@@ -69,7 +69,7 @@ use self::files::DataDirectory;
 use self::inbox::Inbox;
 use self::renewal::{Files, Renewal};
 use crate::checkpoints::Checkpoints;
-use crate::config::{Config, ConsoleSecurity, HostConfig};
+use crate::config::{Config, ConsoleSecurity, HostConfig, Surroundings};
 use crate::infrastructure;
 use crate::node::chapters::snapshot_of;
 use crate::node::{HostPicture, Identity, Input, KnownHost, LocalState, Node, Output, given_before};
@@ -585,7 +585,7 @@ fn start_sensors(
 ) -> anyhow::Result<Arc<sensor::Shared>> {
     let own: Vec<_> = config.cluster.hosts.values().flat_map(HostConfig::addresses).collect();
     let settings = views.read().unwrap_or_else(PoisonError::into_inner).settings.current().clone();
-    let policy = policy_of(&settings, &own, &never_block);
+    let policy = policy_of(&settings, &own, &never_block, &config.surroundings);
     let sensors = Arc::new(sensor::Shared::new(policy));
     let tools = sensor::Tools {
         shared: Arc::clone(&sensors),
@@ -609,6 +609,7 @@ fn start_sensors(
         orders: orders.clone(),
         never_block,
         signed_in,
+        surroundings: config.surroundings.clone(),
     }));
     Ok(sensors)
 }
@@ -642,6 +643,7 @@ struct Telling {
     space: space::Space,
     views: Arc<RwLock<ReadModels>>,
     own: Vec<std::net::IpAddr>,
+    surroundings: Surroundings,
     orders: actuator::Orders,
     never_block: BTreeSet<IpNet>,
     signed_in: SessionSources,
@@ -680,7 +682,7 @@ async fn keep_told(telling: Telling) {
         }
         let settings =
             telling.views.read().unwrap_or_else(PoisonError::into_inner).settings.current().clone();
-        telling.sensors.set_policy(policy_of(&settings, &telling.own, &spared));
+        telling.sensors.set_policy(policy_of(&settings, &telling.own, &spared, &telling.surroundings));
     }
 }
 

@@ -25,6 +25,8 @@ struct Slot<K, V> {
     value: Option<V>,
     older: u32,
     newer: u32,
+    /// It was used since it came to its place in the order: it may stay once more.
+    is_used: bool,
 }
 
 impl<K: Copy + Eq + Hash, V> Table<K, V> {
@@ -79,10 +81,10 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
             self.slots.reserve_exact(self.capacity);
             self.places.reserve(self.capacity);
         }
-        if self.places.len() >= self.capacity && self.pop_oldest().is_some() {
+        if self.places.len() >= self.capacity && self.pop_unused().is_some() {
             self.evicted += 1;
         }
-        let slot = Slot { key, value: Some(value), older: NONE, newer: NONE };
+        let slot = Slot { key, value: Some(value), older: NONE, newer: NONE, is_used: false };
         let place = match self.free.pop() {
             Some(place) => {
                 if let Some(free) = self.slot_mut(place) {
@@ -99,26 +101,46 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         self.places.insert(key, place);
     }
 
-    /// Makes a key the newest; false if it is not there.
-    pub(crate) fn refresh(&mut self, key: &K) -> bool {
-        let Some(place) = self.places.get(key).copied() else { return false };
-        if place != self.newest {
+    /// Makes a key the newest.
+    pub(crate) fn refresh(&mut self, key: &K) {
+        if let Some(place) = self.places.get(key).copied()
+            && place != self.newest
+        {
             self.unlink(place);
             self.link_newest(place);
         }
-        true
     }
 
-    /// The value of a key, which is the newest from now on; made if need be.
+    /// The value of a key, made if need be. When the table is full, those that were not used for longest make room; a use costs a mark, not
+    /// a new place in the order.
     pub(crate) fn entry(&mut self, key: K) -> Option<&mut V>
     where
         V: Default,
     {
-        if !self.refresh(&key) {
-            self.insert_new(key, V::default());
+        let place = match self.places.get(&key) {
+            Some(place) => *place,
+            None => {
+                self.insert_new(key, V::default());
+                self.newest
+            }
+        };
+        let slot = self.slot_mut(place)?;
+        slot.is_used = true;
+        slot.value.as_mut()
+    }
+
+    /// Takes the oldest key out that was not used since it came to its place; those before it become the newest. Each has a mark that is
+    /// taken away once, so a round costs no more than the uses that it follows.
+    fn pop_unused(&mut self) -> Option<(K, V)> {
+        while self.slot(self.oldest).is_some_and(|slot| slot.is_used) {
+            let place = self.oldest;
+            self.unlink(place);
+            self.link_newest(place);
+            if let Some(slot) = self.slot_mut(place) {
+                slot.is_used = false;
+            }
         }
-        let newest = self.newest;
-        self.slot_mut(newest)?.value.as_mut()
+        self.pop_oldest()
     }
 
     /// The key that has been there longest.

@@ -66,13 +66,24 @@ impl Transactions {
         true
     }
 
-    /// The request that this final answer belongs to; `None` if it was answered before or never seen.
-    pub(crate) fn answered(&mut self, path: Path, message: &Message<'_>, now: Timestamp) -> Option<&Attempt> {
+    /// The request that this final answer belongs to; `None` if it was answered before or never seen. What succeeded is forgotten: should
+    /// it come again, it succeeds again.
+    pub(crate) fn answered(
+        &mut self,
+        path: Path,
+        message: &Message<'_>,
+        status: u16,
+        now: Timestamp,
+    ) -> Option<Attempt> {
         self.expire(now);
         let key = self.transaction(path, message);
         let transaction = self.table.get_mut(&key)?.as_mut()?;
         transaction.pending = transaction.pending.checked_sub(1)?;
-        Some(&transaction.attempt)
+        let attempt = transaction.attempt;
+        if matches!(status, 200..=299) && transaction.pending == 0 {
+            self.table.remove(&key);
+        }
+        Some(attempt)
     }
 
     /// Requests pushed out by newer ones before their time.

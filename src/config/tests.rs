@@ -94,3 +94,26 @@ fn reports_are_taken_where_not_anybody_can_send_them() {
 fn text_that_is_not_toml_is_refused_with_its_line() {
     assert!(refusal("[host\n").contains("line 1"));
 }
+
+#[test]
+fn the_surroundings_are_understood_and_what_cannot_be_meant_is_refused() {
+    let with = |lines: &str| GOOD.replacen("[\"eth0\"]\n", &format!("[\"eth0\"]\n{lines}\n"), 1);
+    let told = |lines: &str| parse(Path::new("palisade.toml"), &with(lines)).unwrap().surroundings;
+    assert_eq!(told(""), Surroundings::default());
+    let full = told(
+        "decoys = [\"198.51.100.128/25\"]\ncanary_users = [\"9999\"]\ntls_ports = [5061, \"5071-5079\"]",
+    );
+    assert_eq!(full.decoys, BTreeSet::from(["198.51.100.128/25".parse().unwrap()]));
+    assert_eq!(full.canary_users, ["9999"]);
+    let range = |first, last| PortRange { first, last };
+    assert_eq!(full.tls_ports, Some(vec![range(5061, 5061), range(5071, 5079)]));
+    for (lines, expected) in [
+        ("decoys = [\"0.0.0.0/0\"]", "line 21: sensor.decoys: 0.0.0.0/0 is wider than a /8"),
+        ("canary_users = [\"\"]", "line 21: sensor.canary_users: is not 1 to 256 bytes long"),
+        ("tcp_ports = [\"5089-5060\"]", "line 21: sensor.tcp_ports: is no port; write 5060"),
+        ("tcp_ports = [0]", "line 21: sensor.tcp_ports: is no port"),
+    ] {
+        let text = refusal(&with(lines));
+        assert!(text.contains(expected), "{lines}: {text}");
+    }
+}

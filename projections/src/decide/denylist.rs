@@ -19,7 +19,7 @@ use super::escalation;
 use super::seen::Seen;
 use super::settings::{MAX_BLOCK_SECONDS, check_range};
 use super::strikes::{STRIKE_WINDOW, Tally};
-use super::{Model, Rejection, Verdict};
+use super::{Model, Preset, Rejection, Verdict};
 use crate::address::{Untouchable, canonical, canonical_network, special_within};
 use crate::book::blockable;
 
@@ -389,7 +389,14 @@ fn corroborate(model: &Model, mut offence: Offence, at: Timestamp) -> Offence {
 }
 
 fn soft_block(model: &Model, offence: Offence, at: Timestamp) -> Option<DenylistEvent> {
-    let until = escalation::soft_until(offence.block, offence.source, at);
+    let is_agent = matches!(offence.reason, BlockReason::Attack { rule: Rule::BlockedUserAgent, .. });
+    // Who chooses the classic product's rules chooses its hour for a blocked agent, however easily that is forged; but on SIP ports only,
+    // and never a strike.
+    let until = if is_agent && Preset::of(&model.settings) == Some(Preset::SipprotCompat) {
+        at.after(Duration::from_secs(model.settings.seconds_of_block(1)))
+    } else {
+        escalation::soft_until(offence.block, offence.source, at)
+    };
     dynamic_block(model, offence, (Sanction::SoftBlock, until, 0))
 }
 

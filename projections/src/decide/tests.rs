@@ -188,3 +188,28 @@ fn a_loss_of_unknown_size_is_written_down() {
     assert_eq!(take(&mut model, 2, lost(3, 7)).unwrap().len(), 1);
     assert!(take(&mut model, 3, lost(9, 8)).is_err(), "a range that ends before it begins");
 }
+
+/// How long an unproven attack by this rule is blocked, in seconds.
+fn soft_block_of(model: &mut Model, number: u8, rule: Rule) -> u64 {
+    let CommandBody::ReportAttack(observed) = attack(number, Evidence::Unproven) else {
+        panic!("not an attack");
+    };
+    let body = CommandBody::ReportAttack(AttackObserved { rule, ..observed });
+    let events = take(model, number, body).unwrap();
+    let Some(Event::Denylist(DenylistEvent::AddressBlocked(blocked))) = events.last() else {
+        panic!("{events:?}");
+    };
+    assert_eq!((blocked.sanction, blocked.strikes), (Sanction::SoftBlock, 0));
+    blocked.until.since(model.last_accepted_at()).as_secs()
+}
+
+#[test]
+fn a_blocked_agent_costs_an_hour_where_the_classic_preset_is_chosen_and_five_minutes_elsewhere() {
+    let mut model = Model::default();
+    assert!(soft_block_of(&mut model, 1, Rule::BlockedUserAgent) < 300);
+    let changes = Preset::SipprotCompat.changes(&model.settings);
+    let changed = log_format::event::SettingsChanged { by: Actor::System, changes };
+    model.settings.evolve(&log_format::event::SettingsEvent::Changed(changed));
+    assert_eq!(soft_block_of(&mut model, 2, Rule::BlockedUserAgent), 3_600);
+    assert!(soft_block_of(&mut model, 3, Rule::BadRegistrations) < 300);
+}

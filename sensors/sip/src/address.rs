@@ -42,6 +42,11 @@ impl<'a> NameAddr<'a> {
         Parameters::new(scan::split_unquoted(self.rest, b';').1).get(b"tag")
     }
 
+    /// The user part of the URI, as [`Uri::read`] reads it.
+    pub fn user(&self) -> &'a [u8] {
+        Uri::user_of(self.uri)
+    }
+
     /// The parts of the URI.
     pub fn parts(&self) -> Uri<'a> {
         Uri::read(self.uri)
@@ -62,6 +67,16 @@ pub struct Uri<'a> {
 }
 
 impl<'a> Uri<'a> {
+    /// The user part alone, which most callers want.
+    pub fn user_of(uri: &'a [u8]) -> &'a [u8] {
+        let colon = scan::find(uri, b':').unwrap_or(0);
+        let rest = if colon == 0 { uri } else { scan::split_around(uri, colon).1 };
+        let Some(at) = scan::find(rest, b'@') else { return &[] };
+        let (user_info, _) = scan::split(rest, at);
+        let user_end = scan::find(user_info, b':').unwrap_or(user_info.len());
+        scan::trim(scan::split(user_info, user_end).0)
+    }
+
     /// Reads any text: what is not there is empty.
     pub fn read(uri: &'a [u8]) -> Self {
         let colon = scan::find(uri, b':').unwrap_or(0);
@@ -151,6 +166,13 @@ mod tests {
         ] {
             let parts = Uri::read(uri);
             assert_eq!((parts.user, parts.host, parts.port), (user, host, port));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_user_alone_is_the_user_among_the_parts(uri in "[a-z:@;?>\\[\\] %]{0,24}") {
+            proptest::prop_assert_eq!(Uri::user_of(uri.as_bytes()), Uri::read(uri.as_bytes()).user);
         }
     }
 }

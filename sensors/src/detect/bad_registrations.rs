@@ -189,8 +189,8 @@ impl BadRegistrations {
         Outcome { tipped, is_stale }
     }
 
-    /// Forgets the strikes of an account at a source that knows its password.
-    pub(crate) fn success(&mut self, address: IpAddr, account: u64, now: Timestamp) {
+    /// Forgets the strikes of an account at a source that knows its password; says whether there were any.
+    pub(crate) fn success(&mut self, address: IpAddr, account: u64, now: Timestamp) -> bool {
         let mut is_cleared = false;
         let subject = Subject::of(address);
         for table in [&mut self.proven, &mut self.unproven] {
@@ -203,6 +203,7 @@ impl BadRegistrations {
         if is_cleared {
             self.deltas.clear(address, account, now);
         }
+        is_cleared
     }
 
     /// What was added to each source's count since the last call.

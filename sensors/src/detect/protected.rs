@@ -17,8 +17,15 @@ const LASTS: Duration = Duration::from_secs(24 * 3_600);
 /// Pairs of source and victim that are held.
 const CAPACITY: usize = 65_536;
 
+/// The last success.
+#[derive(Debug, Clone, Copy, Default)]
+struct Success {
+    at: Timestamp,
+    account: u64,
+}
+
 pub(crate) struct Protected {
-    table: Table<(Subject, Subject), Timestamp>,
+    table: Table<(Subject, Subject), Success>,
 }
 
 impl Protected {
@@ -26,17 +33,18 @@ impl Protected {
         Self { table: Table::new(CAPACITY, key) }
     }
 
-    /// The source had a success at the victim.
-    pub(crate) fn succeeded(&mut self, source: IpAddr, victim: IpAddr, now: Timestamp) {
+    /// The source had a success at the victim. Says whether that is news: the first one, or with another account than the last.
+    pub(crate) fn succeeded(&mut self, source: IpAddr, victim: IpAddr, account: u64, now: Timestamp) -> bool {
         let pair = (Subject::of(source), Subject::of(victim));
-        if let Some(last) = self.table.entry(pair) {
-            *last = now;
-        }
+        let Some(last) = self.table.entry(pair) else { return true };
+        let is_news = last.account != account || LASTS <= now.since(last.at);
+        *last = Success { at: now, account };
+        is_news
     }
 
     pub(crate) fn has(&self, source: IpAddr, victim: IpAddr, now: Timestamp) -> bool {
         let pair = (Subject::of(source), Subject::of(victim));
-        self.table.get(&pair).is_some_and(|last| now.since(*last) < LASTS)
+        self.table.get(&pair).is_some_and(|last| now.since(last.at) < LASTS)
     }
 
     pub(crate) const fn lost(&self) -> u64 {

@@ -54,7 +54,7 @@ impl Engine {
         let challenges = if is_challenge { Challenges::of(message) } else { Challenges::default() };
         let realm = challenges.first().map_or(0, |challenge| self.realm(challenge.realm));
         let answer = Answer { status, is_stale: challenges.iter().any(|challenge| challenge.stale), realm };
-        match self.transactions.answered(path, message, seen.now).copied() {
+        match self.transactions.answered(path, message, status, seen.now) {
             Some(attempt) => self.judged(sighting, &attempt, judge(&attempt, answer), findings),
             None if !self.is_exempt(path) => self.answer_to_question(sighting, kind, answer, findings),
             None => {}
@@ -78,9 +78,11 @@ impl Engine {
             Judgement::Neutral => {}
             Judgement::Success if seen.is_tunnelled => {}
             Judgement::Success => {
-                self.bad_registrations.success(path.source, attempt.account, seen.now);
-                self.protected.succeeded(path.source, path.victim, seen.now);
-                self.accounts.succeeded(attempt.account, Subject::of(path.source), seen.now);
+                let had_failed = self.bad_registrations.success(path.source, attempt.account, seen.now);
+                let is_news = self.protected.succeeded(path.source, path.victim, attempt.account, seen.now);
+                if is_news || had_failed {
+                    self.accounts.succeeded(attempt.account, Subject::of(path.source), seen.now);
+                }
                 let victim = self.sources.victim_hash(path.victim);
                 self.sources.succeed(path.source, victim);
             }
@@ -104,7 +106,7 @@ impl Engine {
         if kind == AttackKind::Register && !self.visibility.seen(path.victim, seen.now).requests {
             return self.unasked(sighting, answer, findings);
         }
-        let asked = message.to().map(|to| to.parts().user).unwrap_or_default();
+        let asked = message.to().map(|to| to.user()).unwrap_or_default();
         let user = self.sources.user_hash(asked);
         let limits = &self.setting.policy.limits;
         let Some(source) = self.sources.get(path.source) else { return };

@@ -1,7 +1,7 @@
 //! Requests: what they say of their sender before anybody answers.
 
 use log_format::event::{AttackKind, NoteKind, Rule, Text};
-use sip::{Message, StartLine, Uri};
+use sip::{Message, NameAddr, StartLine, Uri};
 
 use super::charge::Charge;
 use super::{Engine, Seen, Sighting};
@@ -313,11 +313,12 @@ impl Engine {
 
     /// Whose password is tried, and where.
     fn account(&self, parties: &Parties<'_>, path: Path, username: &[u8]) -> u64 {
+        let owner = parties.owner.map(|owner| owner.parts());
         self.key
             .hash(Purpose::Account)
             .address(path.victim)
-            .bytes(parties.owner.user)
-            .lower_case(parties.owner.host)
+            .bytes(owner.map_or(&[], |owner| owner.user))
+            .lower_case(owner.map_or(&[], |owner| owner.host))
             .bytes(username)
             .finish()
     }
@@ -392,26 +393,23 @@ struct Parties<'a> {
     sender: &'a [u8],
     sender_tag: &'a [u8],
     /// Whose password would be tried. A registration is about the address in To; any other request is sent by the one in From.
-    owner: Uri<'a>,
+    owner: Option<NameAddr<'a>>,
 }
 
 impl<'a> Parties<'a> {
     fn of(message: &Message<'a>) -> Self {
         let (to, from) = (message.to(), message.from());
-        let none = Uri::read(&[]);
-        let asked = to.map_or(none, |to| to.parts());
-        let sender = from.map_or(none, |from| from.parts());
         let (called, is_registration) = match message.start {
-            StartLine::Request { uri, method, .. } => (Uri::read(uri), method == b"REGISTER"),
-            StartLine::Response { .. } => (none, false),
+            StartLine::Request { uri, method, .. } => (Uri::user_of(uri), method == b"REGISTER"),
+            StartLine::Response { .. } => (&[][..], false),
         };
         Self {
-            called: called.user,
-            asked: asked.user,
+            called,
+            asked: to.map(|to| to.user()).unwrap_or_default(),
             tag: to.and_then(|to| to.tag()),
-            sender: sender.user,
+            sender: from.map(|from| from.user()).unwrap_or_default(),
             sender_tag: from.and_then(|from| from.tag()).unwrap_or_default(),
-            owner: if is_registration { asked } else { sender },
+            owner: if is_registration { to } else { from },
         }
     }
 }
