@@ -60,6 +60,8 @@ build)
     ;;
 test)
     need_packages build-essential pkg-config libpcap-dev nftables iproute2 util-linux kamailio chromium python3-venv strace faketime
+    # Other people's tools, for tests/it/tools: about 11 MB to fetch, of which nmap is 8.
+    need_packages nmap sip-tester tftp-hpa bind9-dnsutils dnsperf dnsmasq-base tcpdump
     need_modules api/console
     need_modules tests/console
     need_sipvicious

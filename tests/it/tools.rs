@@ -1,10 +1,15 @@
-//! Other people's tools: Kamailio as the registrar, SIPVicious as the attacker.
+//! Other people's tools: Kamailio as the registrar, SIPVicious as the attacker; in the folder beside, all the others.
 //!
 //! The command lines below run without a prompt, write nothing outside the given directories, and send nothing that
 //! leaves the namespace in which they run. Both tools are found, not bundled: Kamailio through apt, SIPVicious through
 //! pip (see [`Sipvicious::find`]).
 #![cfg(test)]
 #![expect(clippy::disallowed_methods, reason = "tests are shells: they start programs and read their files")]
+
+mod catalogue;
+mod guests;
+mod live;
+mod recorder;
 
 use std::fs::{self, File};
 use std::net::{IpAddr, SocketAddr};
@@ -32,6 +37,8 @@ const VIRTUAL_ENVIRONMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../targe
 pub(crate) enum Policy {
     /// 401 to everything.
     Challenge,
+    /// The same, in the form that Asterisk gives it.
+    ChallengeAsAsterisk,
     /// 404 to unknown users.
     NotFound,
     /// 403 to wrong passwords.
@@ -55,7 +62,8 @@ impl Kamailio {
         found
     }
 
-    /// Starts it on port 5060 of both addresses of the place, and waits until it answers an OPTIONS on each.
+    /// Starts it on port 5060 of both addresses of the place, over UDP and TCP, and waits until it answers an OPTIONS on each over UDP;
+    /// it listens for connections before.
     pub(crate) fn start(network: &Namespaces, place: Place, policy: Policy) -> Self {
         let run = Scratch::new("kamailio");
         let log = File::create(run.path().join("log")).unwrap();
@@ -66,10 +74,11 @@ impl Kamailio {
         // Control sockets go into the scratch directory too.
         command.arg("-Y").arg(run.path());
         for address in addresses {
-            command.args(["-l", &format!("udp:{address}")]);
+            command.args(["-l", &format!("udp:{address}"), "-l", &format!("tcp:{address}")]);
         }
         match policy {
             Policy::Challenge => {}
+            Policy::ChallengeAsAsterisk => drop(command.args(["-A", "WITH_ALGORITHM"])),
             Policy::NotFound => drop(command.args(["-A", "WITH_404"])),
             Policy::Forbid => drop(command.args(["-A", "WITH_403"])),
         }

@@ -64,6 +64,18 @@ struct Victim {
     is_engaged: bool,
 }
 
+impl Step {
+    /// How much it says, where one of many must be forgotten.
+    const fn weight(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Asked | Self::Told => 1,
+            Self::Challenged | Self::ChallengedProven => 2,
+            Self::Refused | Self::RefusedProven => 3,
+        }
+    }
+}
+
 /// What is known of a source.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Source {
@@ -215,12 +227,13 @@ impl Source {
         self.engage(victim);
     }
 
-    /// The victim told the source to authenticate.
-    pub(crate) fn challenged(&mut self, user: u32) {
+    /// The victim told the source to authenticate. From here on the credentials are due: a registrar may take its time.
+    pub(crate) fn challenged(&mut self, user: u32, now: Timestamp) {
         if let Some(known) = self.user(user)
             && known.step == Step::Asked
         {
             known.step = Step::Challenged;
+            known.at = seconds(now);
         }
     }
 
@@ -371,12 +384,31 @@ impl Source {
             }
             return;
         }
-        let place = usize::from(self.next_user) % USERS;
-        self.next_user = self.next_user.wrapping_add(1);
-        if let Some(place) = self.users.get_mut(place) {
+        let Some(chosen) = self.place_for(&asked, limit) else { return };
+        self.next_user = u8::try_from(chosen.saturating_add(1) % USERS).unwrap_or_default();
+        if let Some(place) = self.users.get_mut(chosen) {
             self.open_users += u8::from(place.step == Step::None);
             *place = asked;
         }
+    }
+
+    /// The place for one more user: a free one, or the oldest of those that say least. What a challenge leaves open counts only when
+    /// its time is over, so it is kept: who asks for users faster than places come free would else never be late with any.
+    fn place_for(&self, asked: &User, limit: Limit) -> Option<usize> {
+        let weight = |user: &User| {
+            let is_over = limit.within.as_secs() <= u64::from(asked.at.saturating_sub(user.at));
+            if is_over { Step::None.weight() } else { user.step.weight() }
+        };
+        // Places are taken in turns: among equals the next one is the oldest.
+        let next = usize::from(self.next_user);
+        if self.users.get(next).is_some_and(|user| user.step == Step::None) {
+            return Some(next);
+        }
+        let turns = (next..next.saturating_add(USERS)).map(|turn| turn % USERS);
+        let (place, held) = turns
+            .filter_map(|place| Some((place, weight(self.users.get(place)?))))
+            .min_by_key(|(_, held)| *held)?;
+        (held <= asked.step.weight()).then_some(place)
     }
 
     fn note_victim(&mut self, name: u32, limits: &Limits, now: u32) {

@@ -38,7 +38,7 @@ fn a_phone_has_time_to_answer_its_challenge() {
     let mut source = Source::default();
     for user in 1..=10 {
         source.ask(question(user, VICTIM), &limits(), at(0));
-        source.challenged(user);
+        source.challenged(user, at(0));
     }
     assert_eq!(in_vain(&source, 2), None);
     assert_eq!(in_vain(&source, 3), Some(10));
@@ -46,6 +46,67 @@ fn a_phone_has_time_to_answer_its_challenge() {
         source.answer_challenge(user, VICTIM);
     }
     assert_eq!(in_vain(&source, 3), None);
+}
+
+#[test]
+fn a_phones_time_begins_with_the_challenge() {
+    let mut office = Source::default();
+    for user in 1..=10 {
+        office.ask(question(user, VICTIM), &limits(), at(0));
+    }
+    // An outage is over, and the registrar has many to answer.
+    for user in 1..=10 {
+        office.challenged(user, at(6));
+    }
+    assert_eq!(in_vain(&office, 6), None);
+    assert_eq!(in_vain(&office, 8), None);
+    assert_eq!(in_vain(&office, 9), Some(10));
+}
+
+#[test]
+fn who_asks_without_a_break_is_late_all_the_same() {
+    for each_second in [3, 10, 100] {
+        let mut source = Source::default();
+        let tipped = (0..10).find(|second| {
+            for number in 0..each_second {
+                let user = *second as u32 * each_second + number + 1;
+                source.ask(question(user, VICTIM), &limits(), at(*second));
+                source.challenged(user, at(*second));
+            }
+            in_vain(&source, *second).is_some()
+        });
+        assert!(tipped.is_some_and(|second| second <= 6), "{each_second} a second: {tipped:?}");
+    }
+}
+
+#[test]
+fn refusals_are_not_pushed_out_by_challenges_nor_questions() {
+    let mut source = Source::default();
+    for user in 1..=7 {
+        source.refused((user, 5060), false, &limits(), at(0));
+    }
+    for user in 100..=130 {
+        source.ask(question(user, VICTIM), &limits(), at(1));
+        source.challenged(user, at(1));
+    }
+    assert_eq!(in_vain(&source, 1), None);
+    source.ask(question(8, VICTIM), &limits(), at(1));
+    source.refused((8, 5060), false, &limits(), at(1));
+    assert_eq!(in_vain(&source, 1), Some(8));
+}
+
+#[test]
+fn questions_without_an_answer_keep_no_place() {
+    let mut source = Source::default();
+    for user in 1..=20 {
+        source.ask(question(user, VICTIM), &limits(), at(0));
+        source.told((100 + user, 20_000 + user as u16), &limits(), at(0));
+    }
+    for user in 200..=208 {
+        source.ask(question(user, VICTIM), &limits(), at(1));
+        source.challenged(user, at(1));
+    }
+    assert_eq!(in_vain(&source, 4), Some(9));
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl Engine {
         let Some(source) = self.sources.get(path.source) else { return };
         match (answer.status, kind) {
             (401 | 407, AttackKind::Register | AttackKind::Invite | AttackKind::Other) => {
-                source.challenged(user);
+                source.challenged(user, seen.now);
             }
             (403 | 404 | 604, AttackKind::Register)
             | (404 | 484 | 604, AttackKind::Invite)
