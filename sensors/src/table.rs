@@ -77,9 +77,9 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
     /// Puts a key in that is not there.
     fn insert_new(&mut self, key: K, value: V) {
         if self.slots.capacity() == 0 {
-            // Address space, not memory: pages are taken as they are written to, and nothing is ever moved.
+            // Address space, not memory: pages are taken as they are written to, and nothing is ever moved. The places grow as they are
+            // needed: a sparse map would cost a miss for each look-up.
             self.slots.reserve_exact(self.capacity);
-            self.places.reserve(self.capacity);
         }
         if self.places.len() >= self.capacity && self.pop_unused().is_some() {
             self.evicted += 1;

@@ -9,11 +9,11 @@ use super::agents::AgentId;
 pub(crate) struct Attempt {
     pub(crate) kind: AttackKind,
     pub(crate) credentials: CredentialState,
-    /// Hash of the realm for which the credentials are.
+    /// Hash of the realm for which the credentials are; 0 of a registration, where it does not matter.
     pub(crate) realm: u64,
     /// Hash of the address of record and the digest user name: whose password is tried.
     pub(crate) account: u64,
-    /// Hash of the first credentials' nonce.
+    /// Hash of the first credentials' nonce; 0 where the victim is heard, which says more.
     pub(crate) nonce: u64,
     /// Hash of what differs between attempts and agrees between retransmissions.
     pub(crate) fingerprint: u64,

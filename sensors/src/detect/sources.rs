@@ -4,7 +4,7 @@
 //! against the source when the phone's next step does not come: [`GRACE`] after a challenge, or at once where the answer says that
 //! there is no such user. A registrar that does not answer at all is its own trouble, not the phones'.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use log_format::time::Timestamp;
@@ -76,16 +76,23 @@ impl Step {
     }
 }
 
-/// What is known of a source.
+/// What is known of a source. What every request needs stands in front: a cache line or two of seven.
 #[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
 pub(crate) struct Source {
-    users: [User; USERS],
+    requests: Meter,
     next_user: u8,
     /// Users with open questions, and victims without business: while they are few there is nothing to judge.
     open_users: u8,
     open_victims: u8,
+    /// It asked a decoy.
+    pub(crate) is_decoyed: bool,
+    /// A look at it is due.
+    is_awaited: bool,
+    /// What it said of itself in its first request.
+    pub(crate) agent: AgentId,
     victims: [Victim; VICTIMS],
-    requests: Meter,
+    users: [User; USERS],
     protected_requests: Meter,
     /// Points of single offences within the window that began then.
     points: Window,
@@ -94,12 +101,6 @@ pub(crate) struct Source {
     not_sip: Window,
     tls_sessions: Window,
     unanswered: Window,
-    /// What it said of itself in its first request.
-    pub(crate) agent: AgentId,
-    /// It asked a decoy.
-    pub(crate) is_decoyed: bool,
-    /// A look at it is due.
-    is_awaited: bool,
 }
 
 /// A count that begins anew when its time is over.
@@ -156,11 +157,19 @@ pub(crate) struct Sources {
     table: Table<Subject, Source>,
     doorkeeper: Doorkeeper,
     strangers: u64,
+    /// The victim that was hashed last: most packets are for the same few.
+    last_victim: (IpAddr, u32),
 }
 
 impl Sources {
     pub(crate) fn new(key: Key) -> Self {
-        Self { key, table: Table::new(CAPACITY, key), doorkeeper: Doorkeeper::new(key), strangers: 0 }
+        Self {
+            key,
+            table: Table::new(CAPACITY, key),
+            doorkeeper: Doorkeeper::new(key),
+            strangers: 0,
+            last_victim: (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 1),
+        }
     }
 
     /// What is known of a source, if anything.
@@ -196,9 +205,13 @@ impl Sources {
         self.key.hash(Purpose::User).bytes(user).finish() as u32
     }
 
-    pub(crate) fn victim_hash(&self, victim: IpAddr) -> u32 {
-        // Zero is a free place.
-        (self.key.hash(Purpose::Source).address(victim).finish() as u32).max(1)
+    pub(crate) fn victim_hash(&mut self, victim: IpAddr) -> u32 {
+        if self.last_victim.0 != victim {
+            // Zero is a free place.
+            let hash = (self.key.hash(Purpose::Source).address(victim).finish() as u32).max(1);
+            self.last_victim = (victim, hash);
+        }
+        self.last_victim.1
     }
 
     /// Sources that lost their place, and those that were given none.
@@ -409,6 +422,18 @@ impl Source {
             .filter_map(|place| Some((place, weight(self.users.get(place)?))))
             .min_by_key(|(_, held)| *held)?;
         (held <= asked.step.weight()).then_some(place)
+    }
+
+    /// A free place, or the one that was taken longest ago.
+    fn place_for_user(&mut self) -> usize {
+        if self.open_users == 0 {
+            return 0;
+        }
+        if usize::from(self.open_users) < USERS {
+            return self.users.iter().position(|user| user.step == Step::None).unwrap_or(0);
+        }
+        self.next_user = self.next_user.wrapping_add(1);
+        usize::from(self.next_user) % USERS
     }
 
     fn note_victim(&mut self, name: u32, limits: &Limits, now: u32) {

@@ -52,7 +52,9 @@ impl Engine {
         }
         let is_challenge = matches!(status, 401 | 407);
         let challenges = if is_challenge { Challenges::of(message) } else { Challenges::default() };
-        let realm = challenges.first().map_or(0, |challenge| self.realm(challenge.realm));
+        // Registrars have one realm; proxies on the way of a call have their own.
+        let realm = challenges.first().filter(|_| kind != AttackKind::Register);
+        let realm = realm.map_or(0, |challenge| self.realm(challenge.realm));
         let answer = Answer { status, is_stale: challenges.iter().any(|challenge| challenge.stale), realm };
         match self.transactions.answered(path, message, status, seen.now) {
             Some(attempt) => self.judged(sighting, &attempt, judge(&attempt, answer), findings),

@@ -277,33 +277,38 @@ impl Engine {
 
     fn attempt(&mut self, sighting: &Sighting<'_, '_>, parties: &Parties<'_>, kind: AttackKind) -> Attempt {
         let Sighting { message, path, source_port, is_proven, seen } = *sighting;
+        let is_heard = self.visibility.seen(path.victim, seen.now).answers;
         let mut first = None;
         let mut is_echo = false;
-        let mut fingerprint = self
-            .key
-            .hash(Purpose::Attempt)
-            .bytes(message.call_id().unwrap_or_default())
-            .number(message.cseq().map_or(0, |cseq| cseq.number));
+        // A response differs with whatever it is made of (RFC 7616, 3.4.1), so it tells attempts apart.
+        let mut fingerprint = self.key.hash(Purpose::Attempt);
         for credentials in message.all_credentials() {
             let nonce = credentials.nonce.unwrap_or_default();
             is_echo |= !nonce.is_empty()
                 && !seen.is_tunnelled
                 && self.proofs.is_echo(path.source, path.victim, nonce, seen.now);
-            fingerprint = fingerprint
-                .bytes(nonce)
-                .bytes(credentials.username.unwrap_or_default())
-                .bytes(credentials.response.unwrap_or_default())
-                .bytes(credentials.cnonce.unwrap_or_default())
-                .number(credentials.nc.unwrap_or_default());
+            fingerprint = match credentials.response {
+                Some(response) => fingerprint.bytes(response),
+                None => fingerprint.bytes(nonce).bytes(credentials.username.unwrap_or_default()),
+            };
             first = first.or(Some(credentials));
+        }
+        if first.is_none_or(|first| first.response.is_none()) {
+            fingerprint = fingerprint
+                .bytes(message.call_id().unwrap_or_default())
+                .number(message.cseq().map_or(0, |cseq| cseq.number));
         }
         let credentials = first.unwrap_or_default();
         Attempt {
             kind,
             credentials: if is_echo { CredentialState::Echoed } else { CredentialState::Unknown },
-            realm: self.realm(credentials.realm.unwrap_or_default()),
+            realm: if kind == AttackKind::Register {
+                0
+            } else {
+                self.realm(credentials.realm.unwrap_or_default())
+            },
             account: self.account(parties, path, credentials.username.unwrap_or_default()),
-            nonce: self.realm(credentials.nonce.unwrap_or_default()),
+            nonce: if is_heard { 0 } else { self.realm(credentials.nonce.unwrap_or_default()) },
             fingerprint: fingerprint.finish(),
             source_port,
             is_proven,
