@@ -8,6 +8,7 @@
     reason = "a test that finds the unexpected fails there"
 )]
 
+mod acceptance;
 mod explain;
 mod golden;
 mod once;

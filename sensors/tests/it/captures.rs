@@ -15,17 +15,58 @@ const BELOW_THE_LIMITS: [&str; 2] = ["long-slow-brute-6pm.pcap", "udp-flood-5060
 fn the_verdicts_on_live_recordings_agree_with_the_truth() {
     let Some(folder) = recordings("live") else { return };
     let mut played: BTreeMap<String, Played> = BTreeMap::new();
-    let mut wrong = Vec::new();
+    let (mut wrong, mut table) = (Vec::new(), Confusion::default());
     for row in rows(&folder.join("TRUTH.tsv")) {
         let played = played.entry(row.file.clone()).or_insert_with(|| play(&folder.join(&row.file)));
         assert!(played.stopped.is_none(), "{}: {:?}", row.file, played.stopped);
         let verdicts: Vec<&Verdict> = of_source(played, &row.source);
+        table.note(&row, &verdicts);
         wrong.extend(
             disagreements(&row, &verdicts).map(|what| format!("{} {}: {what}", row.file, row.source)),
         );
     }
+    eprintln!("{table}");
     assert_eq!(wrong, Vec::<String>::new());
+    assert_eq!((table.honest.1, table.wanted.0), (0, 0), "no innocent accused, nothing missed");
     assert!(played.len() > 50, "{} recordings", played.len());
+}
+
+/// How many sources of each kind had no verdict, and how many had one.
+#[derive(Default)]
+struct Confusion {
+    honest: (u32, u32),
+    wanted: (u32, u32),
+    optional: (u32, u32),
+}
+
+impl Confusion {
+    fn note(&mut self, row: &Row, verdicts: &[&Verdict]) {
+        let is_found = if row.is_attack {
+            verdicts.iter().any(|verdict| verdict.observed.attack.name() == row.attack || row.attack == "-")
+        } else {
+            verdicts.iter().any(|verdict| verdict.observed.sanction > Sanction::Observe)
+        };
+        let (clear, found) = match (row.is_attack, row.must_detect) {
+            (false, _) => &mut self.honest,
+            (true, true) => &mut self.wanted,
+            (true, false) => &mut self.optional,
+        };
+        *(if is_found { found } else { clear }) += 1;
+    }
+}
+
+impl std::fmt::Display for Confusion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{:<28}{:>10}{:>10}", "sources in the recordings", "clear", "found")?;
+        for (kind, (clear, found)) in [
+            ("honest", self.honest),
+            ("attack, must be found", self.wanted),
+            ("attack, may be found", self.optional),
+        ] {
+            writeln!(f, "{kind:<28}{clear:>10}{found:>10}")?;
+        }
+        Ok(())
+    }
 }
 
 /// What is wrong with the verdicts on one source.
