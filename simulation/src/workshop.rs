@@ -1,7 +1,7 @@
 //! The stand-in for the thread that seals and erases (`palisade::runtime::chapters`): the same work, on the host's disk in
 //! memory, one order at a time; chapters of another host one at a time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 
 use consensus::rt::bulk::{BulkError, FilePart};
@@ -78,6 +78,8 @@ pub(crate) struct Workshop {
     fetched: Vec<Seal>,
     /// Whom it fetches from.
     other: Option<Other>,
+    /// Who could not give what is fetched: the next is asked.
+    refused: BTreeSet<HostId>,
 }
 
 impl Workshop {
@@ -114,6 +116,11 @@ impl Workshop {
         }
     }
 
+    /// Whether a host was asked already, in vain.
+    pub(crate) fn was_refused_by(&self, host: HostId) -> bool {
+        self.refused.contains(&host)
+    }
+
     /// The other host can be reached, or not.
     pub(crate) fn meet(&mut self, other: Option<Other>) {
         self.other = other;
@@ -125,6 +132,7 @@ impl Workshop {
         if is_free {
             self.in_flight = self.queue.pop_front();
             self.fetched.clear();
+            self.refused.clear();
         }
         is_free && self.in_flight.is_some()
     }
@@ -136,7 +144,15 @@ impl Workshop {
         };
         let progress = match order {
             ChapterOrder::Fetch { index, seals, .. } => {
-                bench.fetch((*index, seals), &mut self.fetched, self.other.as_mut())
+                let asked = self.other.as_ref().map(|other| other.host);
+                let progress = bench.fetch((*index, seals), &mut self.fetched, self.other.as_mut());
+                match (&progress, asked) {
+                    (Progress::Done(Some(Input::FetchFailed { .. })), Some(host)) => {
+                        self.refused.insert(host);
+                        Progress::Working
+                    }
+                    _ => progress,
+                }
             }
             ChapterOrder::Seal(order) => Progress::Done(Some(bench.seal(order)?)),
             ChapterOrder::Count(order) => {

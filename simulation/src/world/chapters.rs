@@ -72,9 +72,11 @@ impl World {
         }
     }
 
-    /// The first host that can be reached, of the one that sent the snapshot and all that are known.
+    /// The first host that can be reached and was not asked in vain, of the one that sent the snapshot and all that are known.
     fn donor(&mut self, id: HostId, from: HostId) -> Option<HostId> {
-        let known: Vec<HostId> = self.hosts.get(&id)?.peers().filter(|peer| *peer != id).collect();
+        let host = self.hosts.get(&id)?;
+        let known: Vec<HostId> =
+            host.peers().filter(|peer| *peer != id && !host.workshop.was_refused_by(*peer)).collect();
         let first = known.iter().copied().filter(|peer| *peer == from);
         let others = known.iter().copied().filter(|peer| *peer != from);
         first.chain(others).find(|peer| self.is_connected(id, *peer))
