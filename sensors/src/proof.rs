@@ -6,6 +6,9 @@
 //! registrars give them. The chance that a made-up nonce is taken for a known one is below 4 in 10^9; a Bloom filter's 8 in
 //! 1,000 would let a forger with 60,000 tries convict an innocent address.
 //!
+//! Tags of SER, Kamailio and OpenSIPS prove nothing: they are made of the server's address and the request alone, so that whoever can
+//! reckon, or asks once for himself, needs no answer.
+//!
 //! It proves nothing against somebody on the path, nor where the network lets packets in from outside with the victim's own address.
 
 use std::net::IpAddr;
@@ -20,6 +23,9 @@ const GENERATION: Duration = Duration::from_secs(300);
 const SLOTS: usize = 4;
 /// Fingerprints moved to make room for one; buckets of four take 95 % of their slots within fewer.
 const MAX_KICKS: usize = 128;
+
+/// Digits of the constant part of a tag that SER and its descendants make.
+const CONSTANT_DIGITS: usize = 32;
 
 type Bucket = [u32; SLOTS];
 
@@ -91,8 +97,10 @@ impl NonceEcho {
 
     /// Notes that a victim sent its tag of a call to a source: who knows it has received the answer (RFC 3261, 12.1.1).
     pub(crate) fn sent_tag(&mut self, to: IpAddr, by: IpAddr, tag: &[u8], now: Timestamp) {
-        self.turn(now);
-        self.note(self.tag_hash(to, by, tag));
+        if !is_reckoned(tag) {
+            self.turn(now);
+            self.note(self.tag_hash(to, by, tag));
+        }
     }
 
     /// Whether the victim sent this tag to this source within the last minutes.
@@ -136,6 +144,19 @@ impl NonceEcho {
         self.started = now;
         self.held = 0;
     }
+}
+
+/// Whether anybody can tell this tag beforehand: the MD5 of the server's name and address, a separator and a checksum of the request's Via
+/// and Call-ID (Kamailio 5.6: the same for every source).
+fn is_reckoned(tag: &[u8]) -> bool {
+    let Some((constant, [separator, checksum @ ..])) = tag.split_at_checked(CONSTANT_DIGITS) else {
+        return false;
+    };
+    let is_hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
+    is_hex(constant)
+        && matches!(separator, b'.' | b'-')
+        && matches!(checksum.len(), 4..=8)
+        && is_hex(checksum)
 }
 
 /// What became of a fingerprint.
@@ -235,6 +256,21 @@ mod tests {
         assert!(!echo.is_echo(SOURCE, VICTIM, b"m", at(1)));
         assert!(!echo.is_echo(VICTIM, SOURCE, b"n", at(1)));
         assert!(!echo.is_echo(SOURCE, SOURCE, b"n", at(1)));
+    }
+
+    #[test]
+    fn a_tag_that_anybody_can_reckon_is_no_proof() {
+        let mut echo = echo(100);
+        for (tag, proves) in [
+            ("028c63d1fdf1b1daa5c0338e3910468e.32746fd0", false),
+            ("028c63d1fdf1b1daa5c0338e3910468e-c3bb", false),
+            ("028c63d1fdf1b1daa5c0338e3910468e", true),
+            ("028c63d1fdf1b1daa5c0338e3910468e.", true),
+            ("as3f2b91c0", true),
+        ] {
+            echo.sent_tag(SOURCE, VICTIM, tag.as_bytes(), at(0));
+            assert_eq!(echo.is_tag_echo(SOURCE, VICTIM, tag.as_bytes(), at(1)), proves, "{tag}");
+        }
     }
 
     #[test]
