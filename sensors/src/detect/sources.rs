@@ -408,6 +408,10 @@ impl Source {
     /// The place for one more user: a free one, or the oldest of those that say least. What a challenge leaves open counts only when
     /// its time is over, so it is kept: who asks for users faster than places come free would else never be late with any.
     fn place_for(&self, asked: &User, limit: Limit) -> Option<usize> {
+        if self.open_users == 0 {
+            // The first place again: it is in the cache.
+            return Some(0);
+        }
         let weight = |user: &User| {
             let is_over = limit.within.as_secs() <= u64::from(asked.at.saturating_sub(user.at));
             if is_over { Step::None.weight() } else { user.step.weight() }
@@ -422,18 +426,6 @@ impl Source {
             .filter_map(|place| Some((place, weight(self.users.get(place)?))))
             .min_by_key(|(_, held)| *held)?;
         (held <= asked.step.weight()).then_some(place)
-    }
-
-    /// A free place, or the one that was taken longest ago.
-    fn place_for_user(&mut self) -> usize {
-        if self.open_users == 0 {
-            return 0;
-        }
-        if usize::from(self.open_users) < USERS {
-            return self.users.iter().position(|user| user.step == Step::None).unwrap_or(0);
-        }
-        self.next_user = self.next_user.wrapping_add(1);
-        usize::from(self.next_user) % USERS
     }
 
     fn note_victim(&mut self, name: u32, limits: &Limits, now: u32) {
