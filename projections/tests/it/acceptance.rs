@@ -17,9 +17,9 @@ fn case_6_nine_a_minute_at_each_of_four_hosts_are_one_attacker_within_the_first_
         world.pass(6);
         (1..=4).find_map(|host| {
             let events = world.observe(host, strikes(ATTACKER, 1, 0));
-            events.into_iter().find_map(|event| match event {
-                Event::Denylist(DenylistEvent::AddressBlocked(blocked)) => Some(blocked),
-                _ => None,
+            events.into_iter().find_map(|event| {
+                let Event::Denylist(DenylistEvent::AddressBlocked(blocked)) = event else { return None };
+                Some(blocked)
             })
         })
     });
