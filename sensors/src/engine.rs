@@ -497,7 +497,7 @@ impl Engine {
 
     fn note_bye(&mut self, sighting: &Sighting<'_, '_>) {
         let Sighting { message, path, seen, .. } = *sighting;
-        if let Some(branch) = message.via().and_then(|via| via.branch) {
+        if let Some(branch) = message.branch() {
             self.leaks.sent(path.source, path.victim, branch, seen.now);
         }
     }

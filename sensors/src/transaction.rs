@@ -115,7 +115,7 @@ impl Transactions {
             .address(path.source)
             .address(path.victim)
             .number(u32::from(path.victim_port));
-        match message.via().and_then(|via| via.branch) {
+        match message.branch() {
             Some(branch) => hash.bytes(branch).finish(),
             None => {
                 let cseq = message.cseq();

@@ -182,6 +182,11 @@ impl<'a> Message<'a> {
         self.via.map(Via::read)
     }
 
+    /// The branch of the first hop.
+    pub fn branch(&self) -> Option<&'a [u8]> {
+        self.via.and_then(Via::branch_of)
+    }
+
     /// Who asks.
     pub fn from(&self) -> Option<NameAddr<'a>> {
         self.from.map(NameAddr::read)

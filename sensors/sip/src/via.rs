@@ -13,6 +13,29 @@ pub struct Via<'a> {
 }
 
 impl<'a> Via<'a> {
+    /// The branch alone, which most callers want.
+    pub(crate) fn branch_of(value: &'a [u8]) -> Option<&'a [u8]> {
+        const NAME: &[u8] = b"branch=";
+        let is_plain = scan::find_of_three(value, [b'"', b',', b'\\']).is_none();
+        let mut rest = value;
+        while let Some(semicolon) = scan::find(rest, b';').filter(|_| is_plain) {
+            rest = scan::split_around(rest, semicolon).1;
+            let name = scan::split(rest, NAME.len()).0;
+            if name.eq_ignore_ascii_case(NAME) {
+                let value = scan::split(rest, NAME.len()).1;
+                let end = scan::find(value, b';').unwrap_or(value.len());
+                return Some(scan::trim(scan::split(value, end).0));
+            }
+            if !name.first().is_some_and(u8::is_ascii_alphabetic)
+                || name.get(..6).is_some_and(|name| name.eq_ignore_ascii_case(b"branch"))
+            {
+                // Blanks, or another name that begins so.
+                break;
+            }
+        }
+        Self::read(value).branch
+    }
+
     /// Reads the first hop of a value that may list several, separated by commas.
     pub(crate) fn read(value: &'a [u8]) -> Self {
         let (hop, _) = scan::split_unquoted(value, b',');
@@ -32,5 +55,12 @@ mod tests {
         assert_eq!(via.sent_by, b"SIP/2.0/UDP a:5060");
         assert_eq!(Via::read(b"SIP/2.0/UDP a, SIP/2.0/UDP b;branch=2").branch, None);
         assert_eq!(Via::read(b"").branch, None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_branch_alone_is_the_branch_of_the_hop(value in "(SIP/2.0/UDP a)?([;, =\"\\\\]|branch|rport|B|x){0,9}") {
+            proptest::prop_assert_eq!(Via::branch_of(value.as_bytes()), Via::read(value.as_bytes()).branch);
+        }
     }
 }

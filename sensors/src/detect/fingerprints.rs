@@ -23,7 +23,9 @@ fn is_sipvicious(tag: &[u8]) -> bool {
     if tag == SVCRACK_TAG {
         return true;
     }
-    if !tag.len().is_multiple_of(2) || tag.len() < 8 {
+    // It ends with a digit of the random number, which settles nearly every other tag.
+    let ends_with_digit = matches!(tag, [.., b'3', b'0'..=b'9']);
+    if !ends_with_digit || !tag.len().is_multiple_of(2) || tag.len() < 8 {
         return false;
     }
     let mut parts = (0_usize, 0_usize);
@@ -48,7 +50,7 @@ fn is_sippts(tag: &[u8], message: &Message<'_>) -> bool {
     if !is_hex(tag, 8) {
         return false;
     }
-    let branch = message.via().and_then(|via| via.branch).unwrap_or_default();
+    let branch = message.branch().unwrap_or_default();
     branch.len() == SIPPTS_BRANCH
         && branch.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
         && message.call_id().is_some_and(|call| is_hex(call, 32))

@@ -67,6 +67,12 @@ impl Reports {
         }
     }
 
+    /// Whether a verdict on a whole source would be news.
+    pub(crate) fn is_news(&self, subject: Subject, rule: Rule, evidence: Evidence, now: Timestamp) -> bool {
+        let known = self.table.get(&(subject, 0, Topic::Verdict(rule)));
+        known.is_none_or(|known| known.is_news(evidence, now))
+    }
+
     /// Whether a verdict is news; gives the seconds for which it holds. `place` tells apart the ports of one source.
     pub(crate) fn verdict(
         &mut self,

@@ -17,8 +17,8 @@ use crate::keyed::{Key, Purpose};
 use crate::policy::{Limit, Limits};
 use crate::table::Table;
 
-/// Sources that are held: the real attackers of a bad day many times over, in 40 MiB.
-const CAPACITY: usize = 65_536;
+/// Sources that are held: the real attackers of a bad day many times over, in 20 MiB.
+const CAPACITY: usize = 49_152;
 /// Users of one source that are told apart: twice the limit's default.
 const USERS: usize = 16;
 /// Protected addresses of one source that are told apart: more than the hourly limit's default.

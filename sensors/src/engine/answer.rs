@@ -219,7 +219,7 @@ impl Engine {
     pub(super) fn challenge_of_victim(&mut self, sighting: &Sighting<'_, '_>, findings: &mut Vec<Finding>) {
         let Sighting { message, path, seen, .. } = *sighting;
         let is_bye = message.cseq().is_some_and(|cseq| cseq.method == b"BYE");
-        let branch = message.via().and_then(|via| via.branch).unwrap_or_default();
+        let branch = message.branch().unwrap_or_default();
         if !is_bye || self.is_exempt(path) || self.protected.has(path.victim, path.source, seen.now) {
             return;
         }

@@ -73,10 +73,14 @@ impl Engine {
     pub(super) fn charge_message(
         &mut self,
         sighting: &Sighting<'_, '_>,
-        charge: Charge,
+        mut charge: Charge,
         findings: &mut Vec<Finding>,
     ) {
-        if self.setting.policy.is_on(charge.rule) {
+        self.corroborate(sighting.path.source, &mut charge);
+        // What was told already is not quoted again for each packet of an attack.
+        let subject = Subject::of(sighting.path.source);
+        let is_news = || self.reports.is_news(subject, charge.rule, charge.evidence, sighting.seen.now);
+        if self.setting.policy.is_on(charge.rule) && is_news() {
             let mut charge = charge.quoting(sighting);
             if charge.agent.is_empty()
                 && let Some(source) = self.sources.get(sighting.path.source)
@@ -185,8 +189,9 @@ impl Engine {
 
     /// Evidence is corroborated by a decoy: who proved to be at his address and asked for what nobody has is no customer.
     fn corroborate(&mut self, source: IpAddr, charge: &mut Charge) {
-        let is_decoyed = self.sources.get(source).is_some_and(|source| source.is_decoyed);
-        if charge.evidence == Evidence::Proven && is_decoyed {
+        if charge.evidence == Evidence::Proven
+            && self.sources.get(source).is_some_and(|source| source.is_decoyed)
+        {
             charge.evidence = Evidence::Corroborated;
         }
     }
