@@ -134,8 +134,8 @@ pub(crate) struct Amount {
 pub(crate) struct Question {
     /// Hash of the user that is asked for, where there is one.
     pub(crate) user: Option<u32>,
-    /// Hash of the address that is asked.
-    pub(crate) victim: u32,
+    /// Hash of the address that is asked, unless it is down.
+    pub(crate) victim: Option<u32>,
     /// The source's port.
     pub(crate) port: u16,
 }
@@ -227,7 +227,9 @@ impl Source {
         if let Some(user) = question.user {
             let asked = User { name: user, at: now, port: question.port, step: Step::Asked };
             self.note_user(asked, limits.users);
-            self.note_victim(question.victim, limits, now);
+            if let Some(victim) = question.victim {
+                self.note_victim(victim, limits, now);
+            }
         }
     }
 

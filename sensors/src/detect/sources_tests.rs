@@ -13,7 +13,7 @@ fn limits() -> Limits {
 }
 
 fn question(user: u32, victim: u32) -> Question {
-    Question { user: Some(user), victim, port: 5060 }
+    Question { user: Some(user), victim: Some(victim), port: 5060 }
 }
 
 fn in_vain(source: &Source, now: u64) -> Option<u32> {

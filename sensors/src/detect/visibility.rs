@@ -13,6 +13,8 @@ const PLACES: usize = 4_096;
 const SILENCE: Duration = Duration::from_secs(60);
 /// Requests without any answer that are worth an alarm.
 const ALARMING: u32 = 20;
+/// Requests without any answer within a time after which a victim counts as down.
+const DOWN: (u32, Duration) = (5, Duration::from_secs(5));
 /// So long an answer may take: Timer B and F (RFC 3261, 17.1.1.2).
 const ANSWER: Duration = Duration::from_secs(32);
 
@@ -68,6 +70,16 @@ impl Visibility {
         if let Some(known) = self.place(victim) {
             (known.answered, known.unanswered, known.is_told) = (now, 0, false);
         }
+    }
+
+    /// Whether the victim answered once and does not now: who asks it again and again is no scanner.
+    pub(crate) fn is_down(&self, victim: IpAddr, now: Timestamp) -> bool {
+        let known = self.places.get(self.place_of(victim)).copied().flatten();
+        known.filter(|known| known.address == victim).is_some_and(|known| {
+            known.answered != Timestamp::ZERO
+                && DOWN.0 <= known.unanswered
+                && DOWN.1 <= now.since(known.silent_since)
+        })
     }
 
     pub(crate) fn seen(&self, victim: IpAddr, now: Timestamp) -> Seen {
@@ -132,6 +144,22 @@ mod tests {
         assert_eq!(told, [33]);
         visibility.answered(VICTIM, at(100));
         assert_eq!((101..200).filter(|second| visibility.asked(VICTIM, at(*second))).count(), 1);
+    }
+
+    #[test]
+    fn a_victim_is_down_when_it_answered_once_and_lets_several_wait() {
+        let mut visibility = Visibility::new(Key::new([1; 16]));
+        for second in 0..10 {
+            visibility.asked(VICTIM, at(second));
+        }
+        assert!(!visibility.is_down(VICTIM, at(10)), "it was never heard");
+        visibility.answered(VICTIM, at(10));
+        assert!(!visibility.is_down(VICTIM, at(60)), "nobody asked");
+        let down = (60..80).find(|second| {
+            visibility.asked(VICTIM, at(*second));
+            visibility.is_down(VICTIM, at(*second))
+        });
+        assert_eq!(down, Some(65));
     }
 
     #[test]

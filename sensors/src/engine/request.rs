@@ -108,6 +108,7 @@ impl Engine {
         let asked = parties.asked;
         let user = self.sources.user_hash(asked);
         let victim = self.sources.victim_hash(path.victim);
+        let victim = (!self.visibility.is_down(path.victim, seen.now)).then_some(victim);
         let limits = &self.setting.policy.limits;
         let Some(source) = self.sources.enter(path.source, seen.now) else { return };
         if source.agent.is_none() {

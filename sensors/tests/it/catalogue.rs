@@ -116,6 +116,40 @@ fn phones_with_accounts_at_several_systems_are_no_sweep() {
 }
 
 #[test]
+fn phones_that_call_on_systems_that_are_down_are_no_sweep() {
+    let mut wire = wire();
+    let systems = (10..14).map(|host| SocketAddrV4::new([198, 51, 100, host].into(), 5060));
+    let office = phone([203, 0, 113, 7], 5060, "1001");
+    let stranger = phone([203, 0, 113, 8], 5060, "2001");
+    for system in systems.clone() {
+        let plain = wire.register(&stranger, None);
+        wire.send(stranger.at, system, &plain);
+        wire.send(system, stranger.at, &challenged(&sip::parse(&plain).unwrap(), "n", ""));
+    }
+    wire.wait(Duration::from_secs(120));
+    // Many ask in vain, and then the office does, too.
+    for number in 0..10 {
+        for system in systems.clone() {
+            let other = phone([203, 0, 113, 100 + number], 5060, "3001");
+            let plain = wire.register(&other, None);
+            wire.send(other.at, system, &plain);
+        }
+        wire.wait(Duration::from_secs(1));
+    }
+    for _ in 0..5 {
+        for system in systems.clone() {
+            let plain = wire.register(&office, None);
+            wire.send(office.at, system, &plain);
+        }
+        wire.wait(Duration::from_secs(4));
+    }
+    let blamed = |address: [u8; 4]| {
+        wire.verdicts.iter().any(|verdict| verdict.observed.source == std::net::IpAddr::from(address))
+    };
+    assert!(!blamed([203, 0, 113, 7]), "{:?}", wire.verdicts);
+}
+
+#[test]
 fn a_monitor_that_asks_many_systems_for_nobody_is_no_sweep() {
     let mut wire = wire();
     for host in 10..30 {
