@@ -318,10 +318,10 @@ struct SensorSection {
     tls_ports: Option<Vec<Spanned<PortText>>>,
 }
 
-/// A port, or a range of them.
+/// A port, or a range of them: `5060` or `"5060-5089"`.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum PortText {
+pub(crate) enum PortText {
     Number(u16),
     Range(String),
 }
@@ -608,7 +608,7 @@ impl Context<'_> {
         ports: Option<&[Spanned<PortText>]>,
     ) -> Result<Option<Vec<PortRange>>, ConfigError> {
         let read = |port: &Spanned<PortText>| {
-            port_range(port.get_ref()).ok_or_else(|| {
+            port.get_ref().range().ok_or_else(|| {
                 self.refuse(key, port.span(), "is no port; write 5060 or \"5060-5089\"".to_owned())
             })
         };
@@ -647,16 +647,19 @@ impl Context<'_> {
     }
 }
 
-fn port_range(port: &PortText) -> Option<PortRange> {
-    let number = |text: &str| text.trim().parse::<u16>().ok();
-    let (first, last) = match port {
-        PortText::Number(port) => (*port, *port),
-        PortText::Range(text) => match text.split_once('-') {
-            Some((first, last)) => (number(first)?, number(last)?),
-            None => (number(text)?, number(text)?),
-        },
-    };
-    (0 < first && first <= last).then_some(PortRange { first, last })
+impl PortText {
+    /// `None`: it is neither.
+    pub(crate) fn range(&self) -> Option<PortRange> {
+        let number = |text: &str| text.trim().parse::<u16>().ok();
+        let (first, last) = match self {
+            Self::Number(port) => (*port, *port),
+            Self::Range(text) => match text.split_once('-') {
+                Some((first, last)) => (number(first)?, number(last)?),
+                None => (number(text)?, number(text)?),
+            },
+        };
+        (0 < first && first <= last).then_some(PortRange { first, last })
+    }
 }
 
 /// Small letters, digits and hyphens, a letter or digit first (SECURITY: validated at the edge by one rule).

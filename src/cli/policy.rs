@@ -11,6 +11,7 @@ use sensors::{Limit, Mode, Policy, Rate};
 use serde::Deserialize;
 
 use super::Failure;
+use crate::config::PortText;
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -37,14 +38,6 @@ struct PolicyFile {
 enum Preset {
     Default,
     SipprotCompat,
-}
-
-/// A port, or a range of them.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum PortText {
-    Number(u16),
-    Range(String),
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -142,24 +135,11 @@ fn positive(key: &str, number: u32) -> Result<(), String> {
 
 fn set_ports(key: &str, ports: Option<Vec<PortText>>, place: &mut Vec<PortRange>) -> Result<(), String> {
     let Some(ports) = ports else { return Ok(()) };
-    *place = ports.iter().map(|port| range(key, port)).collect::<Result<_, _>>()?;
+    let read = |port: &PortText| {
+        port.range().ok_or_else(|| format!("{key}: one is no port; write 5060 or \"5060-5089\""))
+    };
+    *place = ports.iter().map(read).collect::<Result<_, _>>()?;
     Ok(())
-}
-
-fn range(key: &str, port: &PortText) -> Result<PortRange, String> {
-    let text = match port {
-        PortText::Number(port) => return Ok(PortRange { first: *port, last: *port }),
-        PortText::Range(text) => text,
-    };
-    let number = |text: &str| text.trim().parse::<u16>().ok();
-    let range = match text.split_once('-') {
-        Some((first, last)) => number(first).zip(number(last)),
-        None => number(text).map(|port| (port, port)),
-    };
-    match range {
-        Some((first, last)) if first <= last => Ok(PortRange { first, last }),
-        _ => Err(format!("{key}: {text:?} is no port; write 5060 or \"5060-5089\"")),
-    }
 }
 
 fn set_modes(rules: &toml::Table, policy: &mut Policy) -> Result<(), String> {
