@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { catchUp, fromPage, LINGER_MS, matches, passTime, reduceList, type BlockList } from './list';
+import { catchUp, fromPage, hidesAll, LINGER_MS, matches, passTime, reduceList, type BlockList } from './list';
 import { NOW, sampleBlock } from './samples';
 import type { BlocksView } from './view';
 
@@ -20,6 +20,13 @@ test('a new address is counted, not inserted', () => {
   expect(shown(after)).toEqual(['203.0.113.9']);
   expect(after.fresh).toEqual(['198.51.100.7']);
   expect(reduceList(after, event, ALL, NOW).fresh).toEqual(['198.51.100.7']);
+});
+
+test('only an empty list with something new hides all that there is', () => {
+  const event = { kind: 'block', data: sampleBlock({ address: '198.51.100.7', log_index: 21 }) } as const;
+  expect(hidesAll(list())).toBe(false);
+  expect(hidesAll(reduceList(list(), event, ALL, NOW))).toBe(true);
+  expect(hidesAll(reduceList(list('203.0.113.9'), event, ALL, NOW))).toBe(false);
 });
 
 test('a new address that the filter hides is not counted', () => {

@@ -45,6 +45,11 @@ export function fromPage(page: Page<Block>): BlockList {
   return { rows: page.items.map((block) => ({ block, gone: null })), total: page.total, asOf: page.as_of, fresh: [] };
 }
 
+/** Whether nothing is shown although there is something to show. */
+export function hidesAll(list: BlockList): boolean {
+  return list.rows.length === 0 && list.fresh.length > 0;
+}
+
 /** The list after one event. */
 export function reduceList(list: BlockList, event: LiveEvent, view: BlocksView, now: number): BlockList {
   switch (event.kind) {

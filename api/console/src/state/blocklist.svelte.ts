@@ -3,7 +3,7 @@
 import * as api from '../lib/api';
 import type { Block, LiveEvent } from '../lib/dto';
 import { ATTACK_TYPES } from '../lib/dto';
-import { catchUp, fromPage, passTime, reduceList, type BlockList } from '../lib/list';
+import { catchUp, fromPage, hidesAll, passTime, reduceList, type BlockList } from '../lib/list';
 import { Problem } from '../lib/problem';
 import { readView, withFilter, writeView, type BlocksView } from '../lib/view';
 import { clock } from './clock.svelte';
@@ -95,7 +95,12 @@ export class BlocklistPage {
   #apply(event: LiveEvent): void {
     if (this.list === null) return;
     this.list = reduceList(this.list, event, this.view, clock.read());
-    if (this.list.rows.length === 0 && this.list.fresh.length > 0) this.#later(SHOW_AT_ONCE_MS, () => void this.show());
+    if (hidesAll(this.list)) this.#later(SHOW_AT_ONCE_MS, () => this.#showIfHidden());
+  }
+
+  /** What was fetched meanwhile is shown, and may be leaving: fetched again, such a row would vanish at once. */
+  #showIfHidden(): void {
+    if (this.list !== null && hidesAll(this.list)) void this.show();
   }
 
   /** Learns what happened in a gap: the stream was lost, or the reader had paused it. */
