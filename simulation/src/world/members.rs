@@ -17,6 +17,7 @@ use log_format::ids::{HostId, JoinTokenId, LogIndex};
 use log_format::wal::ConfState;
 use palisade::node::{Input, Members, Node, Outcome, PeerMessage};
 use projections::decide::{CommandBody, HostState};
+use projections::read::HostRow;
 
 use super::{Event, World};
 use crate::check::{Checker, Violation, ensure};
@@ -56,6 +57,9 @@ pub(super) struct Administrator {
     machines: u8,
     /// Hosts that are to be let go.
     leaving: BTreeSet<HostId>,
+    /// Tokens of machines that were refused and have given up. An earlier copy of the same request may be on its way still: it makes a host
+    /// that no machine runs.
+    given_up: BTreeSet<JoinTokenId>,
     /// Hosts with a vote, as far as was looked.
     voters: Vec<HostId>,
 }
@@ -121,6 +125,29 @@ impl World {
             self.dismiss(host);
             self.let_join();
         }
+        for host in self.ghosts() {
+            self.dismiss(host);
+        }
+    }
+
+    /// Hosts that no machine runs, nor will.
+    fn ghosts(&self) -> Vec<HostId> {
+        if self.administrator.given_up.is_empty() {
+            return Vec::new();
+        }
+        let is_ghost = |row: &&HostRow| {
+            let was_refused = row.token.is_some_and(|token| self.administrator.given_up.contains(&token));
+            was_refused && row.state != HostState::Removed && !self.hosts.contains_key(&row.host)
+        };
+        let ghosts_of = |node: &Node| -> Vec<HostId> {
+            let views = node.views();
+            let views = views.read().unwrap_or_else(PoisonError::into_inner);
+            views.hosts.rows().filter(is_ghost).map(|row| row.host).collect()
+        };
+        let leads = |node: &&Node| node.consensus().role == Role::Leader;
+        let mut ghosts = self.hosts.values().filter_map(Host::node).find(leads).map(ghosts_of).unwrap_or_default();
+        ghosts.retain(|host| !self.administrator.leaving.contains(host));
+        ghosts
     }
 
     /// So many hosts can go at once.
@@ -187,6 +214,9 @@ impl World {
         wish: &Wish,
         outcome: &Outcome,
     ) -> Result<(), Violation> {
+        if let (CommandBody::JoinHost { token, .. }, Outcome::Rejected(_)) = (&wish.body, outcome) {
+            self.administrator.given_up.insert(*token);
+        }
         if !matches!(outcome, Outcome::Committed { .. }) {
             return Ok(());
         }
