@@ -16,7 +16,7 @@ pub struct NameAddr<'a> {
 impl<'a> NameAddr<'a> {
     /// Reads any value: what is not understood becomes the URI.
     pub(crate) fn read(value: &'a [u8]) -> Self {
-        let mark = scan::find_unquoted_either(value, b'<', b';');
+        let mark = usual_bracket(value).or_else(|| scan::find_unquoted_either(value, b'<', b';'));
         let semicolon = mark.filter(|mark| value.get(*mark) == Some(&b';'));
         let open = match semicolon {
             Some(semicolon) => {
@@ -39,6 +39,12 @@ impl<'a> NameAddr<'a> {
 
     /// The tag that identifies this side of the dialog.
     pub fn tag(&self) -> Option<&'a [u8]> {
+        // Nearly always it is the only parameter.
+        if let [b';', b't', b'a', b'g', b'=', tag @ ..] = self.rest
+            && scan::find_either(tag, b';', b'"').is_none()
+        {
+            return Some(scan::trim(tag));
+        }
         Parameters::new(scan::split_unquoted(self.rest, b';').1).get(b"tag")
     }
 
@@ -50,6 +56,23 @@ impl<'a> NameAddr<'a> {
     /// The parts of the URI.
     pub fn parts(&self) -> Uri<'a> {
         Uri::read(self.uri)
+    }
+}
+
+/// Where the URI's bracket opens if nothing or one quoted name stands before it: as in nearly all addresses.
+#[inline]
+fn usual_bracket(value: &[u8]) -> Option<usize> {
+    match value {
+        [b'<', ..] => Some(0),
+        [b'"', quoted @ ..] => {
+            let end = scan::find_end_quote(quoted)?;
+            match quoted.get(end + 1..)? {
+                [b'<', ..] => Some(end + 2),
+                [b' ', b'<', ..] => Some(end + 3),
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 
@@ -69,11 +92,16 @@ pub struct Uri<'a> {
 impl<'a> Uri<'a> {
     /// The user part alone, which most callers want.
     pub fn user_of(uri: &'a [u8]) -> &'a [u8] {
-        let colon = scan::find(uri, b':').unwrap_or(0);
-        let rest = if colon == 0 { uri } else { scan::split_around(uri, colon).1 };
+        let rest = match uri {
+            [b's', b'i', b'p', b':', rest @ ..] => rest,
+            _ => match scan::find(uri, b':').unwrap_or(0) {
+                0 => uri,
+                colon => scan::split_around(uri, colon).1,
+            },
+        };
         let Some(at) = scan::find(rest, b'@') else { return &[] };
         let (user_info, _) = scan::split(rest, at);
-        let user_end = scan::find(user_info, b':').unwrap_or(user_info.len());
+        let user_end = scan::find_near(user_info, b':').unwrap_or(user_info.len());
         scan::trim(scan::split(user_info, user_end).0)
     }
 
@@ -171,7 +199,21 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn the_user_alone_is_the_user_among_the_parts(uri in "[a-z:@;?>\\[\\] %]{0,24}") {
+        fn a_tag_is_found_however_it_is_written(rest in "(;tag=)?([;= \\t\"x]|tag|TAG){0,7}") {
+            let value = format!("<sip:a@b>{rest}");
+            let slow = Parameters::new(scan::split_unquoted(rest.as_bytes(), b';').1).get(b"tag");
+            proptest::prop_assert_eq!(NameAddr::read(value.as_bytes()).tag(), slow);
+        }
+
+        #[test]
+        fn a_bracket_is_found_however_it_is_written(value in "[<\"; \\\\a]{0,9}") {
+            if let Some(open) = usual_bracket(value.as_bytes()) {
+                proptest::prop_assert_eq!(scan::find_unquoted_either(value.as_bytes(), b'<', b';'), Some(open));
+            }
+        }
+
+        #[test]
+        fn the_user_alone_is_the_user_among_the_parts(uri in "(sip:)?[a-z:@;?>\\[\\] %]{0,24}") {
             proptest::prop_assert_eq!(Uri::user_of(uri.as_bytes()), Uri::read(uri.as_bytes()).user);
         }
     }

@@ -24,7 +24,7 @@ impl<'a> Credentials<'a> {
     pub(crate) fn read(value: &'a [u8]) -> Option<Self> {
         let mut credentials = Self::default();
         for (name, value) in (Parameters { rest: digest_parameters(value)? }) {
-            match Name::read(name) {
+            match name {
                 Name::Username => credentials.username = Some(value),
                 Name::Realm => credentials.realm = Some(value),
                 Name::Nonce => credentials.nonce = Some(value),
@@ -61,7 +61,7 @@ impl<'a> Challenge<'a> {
     pub(crate) fn read(value: &'a [u8]) -> Option<Self> {
         let mut challenge = Self::default();
         for (name, value) in (Parameters { rest: digest_parameters(value)? }) {
-            match Name::read(name) {
+            match name {
                 Name::Realm => challenge.realm = value,
                 Name::Nonce => challenge.nonce = value,
                 Name::Qop => challenge.qop = Some(value),
@@ -84,6 +84,7 @@ pub fn unescaped(value: &[u8]) -> impl Iterator<Item = u8> + '_ {
     })
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Name {
     Username,
     Realm,
@@ -100,8 +101,29 @@ enum Name {
 }
 
 impl Name {
+    /// The name with which this begins, and its length with the equals sign, if it is written as the RFC writes it: as nearly all are.
+    #[inline]
+    fn usual(parameter: &[u8]) -> Option<(Self, usize)> {
+        let is = |name: &[u8]| parameter.starts_with(name);
+        let found = match parameter.first()? {
+            b'a' if is(b"algorithm=") => (Self::Algorithm, 10),
+            b'c' if is(b"cnonce=") => (Self::Cnonce, 7),
+            b'n' if is(b"nonce=") => (Self::Nonce, 6),
+            b'n' if is(b"nc=") => (Self::Nc, 3),
+            b'o' if is(b"opaque=") => (Self::Opaque, 7),
+            b'q' if is(b"qop=") => (Self::Qop, 4),
+            b'r' if is(b"realm=") => (Self::Realm, 6),
+            b'r' if is(b"response=") => (Self::Response, 9),
+            b's' if is(b"stale=") => (Self::Stale, 6),
+            b'u' if is(b"username=") => (Self::Username, 9),
+            b'u' if is(b"uri=") => (Self::Uri, 4),
+            _ => return None,
+        };
+        Some(found)
+    }
+
     fn read(name: &[u8]) -> Self {
-        let is = |full: &[u8]| name.eq_ignore_ascii_case(full);
+        let is = |usual: &[u8]| name == usual || name.eq_ignore_ascii_case(usual);
         match name.len() {
             2 if is(b"nc") => Self::Nc,
             3 if is(b"uri") => Self::Uri,
@@ -121,8 +143,8 @@ impl Name {
 
 fn digest_parameters(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = scan::split(value, b"Digest".len());
-    let is_digest =
-        scheme.eq_ignore_ascii_case(b"Digest") && rest.first().is_none_or(|byte| scan::is_blank(*byte));
+    let is_digest = (scheme == b"Digest" || scheme.eq_ignore_ascii_case(b"Digest"))
+        && rest.first().is_none_or(|byte| scan::is_blank(*byte));
     is_digest.then_some(rest)
 }
 
@@ -141,25 +163,31 @@ impl<'a> Parameters<'a> {
             return scan::trim_end(value);
         };
         let (value, rest) = scan::split_around(quoted, scan::find_end_quote(quoted).unwrap_or(quoted.len()));
-        let (_, rest) = scan::split_around(rest, scan::find(rest, b',').unwrap_or(rest.len()));
-        self.rest = rest;
+        self.rest = match rest {
+            [b',', rest @ ..] => rest,
+            _ => scan::split_around(rest, scan::find(rest, b',').unwrap_or(rest.len())).1,
+        };
         value
     }
 }
 
 impl<'a> Iterator for Parameters<'a> {
-    type Item = (&'a [u8], &'a [u8]);
+    type Item = (Name, &'a [u8]);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let end = scan::find_either(self.rest, b'=', b',')?;
-            let (name, rest) = scan::split(self.rest, end);
-            let (separator, rest) = scan::split(rest, 1);
-            self.rest = rest;
-            if separator == b"=" {
-                return Some((scan::trim(name), self.take_value()));
-            }
+        let rest = scan::trim_start(self.rest);
+        if let Some((name, length)) = Name::usual(rest) {
+            self.rest = scan::split(rest, length).1;
+            return Some((name, self.take_value()));
         }
+        let (mut name, rest) = scan::split_around(rest, scan::find_near(rest, b'=')?);
+        // Words without a value.
+        while let Some(comma) = scan::find_near(name, b',') {
+            name = scan::split_around(name, comma).1;
+        }
+        self.rest = rest;
+        Some((Name::read(scan::trim(name)), self.take_value()))
     }
 }
 
@@ -193,6 +221,29 @@ mod tests {
         assert!(challenge.stale);
         assert_eq!(challenge.qop, Some(&b"auth,auth-int"[..]));
         assert!(!Challenge::read(b"Digest realm=\"stale=true\", nonce=\"n\"").unwrap().stale);
+    }
+
+    #[test]
+    fn usual_names_are_read_like_all_others() {
+        for name in [
+            "algorithm",
+            "cnonce",
+            "nonce",
+            "nc",
+            "opaque",
+            "qop",
+            "realm",
+            "response",
+            "stale",
+            "username",
+            "uri",
+        ] {
+            let parameter = format!("{name}=1");
+            let read = Name::read(name.as_bytes());
+            assert_ne!(read, Name::Other, "{name}");
+            assert_eq!(Name::usual(parameter.as_bytes()), Some((read, name.len() + 1)));
+            assert_eq!(Name::usual(name.to_ascii_uppercase().as_bytes()), None);
+        }
     }
 
     #[test]

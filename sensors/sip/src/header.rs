@@ -25,9 +25,19 @@ pub enum HeaderName {
 }
 
 impl HeaderName {
-    /// Reads a name in any case, or its compact form (RFC 3261, 7.3.3).
+    /// Reads a name in any case, or its compact form (RFC 3261, 7.3.3); blanks around it do not count.
     #[inline]
     pub fn read(name: &[u8]) -> Self {
+        match (Self::exact(name), name) {
+            (Self::Other, [b' ' | b'\t' | b'\r' | b'\n', ..] | [.., b' ' | b'\t' | b'\r' | b'\n']) => {
+                Self::exact(scan::trim(name))
+            }
+            (known, _) => known,
+        }
+    }
+
+    #[inline]
+    fn exact(name: &[u8]) -> Self {
         // Nearly all names are written as the RFC writes them: those are compared as a word or two.
         let is = |usual: &[u8]| name == usual || name.eq_ignore_ascii_case(usual);
         match name.len() {
@@ -80,14 +90,16 @@ pub struct Header<'a> {
 #[derive(Debug, Clone)]
 pub struct Headers<'a> {
     block: &'a [u8],
+    feeds: scan::Feeds<'a>,
     offset: usize,
     is_finished: bool,
 }
 
 impl<'a> Headers<'a> {
     /// Over what follows the start line.
-    pub(crate) const fn new(block: &'a [u8]) -> Self {
-        Self { block, offset: 0, is_finished: false }
+    #[inline]
+    pub(crate) fn new(block: &'a [u8]) -> Self {
+        Self { block, feeds: scan::Feeds::new(block), offset: 0, is_finished: false }
     }
 
     /// Whether the blank line was seen.
@@ -100,61 +112,128 @@ impl<'a> Headers<'a> {
         self.offset
     }
 
-    /// The length of the header at the start of `rest`, with its folded lines (RFC 3261, 7.3.1) and the last line end.
-    #[inline]
-    fn length(rest: &[u8]) -> usize {
-        let mut end = 0;
-        loop {
-            let (_, unseen) = scan::split(rest, end);
-            let Some(feed) = scan::find(unseen, b'\n') else { return rest.len() };
-            end += feed + 1;
-            if !matches!(rest.get(end), Some(b' ' | b'\t')) {
-                return end;
-            }
+    /// The lines of the next header, with where they begin: a folded header has several (RFC 3261, 7.3.1). Each has its line end.
+    #[inline(always)]
+    pub(crate) fn next_lines(&mut self) -> Option<(&'a [u8], usize)> {
+        if self.is_finished {
+            return None;
         }
+        let offset = self.offset;
+        let mut end = self.feeds.next().map_or(self.block.len(), |feed| feed + 1);
+        if let b"\n" | b"\r\n" = self.block.get(offset..end)? {
+            self.is_finished = true;
+            self.offset = end;
+            return None;
+        }
+        while let Some(b' ' | b'\t') = self.block.get(end) {
+            end = self.feeds.next().map_or(self.block.len(), |feed| feed + 1);
+        }
+        self.offset = end;
+        let lines = self.block.get(offset..end)?;
+        (!lines.is_empty()).then_some((lines, offset))
     }
+}
+
+/// Name and value of a header, as they stand; `None` if it has no colon.
+#[inline]
+fn split(lines: &[u8]) -> Option<(&[u8], &[u8])> {
+    Some(scan::split_around(lines, scan::find_near(lines, b':')?))
+}
+
+/// What a header is and its value as it stands; `None` if it has no colon or nothing before it.
+#[inline]
+pub(crate) fn read(lines: &[u8]) -> Option<(HeaderName, &[u8])> {
+    if let Some((name, length)) = usual(lines) {
+        return Some((name, scan::split(lines, length).1));
+    }
+    let (name, value) = split(lines)?;
+    (!scan::trim_start(name).is_empty()).then(|| (HeaderName::read(name), value))
+}
+
+/// The name with which the lines begin, and its length with the colon, if it is written as the RFC writes it: as nearly all are.
+#[inline]
+fn usual(lines: &[u8]) -> Option<(HeaderName, usize)> {
+    let is = |name: &[u8]| lines.starts_with(name);
+    let found = match lines.first()? {
+        b'V' if is(b"Via:") => (HeaderName::Via, 4),
+        b'F' if is(b"From:") => (HeaderName::From, 5),
+        b'T' if is(b"To:") => (HeaderName::To, 3),
+        b'C' if is(b"CSeq:") => (HeaderName::CSeq, 5),
+        b'C' if is(b"Call-ID:") => (HeaderName::CallId, 8),
+        b'C' if is(b"Contact:") => (HeaderName::Contact, 8),
+        b'C' if is(b"Content-Length:") => (HeaderName::ContentLength, 15),
+        b'C' if is(b"Content-Type:") => (HeaderName::Other, 13),
+        b'M' if is(b"Max-Forwards:") => (HeaderName::Other, 13),
+        b'U' if is(b"User-Agent:") => (HeaderName::UserAgent, 11),
+        b'E' if is(b"Expires:") => (HeaderName::Expires, 8),
+        b'A' if is(b"Authorization:") => (HeaderName::Authorization, 14),
+        b'A' if is(b"Allow:") => (HeaderName::Other, 6),
+        b'W' if is(b"WWW-Authenticate:") => (HeaderName::WwwAuthenticate, 17),
+        b'P' if is(b"Proxy-Authenticate:") => (HeaderName::ProxyAuthenticate, 19),
+        b'P' if is(b"Proxy-Authorization:") => (HeaderName::ProxyAuthorization, 20),
+        b'S' if is(b"Server:") => (HeaderName::Server, 7),
+        b'S' if is(b"Supported:") => (HeaderName::Other, 10),
+        _ => return None,
+    };
+    Some(found)
 }
 
 impl<'a> Iterator for Headers<'a> {
     type Item = Header<'a>;
 
-    #[inline]
     fn next(&mut self) -> Option<Header<'a>> {
-        let offset = self.offset;
-        let (_, rest) = scan::split(self.block, offset);
-        if self.is_finished || rest.is_empty() {
-            return None;
-        }
-        if let Some(blank) = blank_line(rest) {
-            self.is_finished = true;
-            self.offset += blank;
-            return None;
-        }
-        let (lines, _) = scan::split(rest, Self::length(rest));
-        self.offset += lines.len();
-        let colon = scan::find_near(lines, b':');
-        let Some(colon) = colon else {
-            return Some(Header { name: &[], value: scan::trim(lines), offset, is_whole: false });
-        };
-        let (name, value) = scan::split_around(lines, colon);
+        let (lines, offset) = self.next_lines()?;
+        let (name, value) = split(lines).unwrap_or((&[], lines));
         let name = scan::trim(name);
         Some(Header { name, value: scan::trim(value), offset, is_whole: !name.is_empty() })
-    }
-}
-
-/// The length of the blank line that ends the headers, if it is next.
-#[inline]
-fn blank_line(rest: &[u8]) -> Option<usize> {
-    match rest {
-        [b'\r', b'\n', ..] => Some(2),
-        [b'\n', ..] => Some(1),
-        _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn usual_names_are_read_like_all_others() {
+        for name in [
+            "Via",
+            "From",
+            "To",
+            "CSeq",
+            "Call-ID",
+            "Contact",
+            "Content-Length",
+            "Content-Type",
+            "Max-Forwards",
+            "User-Agent",
+            "Expires",
+            "Authorization",
+            "Allow",
+            "WWW-Authenticate",
+            "Proxy-Authenticate",
+            "Proxy-Authorization",
+            "Server",
+            "Supported",
+        ] {
+            let line = format!("{name}: v:w");
+            let (read, value) = read(line.as_bytes()).unwrap();
+            assert_eq!((read, value), (HeaderName::read(name.as_bytes()), &b" v:w"[..]), "{name}");
+            assert_eq!(usual(line.as_bytes()), Some((read, name.len() + 1)), "{name}");
+            assert_eq!(usual(line.to_ascii_lowercase().as_bytes()), None);
+            assert_eq!(
+                super::read(line.to_ascii_lowercase().as_bytes()),
+                Some((read, &b" v:w"[..])),
+                "{name}"
+            );
+            assert_eq!(
+                super::read(line.replace(':', " :").as_bytes()).map(|(name, _)| name),
+                Some(read),
+                "{name}"
+            );
+        }
+        assert_eq!(read(b"no colon"), None);
+        assert_eq!(read(b" : v"), None);
+    }
 
     #[test]
     fn names_are_read_in_any_case_and_form() {

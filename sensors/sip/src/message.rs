@@ -4,7 +4,7 @@ use crate::address::NameAddr;
 use crate::auth::{Challenge, Credentials};
 use crate::defect::{Defect, Defects, ErrorKind, ParseError};
 use crate::few::Few;
-use crate::header::{Header, HeaderName, Headers};
+use crate::header::{self, HeaderName, Headers};
 use crate::scan;
 use crate::start_line::{self, StartLine};
 use crate::via::Via;
@@ -61,7 +61,8 @@ pub fn parse(datagram: &[u8]) -> Result<Message<'_>, ParseError> {
     let start = start_line::parse(line).map_err(|kind| ParseError { kind, offset: blank })?;
 
     let mut message = Message::new(start, block);
-    if !start.version().eq_ignore_ascii_case(b"SIP/2.0") {
+    let version = start.version();
+    if version != b"SIP/2.0" && !version.eq_ignore_ascii_case(b"SIP/2.0") {
         message.defects.note(Defect::Version, blank);
     }
     message.read_headers(blank + line.len());
@@ -96,11 +97,11 @@ impl<'a> Message<'a> {
 
     fn read_headers(&mut self, block_offset: usize) {
         let mut headers = Headers::new(self.block);
-        for header in headers.by_ref().take(MAX_HEADERS) {
-            if header.is_whole {
-                self.take(header, block_offset);
-            } else {
-                self.defects.note(Defect::HeaderLine, block_offset + header.offset);
+        for _ in 0..MAX_HEADERS {
+            let Some((lines, offset)) = headers.next_lines() else { break };
+            match header::read(lines) {
+                Some((name, value)) => self.take(name, value, block_offset + offset),
+                None => self.defects.note(Defect::HeaderLine, block_offset + offset),
             }
         }
         if !headers.is_finished() {
@@ -113,14 +114,14 @@ impl<'a> Message<'a> {
         self.block = scan::split(self.block, headers.offset()).0;
     }
 
+    /// Notes a header's value as it stands: most values are never looked at, the others are trimmed when they are.
     #[inline]
-    fn take(&mut self, header: Header<'a>, block_offset: usize) {
-        let value = header.value;
-        let single = match HeaderName::read(header.name) {
+    fn take(&mut self, name: HeaderName, value: &'a [u8], offset: usize) {
+        let single = match name {
             // A second Via is the next hop, a second Contact another binding: the first is wanted.
             HeaderName::Via => return self.via = self.via.or(Some(value)),
             HeaderName::Contact => return self.contact = self.contact.or(Some(value)),
-            HeaderName::UserAgent => return self.user_agents.push(value),
+            HeaderName::UserAgent => return self.user_agents.push(scan::trim(value)),
             HeaderName::Authorization | HeaderName::ProxyAuthorization => {
                 return self.credentials.push(value);
             }
@@ -137,7 +138,7 @@ impl<'a> Message<'a> {
             HeaderName::ContentLength => &mut self.content_length,
         };
         if single.is_some() {
-            self.defects.note(Defect::Repeated, block_offset + header.offset);
+            self.defects.note(Defect::Repeated, offset);
         } else {
             *single = Some(value);
         }
@@ -156,7 +157,7 @@ impl<'a> Message<'a> {
             self.defects.note(Defect::MissingHeader, end);
         }
         let is_short = |length: Option<u32>| length.is_none_or(|length| self.body.len() < length as usize);
-        if self.content_length.is_some_and(|value| is_short(scan::number(value))) {
+        if self.content_length.is_some() && is_short(self.content_length()) {
             self.defects.note(Defect::ContentLength, end);
         }
     }
@@ -179,32 +180,32 @@ impl<'a> Message<'a> {
 
     /// The first hop.
     pub fn via(&self) -> Option<Via<'a>> {
-        self.via.map(Via::read)
+        self.via.map(scan::trim).map(Via::read)
     }
 
     /// The branch of the first hop.
     pub fn branch(&self) -> Option<&'a [u8]> {
-        self.via.and_then(Via::branch_of)
+        self.via.map(scan::trim).and_then(Via::branch_of)
     }
 
     /// Who asks.
     pub fn from(&self) -> Option<NameAddr<'a>> {
-        self.from.map(NameAddr::read)
+        self.from.map(scan::trim).map(NameAddr::read)
     }
 
     /// Who is asked; of a REGISTER, the address of record.
     pub fn to(&self) -> Option<NameAddr<'a>> {
-        self.to.map(NameAddr::read)
+        self.to.map(scan::trim).map(NameAddr::read)
     }
 
     /// Identifies the call, or a client's registrations.
-    pub const fn call_id(&self) -> Option<&'a [u8]> {
-        self.call_id
+    pub fn call_id(&self) -> Option<&'a [u8]> {
+        self.call_id.map(scan::trim)
     }
 
     /// Number and method of the request.
     pub fn cseq(&self) -> Option<CSeq<'a>> {
-        let value = self.cseq?;
+        let value = scan::trim(self.cseq?);
         let end = scan::find_where(value, scan::is_blank).unwrap_or(value.len());
         let (number, method) = scan::split(value, end);
         Some(CSeq { number: scan::number(number)?, method: scan::trim(method) })
@@ -212,22 +213,22 @@ impl<'a> Message<'a> {
 
     /// The first address at which a client can be reached.
     pub fn contact(&self) -> Option<NameAddr<'a>> {
-        self.contact.map(|value| NameAddr::read(scan::split_unquoted(value, b',').0))
+        self.contact.map(|value| NameAddr::read(scan::trim(scan::split_unquoted(value, b',').0)))
     }
 
     /// Seconds, if they are a number.
     pub fn expires(&self) -> Option<u32> {
-        self.expires.and_then(scan::number)
+        self.expires.map(scan::trim).and_then(scan::number)
     }
 
     /// What the sender says of the body's length, if it is a number.
     pub fn content_length(&self) -> Option<u32> {
-        self.content_length.and_then(scan::number)
+        self.content_length.map(scan::trim).and_then(scan::number)
     }
 
     /// The first Server header.
-    pub const fn server(&self) -> Option<&'a [u8]> {
-        self.server
+    pub fn server(&self) -> Option<&'a [u8]> {
+        self.server.map(scan::trim)
     }
 
     /// Whether there is an Authorization or Proxy-Authorization header of any scheme.
@@ -242,7 +243,7 @@ impl<'a> Message<'a> {
 
     /// All digest credentials: one for each realm on the way.
     pub fn all_credentials(&self) -> impl Iterator<Item = Credentials<'a>> + '_ {
-        self.credentials.iter().filter_map(Credentials::read)
+        self.credentials.iter().map(scan::trim).filter_map(Credentials::read)
     }
 
     /// The first digest challenge.
@@ -252,11 +253,11 @@ impl<'a> Message<'a> {
 
     /// All digest challenges: one for each algorithm.
     pub fn all_challenges(&self) -> impl Iterator<Item = Challenge<'a>> + '_ {
-        self.challenges.iter().filter_map(Challenge::read)
+        self.challenges.iter().map(scan::trim).filter_map(Challenge::read)
     }
 
     /// Every header in order, known or not.
-    pub const fn headers(&self) -> Headers<'a> {
+    pub fn headers(&self) -> Headers<'a> {
         Headers::new(self.block)
     }
 

@@ -1,6 +1,8 @@
 //! Looking through bytes: the only loops of the reader. Each function looks at each byte of its input at most once;
 //! under test it counts them, so that a test can hold the reader to linear time without a clock.
 
+use wide::u8x16;
+
 #[cfg(test)]
 thread_local! {
     pub(crate) static STEPS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
@@ -11,6 +13,64 @@ thread_local! {
 fn step(_count: usize) {
     #[cfg(test)]
     STEPS.with(|steps| steps.set(steps.get() + _count));
+}
+
+/// Bytes that are looked at together.
+const BLOCK: usize = 64;
+
+/// The places of all line feeds, in order. Looks at 64 bytes at a time, and at no more than it is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Feeds<'a> {
+    bytes: &'a [u8],
+    /// Where the block under work begins.
+    block: usize,
+    /// A bit for each line feed of the block that was not given yet, the first the lowest.
+    marks: u64,
+}
+
+impl<'a> Feeds<'a> {
+    #[inline]
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, block: 0, marks: marks(bytes, b'\n') }
+    }
+}
+
+impl Iterator for Feeds<'_> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        while self.marks == 0 {
+            self.block += BLOCK;
+            let rest = self.bytes.get(self.block..)?;
+            self.marks = marks(rest, b'\n');
+        }
+        let first = self.marks.trailing_zeros() as usize;
+        self.marks &= self.marks - 1;
+        Some(self.block + first)
+    }
+}
+
+/// A bit for each `needle` among the first 64 bytes; no needle is zero.
+#[inline]
+fn marks(bytes: &[u8], needle: u8) -> u64 {
+    step(bytes.len().min(BLOCK));
+    let Some(block) = bytes.first_chunk::<BLOCK>() else {
+        let mut padded = [0; BLOCK];
+        padded.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        return marks_of_block(&padded, needle);
+    };
+    marks_of_block(block, needle)
+}
+
+#[inline]
+fn marks_of_block(block: &[u8; BLOCK], needle: u8) -> u64 {
+    let needle = u8x16::splat(needle);
+    let (parts, _) = block.as_chunks::<16>();
+    parts
+        .iter()
+        .rev()
+        .fold(0, |marks, part| marks << 16 | u64::from(u8x16::new(*part).simd_eq(needle).to_bitmask()))
 }
 
 /// The place of the first `needle`. Looks at 16 bytes at a time.
@@ -74,10 +134,13 @@ pub(crate) fn find_last_where(haystack: &[u8], wanted: impl Fn(u8) -> bool) -> O
     found
 }
 
-/// The place of the first byte that is one of three.
+/// The place of the first byte that is one of three. Looks at 16 bytes at a time.
 #[inline]
 pub(crate) fn find_of_three(haystack: &[u8], wanted: [u8; 3]) -> Option<usize> {
     let [one, two, three] = wanted;
+    #[cfg(target_arch = "x86_64")]
+    let found = memchr::arch::x86_64::sse2::memchr::Three::new(one, two, three)?.find(haystack);
+    #[cfg(not(target_arch = "x86_64"))]
     let found = memchr::memchr3(one, two, three, haystack);
     step(found.map_or(haystack.len(), |place| place + 1));
     found
@@ -162,13 +225,17 @@ pub(crate) fn split_unquoted(bytes: &[u8], separator: u8) -> (&[u8], &[u8]) {
 /// Blanks of a header value: a folded line's end is a blank too.
 #[inline]
 pub(crate) const fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+    byte <= b' ' && matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 /// Takes blanks off both ends.
 #[inline]
 pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
-    trim_end(trim_start(bytes))
+    match bytes {
+        // Most things have none.
+        [first, .., last] if b' ' < *first && b' ' < *last => bytes,
+        _ => trim_end(trim_start(bytes)),
+    }
 }
 
 /// Takes blanks off the start.
@@ -176,8 +243,8 @@ pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
 pub(crate) fn trim_start(bytes: &[u8]) -> &[u8] {
     // Nearly every value begins with one blank or none.
     match bytes {
-        [b' ', rest @ ..] if rest.first().is_some_and(|first| !is_blank(*first)) => return rest,
-        [first, ..] if !is_blank(*first) => return bytes,
+        [b' ', rest @ ..] if rest.first().is_some_and(|first| b' ' < *first) => return rest,
+        [first, ..] if b' ' < *first => return bytes,
         _ => {}
     }
     let start = find_where(bytes, |byte| !is_blank(byte)).unwrap_or(bytes.len());
@@ -189,8 +256,8 @@ pub(crate) fn trim_start(bytes: &[u8]) -> &[u8] {
 pub(crate) fn trim_end(bytes: &[u8]) -> &[u8] {
     // Nearly every line ends with these two, nearly every other value with none.
     match bytes {
-        [rest @ .., b'\r', b'\n'] if rest.last().is_some_and(|last| !is_blank(*last)) => return rest,
-        [.., last] if !is_blank(*last) => return bytes,
+        [rest @ .., b'\r', b'\n'] if rest.last().is_some_and(|last| b' ' < *last) => return rest,
+        [.., last] if b' ' < *last => return bytes,
         _ => {}
     }
     let end = find_last_where(bytes, |byte| !is_blank(byte)).map_or(0, |last| last + 1);

@@ -35,15 +35,42 @@ impl<'a> StartLine<'a> {
     }
 }
 
+const VERSION: &[u8] = b"SIP/2.0";
 const VERSION_PREFIX: &[u8] = b"SIP/";
 
 /// Reads a line without its line end.
 pub(crate) fn parse(line: &[u8]) -> Result<StartLine<'_>, ErrorKind> {
     let line = scan::trim(line);
+    if let Some(usual) = usual_response(line).or_else(|| usual_request(line)) {
+        return Ok(usual);
+    }
     if is_version(line) {
         return response(line);
     }
     request(line)
+}
+
+/// A response as nearly all are written. What is not is left to [`response`].
+fn usual_response(line: &[u8]) -> Option<StartLine<'_>> {
+    let (version, rest) = line.split_at_checked(VERSION.len()).filter(|(version, _)| *version == VERSION)?;
+    let [b' ', code @ b'1'..=b'6', tens @ b'0'..=b'9', ones @ b'0'..=b'9', b' ', reason @ ..] = rest else {
+        return None;
+    };
+    let digit = |digit: &u8| u16::from(digit - b'0');
+    let status = digit(code) * 100 + digit(tens) * 10 + digit(ones);
+    Some(StartLine::Response { version, status, reason: scan::trim(reason) })
+}
+
+/// A request as nearly all are written. What is not is left to [`request`].
+fn usual_request(line: &[u8]) -> Option<StartLine<'_>> {
+    let (method, _) = scan::split(line, scan::find_near(line, b' ')?);
+    if !is_usual(method) {
+        return None;
+    }
+    let (before, version) = line.split_at_checked(line.len().checked_sub(VERSION.len())?)?;
+    let [uri @ .., b' '] = before.get(method.len()..)? else { return None };
+    let uri = scan::trim(uri);
+    (version == VERSION && !uri.is_empty()).then_some(StartLine::Request { method, uri, version })
 }
 
 fn is_version(word: &[u8]) -> bool {
@@ -127,6 +154,20 @@ mod tests {
             (b"<DB>REGISTER sip:a SIP/2.0", ErrorKind::Method),
         ] {
             assert_eq!(parse(line), Err(kind));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn usual_lines_are_read_like_all_others(
+            line in "(REGISTER|ACK|BYE|SIP/2.0|sip/2.0)?[ \\t]{0,2}(sip:a@b|401|699|700|09|x| )?[ \\t]{0,2}(SIP/2.0|SIP/3|Ok)?[ \\t]{0,2}",
+        ) {
+            let line = scan::trim(line.as_bytes());
+            let slow = if is_version(line) { response(line) } else { request(line) };
+            if let Some(usual) = usual_response(line).or_else(|| usual_request(line)) {
+                proptest::prop_assert_eq!(Ok(usual), slow);
+            }
+            proptest::prop_assert_eq!(parse(line), slow);
         }
     }
 }

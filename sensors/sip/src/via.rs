@@ -15,25 +15,31 @@ pub struct Via<'a> {
 impl<'a> Via<'a> {
     /// The branch alone, which most callers want.
     pub(crate) fn branch_of(value: &'a [u8]) -> Option<&'a [u8]> {
+        match Self::plain_branch_of(value) {
+            Some(branch) => Some(branch),
+            None => Self::read(value).branch,
+        }
+    }
+
+    /// The branch, if it is written as usual, with no quotation mark and no other hop before its end.
+    #[inline]
+    fn plain_branch_of(value: &'a [u8]) -> Option<&'a [u8]> {
         const NAME: &[u8] = b"branch=";
-        let is_plain = scan::find_of_three(value, [b'"', b',', b'\\']).is_none();
+        let end_of = |bytes: &[u8]| scan::find_of_three(bytes, [b';', b',', b'"']);
         let mut rest = value;
-        while let Some(semicolon) = scan::find(rest, b';').filter(|_| is_plain) {
-            rest = scan::split_around(rest, semicolon).1;
-            let name = scan::split(rest, NAME.len()).0;
-            if name.eq_ignore_ascii_case(NAME) {
-                let value = scan::split(rest, NAME.len()).1;
-                let end = scan::find(value, b';').unwrap_or(value.len());
-                return Some(scan::trim(scan::split(value, end).0));
+        loop {
+            let end = end_of(rest).filter(|end| rest.get(*end) == Some(&b';'))?;
+            rest = scan::split_around(rest, end).1;
+            if let Some(value) = rest.strip_prefix(NAME) {
+                let end = end_of(value).unwrap_or(value.len());
+                return (value.get(end) != Some(&b'"')).then(|| scan::trim(scan::split(value, end).0));
             }
-            if !name.first().is_some_and(u8::is_ascii_alphabetic)
-                || name.get(..6).is_some_and(|name| name.eq_ignore_ascii_case(b"branch"))
+            // Blanks, or a name that differs from the wanted one by nothing but case.
+            if !rest.first().is_some_and(|first| first.is_ascii_alphabetic() && !matches!(first, b'b' | b'B'))
             {
-                // Blanks, or another name that begins so.
-                break;
+                return None;
             }
         }
-        Self::read(value).branch
     }
 
     /// Reads the first hop of a value that may list several, separated by commas.
