@@ -129,7 +129,7 @@ impl Engine {
             agents: Agents::new(key),
             sources: Sources::new(key),
             protected: Protected::new(key),
-            accounts: Accounts::new(key),
+            accounts: Accounts::new(),
             prefix_walk: PrefixWalk::new(key),
             harvests: Harvests::new(key),
             dns: DnsFlood::new(key),
@@ -339,14 +339,44 @@ impl Engine {
         self.message(&datagram, Origin::Report { is_proven }, seen, findings);
     }
 
-    /// A message counts if a victim's SIP port is on the side where its kind wants it: requests go there, answers come from there.
     fn message(&mut self, datagram: &Datagram<'_>, origin: Origin, seen: Seen, findings: &mut Vec<Finding>) {
+        let count = match sip::shape(datagram.payload) {
+            Shape::Keepalive => return self.statistics.keepalives += 1,
+            Shape::Stun => return self.statistics.not_sip += 1,
+            Shape::Other => &mut self.statistics.not_sip,
+            // A message is large: it is lent from where it is read.
+            Shape::Text => match &sip::parse(datagram.payload) {
+                Ok(message) => {
+                    self.statistics.sip_messages += 1;
+                    if is_fatal(message) {
+                        self.malformed(datagram, origin, seen, findings);
+                    }
+                    return self.said((message, datagram), origin, seen, findings);
+                }
+                Err(error) => match error.kind {
+                    ErrorKind::Empty => return self.statistics.keepalives += 1,
+                    ErrorKind::NotSip => &mut self.statistics.not_sip,
+                    ErrorKind::Method | ErrorKind::StatusCode => &mut self.statistics.malformed,
+                },
+            },
+        };
+        *count += 1;
+        self.malformed(datagram, origin, seen, findings);
+    }
+
+    /// A message counts if a victim's SIP port is on the side where its kind wants it: requests go there, answers come from there.
+    fn said(
+        &mut self,
+        (message, datagram): (&Message<'_>, &Datagram<'_>),
+        origin: Origin,
+        seen: Seen,
+        findings: &mut Vec<Finding>,
+    ) {
         let ports = self.setting.ports(origin);
         let is_to_sip = ports.has(datagram.destination_port);
         let is_from_sip = ports.has(datagram.source_port);
         let is_proven = origin.is_proven();
-        let Some(message) = self.read(datagram, origin, seen, findings) else { return };
-        let sighting = |path, source_port| Sighting { message: &message, path, source_port, is_proven, seen };
+        let sighting = |path, source_port| Sighting { message, path, source_port, is_proven, seen };
         match message.start {
             StartLine::Request { method, .. } => {
                 let sighting = sighting(datagram.path(), datagram.source_port);
@@ -367,48 +397,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    fn read<'a>(
-        &mut self,
-        datagram: &Datagram<'a>,
-        origin: Origin,
-        seen: Seen,
-        findings: &mut Vec<Finding>,
-    ) -> Option<Message<'a>> {
-        let payload = datagram.payload;
-        let is_broken = match sip::shape(payload) {
-            Shape::Keepalive => {
-                self.statistics.keepalives += 1;
-                return None;
-            }
-            Shape::Stun => {
-                self.statistics.not_sip += 1;
-                return None;
-            }
-            Shape::Other => false,
-            Shape::Text => match sip::parse(payload) {
-                Ok(message) => {
-                    self.statistics.sip_messages += 1;
-                    if is_fatal(&message) {
-                        self.malformed(datagram, origin, seen, findings);
-                    }
-                    return Some(message);
-                }
-                Err(error) => match error.kind {
-                    ErrorKind::Empty => {
-                        self.statistics.keepalives += 1;
-                        return None;
-                    }
-                    ErrorKind::NotSip => false,
-                    ErrorKind::Method | ErrorKind::StatusCode => true,
-                },
-            },
-        };
-        let count = if is_broken { &mut self.statistics.malformed } else { &mut self.statistics.not_sip };
-        *count += 1;
-        self.malformed(datagram, origin, seen, findings);
-        None
     }
 
     /// A request that cannot be read, or another protocol.
@@ -514,7 +502,9 @@ impl Engine {
     }
 
     fn count_source(&mut self, source: IpAddr) {
-        if self.counted.len() < SOURCES_COUNTED {
+        let known = self.sources.get(source);
+        let was_counted = known.is_some_and(|known| std::mem::replace(&mut known.is_counted, true));
+        if !was_counted && self.counted.len() < SOURCES_COUNTED {
             self.counted.insert(Subject::of(source));
         }
     }

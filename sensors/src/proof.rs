@@ -168,29 +168,45 @@ enum Inserted {
 }
 
 /// A cuckoo filter: a fingerprint lies in one of two buckets, each found from the other and the fingerprint. Zero is a free slot.
+///
+/// A bucket that is full stays full, and a fingerprint goes to its second bucket only when the first is full: while the first has room there
+/// is nothing to look for in the second.
 struct Filter {
     buckets: Vec<Bucket>,
+    /// Nothing was put in: its pages need not be touched.
+    is_empty: bool,
 }
 
 impl Filter {
     fn new(size: FilterSize) -> Self {
-        Self { buckets: vec![[0; SLOTS]; size.buckets] }
+        Self { buckets: vec![[0; SLOTS]; size.buckets], is_empty: true }
     }
 
     fn has(&self, hash: u64) -> bool {
-        let (fingerprint, first) = self.split(hash);
-        let second = self.other(first, fingerprint);
-        [first, second].into_iter().any(|place| self.bucket(place).contains(&fingerprint))
+        if self.is_empty {
+            return false;
+        }
+        let (fingerprint, place) = self.split(hash);
+        let first = self.bucket(place);
+        first.contains(&fingerprint)
+            || (!first.contains(&0) && self.bucket(self.other(place, fingerprint)).contains(&fingerprint))
     }
 
     /// Puts a fingerprint in.
     fn insert(&mut self, hash: u64) -> Inserted {
+        self.is_empty = false;
         let (mut fingerprint, first) = self.split(hash);
-        let mut place = self.other(first, fingerprint);
-        if self.bucket(first).contains(&fingerprint) || self.bucket(place).contains(&fingerprint) {
+        if self.bucket(first).contains(&fingerprint) {
             return Inserted::Known;
         }
-        if self.put(first, fingerprint) || self.put(place, fingerprint) {
+        if self.put(first, fingerprint) {
+            return Inserted::New;
+        }
+        let mut place = self.other(first, fingerprint);
+        if self.bucket(place).contains(&fingerprint) {
+            return Inserted::Known;
+        }
+        if self.put(place, fingerprint) {
             return Inserted::New;
         }
         for kick in 0..MAX_KICKS {

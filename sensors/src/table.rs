@@ -1,7 +1,8 @@
 //! A table that never grows past its cap: a new key pushes the oldest one out, in constant time.
 
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
+
+use hashbrown::HashTable;
 
 use crate::keyed::Key;
 
@@ -9,36 +10,50 @@ use crate::keyed::Key;
 const NONE: u32 = u32::MAX;
 
 /// Keys in order of their last insertion or refreshment. Memory is taken as the table fills and kept.
-pub(crate) struct Table<K, V> {
-    places: HashMap<K, u32, Key>,
+pub(crate) struct Table<K, V, S = Key> {
+    /// Where each key's slot is. The keys are in the slots alone: what is probed stays small.
+    places: HashTable<u32>,
+    hasher: S,
     slots: Vec<Slot<K, V>>,
     free: Vec<u32>,
     newest: u32,
     oldest: u32,
+    /// The slot that was asked for last: one message asks for the same key several times.
+    last: u32,
     capacity: usize,
     evicted: u64,
 }
 
+/// What every use looks at stands in front, with what the value has in front: one cache line of a large slot.
 struct Slot<K, V> {
     key: K,
+    /// It was used since it came to its place in the order: it may stay once more.
+    is_used: bool,
     /// `None` only while the slot is free.
     value: Option<V>,
     older: u32,
     newer: u32,
-    /// It was used since it came to its place in the order: it may stay once more.
-    is_used: bool,
 }
 
-impl<K: Copy + Eq + Hash, V> Table<K, V> {
+impl<K: Copy + Eq + Hash, V, S: BuildHasher> Table<K, V, S> {
     /// An empty table for up to `capacity` keys.
-    pub(crate) fn new(capacity: usize, key: Key) -> Self {
+    pub(crate) const fn new(capacity: usize, hasher: S) -> Self {
+        let most = NONE as usize - 1;
         Self {
-            places: HashMap::with_hasher(key),
+            places: HashTable::new(),
+            hasher,
             slots: Vec::new(),
             free: Vec::new(),
             newest: NONE,
             oldest: NONE,
-            capacity: capacity.clamp(1, NONE as usize - 1),
+            last: NONE,
+            capacity: if capacity == 0 {
+                1
+            } else if most < capacity {
+                most
+            } else {
+                capacity
+            },
             evicted: 0,
         }
     }
@@ -60,12 +75,26 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
-        self.slot(*self.places.get(key)?)?.value.as_ref()
+        self.slot(self.place(key)?)?.value.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        let place = *self.places.get(key)?;
+        let place = self.place(key)?;
+        self.last = place;
         self.slot_mut(place)?.value.as_mut()
+    }
+
+    #[inline]
+    fn place(&self, key: &K) -> Option<u32> {
+        if self.holds(self.last, key) {
+            return Some(self.last);
+        }
+        self.places.find(self.hasher.hash_one(key), |place| self.holds(*place, key)).copied()
+    }
+
+    #[inline]
+    fn holds(&self, place: u32, key: &K) -> bool {
+        self.slot(place).is_some_and(|slot| slot.key == *key && slot.value.is_some())
     }
 
     /// Puts a key in as the newest, in place of its old value; may push the oldest out.
@@ -84,7 +113,7 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         if self.places.len() >= self.capacity && self.pop_unused().is_some() {
             self.evicted += 1;
         }
-        let slot = Slot { key, value: Some(value), older: NONE, newer: NONE, is_used: false };
+        let slot = Slot { key, is_used: false, value: Some(value), older: NONE, newer: NONE };
         let place = match self.free.pop() {
             Some(place) => {
                 if let Some(free) = self.slot_mut(place) {
@@ -98,12 +127,15 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
             }
         };
         self.link_newest(place);
-        self.places.insert(key, place);
+        let (hasher, slots) = (&self.hasher, &self.slots);
+        self.places.insert_unique(hasher.hash_one(key), place, |place| {
+            slots.get(*place as usize).map_or(0, |slot| hasher.hash_one(slot.key))
+        });
     }
 
     /// Makes a key the newest.
     pub(crate) fn refresh(&mut self, key: &K) {
-        if let Some(place) = self.places.get(key).copied()
+        if let Some(place) = self.place(key)
             && place != self.newest
         {
             self.unlink(place);
@@ -117,13 +149,11 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
     where
         V: Default,
     {
-        let place = match self.places.get(&key) {
-            Some(place) => *place,
-            None => {
-                self.insert_new(key, V::default());
-                self.newest
-            }
-        };
+        let place = self.place(&key).unwrap_or_else(|| {
+            self.insert_new(key, V::default());
+            self.newest
+        });
+        self.last = place;
         let slot = self.slot_mut(place)?;
         slot.is_used = true;
         slot.value.as_mut()
@@ -151,7 +181,10 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
 
     /// Takes a key out.
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
-        let place = self.places.remove(key)?;
+        let slots = &self.slots;
+        let is_held = |place: &u32| slots.get(*place as usize).is_some_and(|slot| slot.key == *key);
+        let held = self.places.find_entry(self.hasher.hash_one(key), is_held).ok()?;
+        let (place, _) = held.remove();
         self.unlink(place);
         self.free.push(place);
         self.slot_mut(place)?.value.take()

@@ -11,7 +11,7 @@ use log_format::time::Timestamp;
 use sip::Message;
 
 use crate::detect::Attempt;
-use crate::keyed::{Key, Purpose};
+use crate::keyed::{Hashed, Key, Purpose};
 use crate::table::Table;
 
 /// How long an answer is waited for: Timer F, 64 x T1 (RFC 3261, 17.1.2.2).
@@ -30,7 +30,7 @@ pub(crate) struct Path {
 /// The requests that await an answer.
 pub(crate) struct Transactions {
     key: Key,
-    table: Table<u64, Option<Transaction>>,
+    table: Table<u64, Option<Transaction>, Hashed>,
     expired: u64,
 }
 
@@ -43,7 +43,7 @@ struct Transaction {
 
 impl Transactions {
     pub(crate) fn new(key: Key) -> Self {
-        Self { key, table: Table::new(CAPACITY, key), expired: 0 }
+        Self { key, table: Table::new(CAPACITY, Hashed), expired: 0 }
     }
 
     /// Takes a request in; a retransmission changes nothing, which is said.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use log_format::time::Timestamp;
 
 use super::Subject;
-use crate::keyed::Key;
+use crate::keyed::Hashed;
 use crate::policy::Limit;
 use crate::table::Table;
 
@@ -29,12 +29,12 @@ struct Account {
 }
 
 pub(crate) struct Accounts {
-    table: Table<u64, Account>,
+    table: Table<u64, Account, Hashed>,
 }
 
 impl Accounts {
-    pub(crate) fn new(key: Key) -> Self {
-        Self { table: Table::new(CAPACITY, key) }
+    pub(crate) const fn new() -> Self {
+        Self { table: Table::new(CAPACITY, Hashed) }
     }
 
     /// A source was rejected with this account. Says when the account has just come under attack.
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn an_account_is_under_attack_when_many_sources_fail_with_it() {
-        let mut accounts = Accounts::new(Key::new([1; 16]));
+        let mut accounts = Accounts::new();
         let at = |hours: u64| Timestamp::from_seconds(1_000_000 + hours * 3_600);
         for number in 1..=4 {
             assert!(!accounts.rejected(7, source(number), LIMIT, at(0)));
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn who_succeeds_is_no_attacker_and_shows_that_the_account_is_in_use() {
-        let mut accounts = Accounts::new(Key::new([1; 16]));
+        let mut accounts = Accounts::new();
         let at = Timestamp::from_seconds(1_000_000);
         for number in 1..=5 {
             accounts.rejected(7, source(number), LIMIT, at);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use log_format::event::Text;
 
-use crate::keyed::{Key, Purpose};
+use crate::keyed::{Hashed, Key, Purpose};
 
 /// Agents that are held; what comes when there is no room is not remembered. Whoever invents names fills this list, and is found all the
 /// same.
@@ -17,12 +17,12 @@ pub(crate) struct AgentId(u16);
 pub(crate) struct Agents {
     key: Key,
     names: Vec<Text>,
-    places: HashMap<u64, AgentId, Key>,
+    places: HashMap<u64, AgentId, Hashed>,
 }
 
 impl Agents {
     pub(crate) fn new(key: Key) -> Self {
-        Self { key, names: Vec::new(), places: HashMap::with_hasher(key) }
+        Self { key, names: Vec::new(), places: HashMap::with_hasher(Hashed) }
     }
 
     pub(crate) fn id(&mut self, agent: Option<&[u8]>) -> AgentId {

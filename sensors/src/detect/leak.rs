@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use log_format::time::Timestamp;
 
-use crate::keyed::{Key, Purpose};
+use crate::keyed::{Hashed, Key, Purpose};
 use crate::table::Table;
 
 /// Requests that await an answer.
@@ -19,12 +19,12 @@ const ANSWER: Duration = Duration::from_secs(32);
 
 pub(crate) struct Leaks {
     key: Key,
-    sent: Table<u64, Timestamp>,
+    sent: Table<u64, Timestamp, Hashed>,
 }
 
 impl Leaks {
     pub(crate) fn new(key: Key) -> Self {
-        Self { key, sent: Table::new(CAPACITY, key) }
+        Self { key, sent: Table::new(CAPACITY, Hashed) }
     }
 
     /// A victim ended a call.

@@ -89,6 +89,8 @@ pub(crate) struct Source {
     pub(crate) is_decoyed: bool,
     /// A look at it is due.
     is_awaited: bool,
+    /// It is counted among the sources for the statistics.
+    pub(crate) is_counted: bool,
     /// What it said of itself in its first request.
     pub(crate) agent: AgentId,
     victims: [Victim; VICTIMS],

@@ -97,6 +97,10 @@ impl UserAgents {
 /// Whether `agent` begins with `name` and the name ends there as a word.
 #[inline]
 fn begins_with_word(agent: &[u8], name: &[u8]) -> bool {
+    // One byte tells nearly all names apart.
+    if agent.first() != name.first() {
+        return false;
+    }
     let Some(rest) = agent.strip_prefix(name) else { return false };
     !name.is_empty() && rest.first().is_none_or(|next| !continues_word(*next))
 }

@@ -73,7 +73,17 @@ impl Engine {
     pub(super) fn charge_message(
         &mut self,
         sighting: &Sighting<'_, '_>,
-        mut charge: Charge,
+        charge: Charge,
+        findings: &mut Vec<Finding>,
+    ) {
+        self.charge_quoting(sighting, (charge, None), findings);
+    }
+
+    /// The same, where one of several agents is what the source is charged with.
+    pub(super) fn charge_quoting(
+        &mut self,
+        sighting: &Sighting<'_, '_>,
+        (mut charge, agent): (Charge, Option<&[u8]>),
         findings: &mut Vec<Finding>,
     ) {
         self.corroborate(sighting.path.source, &mut charge);
@@ -82,6 +92,9 @@ impl Engine {
         let is_news = || self.reports.is_news(subject, charge.rule, charge.evidence, sighting.seen.now);
         if self.setting.policy.is_on(charge.rule) && is_news() {
             let mut charge = charge.quoting(sighting);
+            if let Some(agent) = agent {
+                charge.agent = Text::new(agent);
+            }
             if charge.agent.is_empty()
                 && let Some(source) = self.sources.get(sighting.path.source)
             {

@@ -1,6 +1,6 @@
 //! Requests: what they say of their sender before anybody answers.
 
-use log_format::event::{AttackKind, NoteKind, Rule, Text};
+use log_format::event::{AttackKind, NoteKind, Rule};
 use sip::{Message, NameAddr, StartLine, Uri};
 
 use super::charge::Charge;
@@ -62,9 +62,8 @@ impl Engine {
         let Sighting { message, path, is_proven, seen, .. } = *sighting;
         match self.user_agents.find(message.user_agents.iter()) {
             Some(Claim::Blocked(agent)) => {
-                let charge = Charge::new(Rule::BlockedUserAgent, kind, is_proven, 1).quoting(sighting);
-                let charge = Charge { agent: Text::new(agent), ..charge };
-                self.charge((path, sighting.source_port), charge, seen, findings);
+                let charge = Charge::new(Rule::BlockedUserAgent, kind, is_proven, 1);
+                self.charge_quoting(sighting, (charge, Some(agent)), findings);
             }
             None if !fingerprints::is_tool(parties.sender_tag, message) => {}
             Some(Claim::Known(_)) | None => {
