@@ -145,7 +145,8 @@ impl World {
             views.hosts.rows().filter(is_ghost).map(|row| row.host).collect()
         };
         let leads = |node: &&Node| node.consensus().role == Role::Leader;
-        let mut ghosts = self.hosts.values().filter_map(Host::node).find(leads).map(ghosts_of).unwrap_or_default();
+        let mut ghosts =
+            self.hosts.values().filter_map(Host::node).find(leads).map(ghosts_of).unwrap_or_default();
         ghosts.retain(|host| !self.administrator.leaving.contains(host));
         ghosts
     }
