@@ -269,6 +269,36 @@ fn a_header_that_cannot_be_read_is_read_by_a_later_start_until_its_loss_is_known
 }
 
 #[test]
+fn a_loss_is_said_though_an_earlier_one_has_skipped_as_many_ordinals() {
+    const SECTORS_OF_A_BLOCK: usize = 8;
+    let number = |start: u64, record: u64| (start << 40) + record;
+    let start = |disk: &Arc<MemoryDisk>, start: u64| {
+        let setup = SpoolSetup { given_upto: OriginSequence::new(number(start, 0)), ..setup() };
+        Spool::open(Arc::clone(disk), Path::new(DATA), setup).unwrap().0
+    };
+    let spoil = |disk: &Arc<MemoryDisk>, file: usize, sector: usize, defect: Defect| {
+        assert!(disk.spoil(&files(disk)[file], sector, defect));
+    };
+    let disk = Arc::new(MemoryDisk::new());
+    disk.create_dir(Path::new(DATA)).unwrap();
+    start(&disk, 1).append(&[record(number(1, 1), 10, true)]).unwrap();
+    spoil(&disk, 0, 0, Defect::Lost);
+    let mut second = start(&disk, 2);
+    (1..=2).for_each(|next| drop(second.append(&[record(number(2, next), 10, true)]).unwrap()));
+    drop(second);
+    // Neither the file that says the first loss nor the one behind it can be read: nothing is known of where the ordinals were.
+    spoil(&disk, 0, 0, Defect::Lost);
+    spoil(&disk, 1, 0, Defect::Unreadable { times: 2 });
+    start(&disk, 3).append(&[record(number(3, 1), 10, true)]).unwrap();
+    // The second file is there again, but for its second record.
+    spoil(&disk, 0, 2 * SECTORS_OF_A_BLOCK, Defect::Unreadable { times: 100 });
+    let items = items(&start(&disk, 4), 1);
+    assert_eq!(kept(&items), [number(2, 1), number(3, 1)]);
+    let is_said = |gap: &SpoolDropped| (gap.from.get()..=gap.to.get()).contains(&number(2, 2));
+    assert!(gaps(&items).iter().any(is_said), "{items:?}");
+}
+
+#[test]
 fn what_a_newer_version_spooled_is_refused_and_stays() {
     let (disk, mut spool) = fresh();
     spool.append(&[record(1, 10, true)]).unwrap();

@@ -151,7 +151,10 @@ impl<D: Disk> Spool<D> {
         if self.tail == TailKnowledge::Known {
             return Ok(true);
         }
-        self.last.ordinal = self.last.ordinal.saturating_add(UNKNOWN_LOSS);
+        // What cannot be read now may be readable at the next start, with ordinals above all that was read: those of an earlier unknown
+        // loss. Numbers rise by more than ordinals do, so the last number that may have been given is above them.
+        let skipped = self.last.ordinal.saturating_add(UNKNOWN_LOSS);
+        self.last.ordinal = skipped.max(self.setup.given_upto.get());
         self.last.sequence = self.last.sequence.max(self.setup.given_upto);
         match self.mark_end() {
             Err(error) if error.is_full() => Ok(false),
