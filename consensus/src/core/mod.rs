@@ -19,6 +19,7 @@ mod io;
 mod log;
 pub mod membership;
 mod promise;
+mod proven;
 mod reads;
 mod ready;
 mod snapshot;
@@ -35,6 +36,7 @@ use raft::{RawNode, SnapshotStatus, StateRole};
 use self::election::ElectionClock;
 pub(crate) use self::election::SplitMix64;
 use self::log::Log;
+use self::proven::Changes;
 use self::reads::Reads;
 use self::ready::Progress;
 use self::snapshot::{Outstanding, Parked};
@@ -53,6 +55,8 @@ pub struct Core {
     host: HostId,
     election: ElectionClock,
     progress: Progress,
+    /// Changes of members that are not known to be committed.
+    changes: Changes,
     reads: Reads,
     parked: Parked,
     outstanding: Outstanding,
@@ -94,6 +98,7 @@ impl Core {
         let (min, max) = (raft.min_election_tick(), raft.max_election_tick());
         let progress = Progress::new(restored.hard_state);
         let log = Log::new(log, restored, config.max_tail_bytes);
+        let changes = changes_past(&log, progress.committed())?;
         let mut node =
             RawNode::new(&raft, log, &drain::logger()).map_err(|source| CoreError::Start { source })?;
         let mut seeds = SplitMix64::of(election_seed, config.host.get());
@@ -104,6 +109,7 @@ impl Core {
             host: config.host,
             election,
             progress,
+            changes,
             reads: Reads::new(config.host, seeds.next()),
             parked: Parked::default(),
             outstanding: Outstanding::default(),
@@ -400,6 +406,7 @@ impl Core {
     }
 
     fn settle(&mut self, effects: &mut Vec<Effect>) {
+        self.note_proven();
         if self.election.role_changed(&self.node.raft) {
             let dropped = self.reads.drop_all();
             effects.extend(dropped.into_iter().map(|ticket| Effect::ReadDropped { ticket }));
@@ -409,6 +416,14 @@ impl Core {
         ready::walk(self, effects);
         self.note_lost(effects);
         self.note_ready(effects);
+    }
+
+    /// Tells raft what the log proves to be committed.
+    fn note_proven(&mut self) {
+        let log = &mut self.node.raft.raft_log;
+        if let Some(index) = self.changes.proven().filter(|index| *index <= log.last_index()) {
+            log.commit_to(index);
+        }
     }
 
     fn note_lost(&mut self, effects: &mut Vec<Effect>) {
@@ -453,4 +468,23 @@ impl Core {
     fn leads(&self) -> bool {
         self.node.raft.state == StateRole::Leader
     }
+}
+
+/// The changes of members that a log holds past an index.
+fn changes_past(log: &Log, committed: LogIndex) -> Result<Changes, CoreError> {
+    /// Bytes that are read at once.
+    const AT_ONCE: usize = 1 << 20;
+    let mut changes = Changes::default();
+    let (mut from, until) = (committed.next(), LogIndex::new(log.last()).next());
+    while from < until {
+        let entries = log.read(from.get(), until.get(), AT_ONCE).map_err(|source| CoreError::Read {
+            from,
+            until,
+            source,
+        })?;
+        let Some(last) = entries.last() else { break };
+        from = LogIndex::new(last.index).next();
+        changes.appended(&entries);
+    }
+    Ok(changes)
 }

@@ -13,6 +13,7 @@ use raft::eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType, Message};
 use raft::{Ready, StateRole};
 
 use super::io::{Effect, PersistJob};
+use super::proven::Changes;
 use super::snapshot::SnapshotPoint;
 use super::{Core, entry, split};
 
@@ -85,6 +86,7 @@ fn step(core: &mut Core, effects: &mut Vec<Effect>) {
     // 3. New entries become readable before raft goes on.
     let entries = ready.take_entries();
     core.node.mut_store().append(&entries, number);
+    core.changes.appended(&entries);
     // 4. Committed entries: membership is raft's own and is applied here; the rest is the reader's, who is told how far.
     let conf_state = commit(core, &ready.take_committed_entries(), effects);
     step_down_if_let_go(core);
@@ -105,6 +107,7 @@ fn step(core: &mut Core, effects: &mut Vec<Effect>) {
     }
     // 9. For raft, applied means committed: whoever folds the log keeps an own cursor.
     advance_applied(core);
+    core.note_proven();
 }
 
 /// Raft asserts that what is applied is durable: a snapshot is, once its reset was reported.
@@ -122,6 +125,7 @@ fn reset(core: &mut Core, ready: &Ready, effects: &mut Vec<Effect>) -> Option<(L
     let (at, conf_state) = (point.at, point.conf_state.clone());
     core.node.mut_store().reset(at, point);
     core.progress.committed = at.index;
+    core.changes = Changes::default();
     effects.push(Effect::SnapshotInstalled { at, conf_state: conf_state.clone() });
     Some((at, conf_state))
 }
@@ -135,6 +139,7 @@ fn commit(core: &mut Core, committed: &[Entry], effects: &mut Vec<Effect>) -> Op
         false => upto,
     };
     core.progress.committed = upto;
+    core.changes.committed(upto.get());
     effects.push(Effect::Committed { upto });
     let mut newest = None;
     for entry in committed {

@@ -123,3 +123,56 @@ fn a_leader_that_an_earlier_leaders_entry_lets_go_leads_no_more() {
         assert_eq!(cluster.data(host(3)), [b"on"]);
     }
 }
+
+/// A log of five entries, of which the second lets host 1 go and the fourth takes the vote of host 3.
+struct TwoChanges;
+
+impl EntryReader for TwoChanges {
+    fn entries(
+        &self,
+        from: LogIndex,
+        until: LogIndex,
+        _max_bytes: usize,
+    ) -> Result<Vec<LogEntry>, log_format::wal::ReadError> {
+        let entry = |at: u64| {
+            let position = LogPosition { term: Term::new(1), index: index(at) };
+            match at {
+                2 => Change::Remove(host(1)).entry(position),
+                4 => Change::Demote(host(3)).entry(position),
+                _ => Some(entry::from_raft(Entry { index: at, term: 1, ..Entry::default() })),
+            }
+        };
+        Ok((from.get()..until.get()).filter_map(entry).collect())
+    }
+
+    fn term(&self, _index: LogIndex) -> Option<Term> {
+        Some(Term::new(1))
+    }
+}
+
+#[test]
+fn a_host_with_two_changes_before_it_knows_that_the_first_is_in_force_and_stands_by_its_members() {
+    let mut restored = Restored::empty(ConfState::new([1, 2, 3].map(host), []));
+    restored.hard_state.term = Term::new(1);
+    restored.hard_state.commit = index(1);
+    restored.last = index(5);
+    let mut core = Core::new(&CoreConfig::new(host(3)), restored, Box::new(TwoChanges), 7).unwrap();
+    let mut effects = Vec::new();
+    core.handle(Input::Tick, &mut effects);
+    assert_eq!(core.status().commit, index(2), "and no further: the second may be nowhere else");
+    assert_eq!(core.status().voters, [2, 3].map(host));
+    let mut asked = Vec::new();
+    for _ in 0..40 {
+        core.handle(Input::Tick, &mut effects);
+        for effect in std::mem::take(&mut effects) {
+            if let Effect::Persist(job) = effect {
+                core.handle(Input::Persisted { number: job.number }, &mut effects);
+            } else if let Effect::Send { to, message } = effect
+                && message.msg_type == MessageType::MsgRequestPreVote
+            {
+                asked.push(to);
+            }
+        }
+    }
+    assert!(asked.contains(&host(2)) && !asked.contains(&host(1)), "{asked:?}");
+}
