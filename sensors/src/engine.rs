@@ -400,6 +400,7 @@ impl Engine {
     }
 
     /// A request that cannot be read, or another protocol.
+    #[cold]
     fn malformed(
         &mut self,
         datagram: &Datagram<'_>,
@@ -421,6 +422,7 @@ impl Engine {
     }
 
     /// Something else than SIP said over a connection to a SIP port.
+    #[cold]
     fn not_sip(
         &mut self,
         (path, port): (Path, u16),

@@ -1,7 +1,7 @@
 //! Answers: what the victim holds of a request.
 
 use log_format::event::{AttackKind, NoteKind, Rule};
-use sip::{Challenge, Message};
+use sip::Message;
 
 use super::charge::Charge;
 use super::{Engine, Sighting, kind_of};
@@ -18,22 +18,27 @@ const MAX_CHALLENGES: usize = 4;
 /// Points of a call to a far number that is refused.
 const FAR_CALL: u16 = 2;
 
-/// The challenges of an answer, each read once.
+/// What is wanted of the challenges of an answer, each read once.
 #[derive(Default)]
-struct Challenges<'a>([Option<Challenge<'a>>; MAX_CHALLENGES]);
+struct Challenges<'a> {
+    /// Of the first.
+    realm: Option<&'a [u8]>,
+    is_stale: bool,
+    /// Of each, as far as it has one.
+    nonces: [&'a [u8]; MAX_CHALLENGES],
+}
 
 impl<'a> Challenges<'a> {
     fn of(message: &Message<'a>) -> Self {
-        let mut all = message.all_challenges();
-        Self(std::array::from_fn(|_| all.next()))
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Challenge<'a>> {
-        self.0.iter().flatten()
-    }
-
-    fn first(&self) -> Option<&Challenge<'a>> {
-        self.iter().next()
+        let mut all = Self::default();
+        for (challenge, nonce) in message.all_challenges().zip(0..MAX_CHALLENGES) {
+            all.realm = all.realm.or(Some(challenge.realm));
+            all.is_stale |= challenge.stale;
+            if let Some(place) = all.nonces.get_mut(nonce) {
+                *place = challenge.nonce;
+            }
+        }
+        all
     }
 }
 
@@ -53,18 +58,18 @@ impl Engine {
         let is_challenge = matches!(status, 401 | 407);
         let challenges = if is_challenge { Challenges::of(message) } else { Challenges::default() };
         // Registrars have one realm; proxies on the way of a call have their own.
-        let realm = challenges.first().filter(|_| kind != AttackKind::Register);
-        let realm = realm.map_or(0, |challenge| self.realm(challenge.realm));
-        let answer = Answer { status, is_stale: challenges.iter().any(|challenge| challenge.stale), realm };
+        let realm = challenges.realm.filter(|_| kind != AttackKind::Register);
+        let realm = realm.map_or(0, |realm| self.realm(realm));
+        let answer = Answer { status, is_stale: challenges.is_stale, realm };
         match self.transactions.answered(path, message, status, seen.now) {
             Some(attempt) => self.judged(sighting, &attempt, judge(&attempt, answer), findings),
             None if !self.is_exempt(path) => self.answer_to_question(sighting, kind, answer, findings),
             None => {}
         }
         // After the judgement: the nonce that comes with a rejection was not known when the request was sent.
-        let is_usable = |challenge: &&Challenge<'_>| !challenge.nonce.is_empty() && !seen.is_tunnelled;
-        for challenge in challenges.iter().filter(is_usable) {
-            self.proofs.sent(path.source, path.victim, challenge.nonce, seen.now);
+        let is_usable = |nonce: &&&[u8]| !nonce.is_empty() && !seen.is_tunnelled;
+        for nonce in challenges.nonces.iter().filter(is_usable) {
+            self.proofs.sent(path.source, path.victim, nonce, seen.now);
         }
     }
 

@@ -80,6 +80,7 @@ impl Engine {
     }
 
     /// The same, where one of several agents is what the source is charged with.
+    #[cold]
     pub(super) fn charge_quoting(
         &mut self,
         sighting: &Sighting<'_, '_>,
@@ -105,6 +106,7 @@ impl Engine {
     }
 
     /// Brings a charge against a source.
+    #[cold]
     pub(super) fn charge(
         &mut self,
         (path, source_port): (Path, u16),
@@ -164,6 +166,7 @@ impl Engine {
     }
 
     /// Tells of something for which nobody is blocked, once in an hour for each source and matter.
+    #[cold]
     pub(super) fn note(
         &mut self,
         (path, source_port): (Path, u16),

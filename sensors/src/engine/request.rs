@@ -133,6 +133,7 @@ impl Engine {
     }
 
     /// Brings the charges for what a source asked for in vain.
+    #[cold]
     pub(super) fn judge_questions(
         &mut self,
         sighting: &Sighting<'_, '_>,
@@ -207,6 +208,7 @@ impl Engine {
     }
 
     /// Credentials for a victim whose answers are not seen.
+    #[cold]
     fn unheard(&mut self, sighting: &Sighting<'_, '_>, attempt: &Attempt, findings: &mut Vec<Finding>) {
         let Sighting { path, seen, .. } = *sighting;
         if self.one_way.sent(path.source, attempt.account, attempt.nonce, seen.now) {
@@ -333,6 +335,7 @@ impl Engine {
     }
 
     /// A scanner's packet in the name of an address that is never blamed: somebody wants it blocked.
+    #[cold]
     fn note_forged(&mut self, sighting: &Sighting<'_, '_>, kind: AttackKind, findings: &mut Vec<Finding>) {
         let Sighting { message, path, seen, .. } = *sighting;
         if !self.setting.is_never(path.source) || self.user_agents.find(message.user_agents.iter()).is_none()
