@@ -344,6 +344,7 @@ impl Engine {
             Shape::Keepalive => return self.statistics.keepalives += 1,
             Shape::Stun => return self.statistics.not_sip += 1,
             Shape::Other => &mut self.statistics.not_sip,
+            Shape::Text if is_provisional(datagram.payload) => return self.statistics.sip_messages += 1,
             // A message is large: it is lent from where it is read.
             Shape::Text => match &sip::parse(datagram.payload) {
                 Ok(message) => {
@@ -529,6 +530,13 @@ fn is_fatal(message: &Message<'_>) -> bool {
         message.method().is_some_and(|method| message.cseq().is_some_and(|cseq| cseq.method != method));
     matches!(message.start, StartLine::Request { .. })
         && (defects.has(Defect::MissingHeader) || defects.has(Defect::ContentLength) || is_mismatched)
+}
+
+/// Whether this is a provisional answer, written as usual: it says nothing of anybody (RFC 3261, 7.2).
+fn is_provisional(payload: &[u8]) -> bool {
+    payload
+        .strip_prefix(b"SIP/2.0 1")
+        .is_some_and(|rest| matches!(rest, [b'0'..=b'9', b'0'..=b'9', b' ', ..]))
 }
 
 /// Methods are case-sensitive (RFC 3261, 7.1).

@@ -47,13 +47,13 @@ fn is_sipvicious(tag: &[u8]) -> bool {
 fn is_sippts(tag: &[u8], message: &Message<'_>) -> bool {
     let is_hex =
         |bytes: &[u8], length| bytes.len() == length && bytes.iter().all(|byte| hex(*byte).is_some());
-    if !is_hex(tag, 8) {
+    // Call-IDs of just this length are rare, branches are longer to find.
+    if !is_hex(tag, 8) || !message.call_id().is_some_and(|call| is_hex(call, 32)) {
         return false;
     }
     let branch = message.branch().unwrap_or_default();
     branch.len() == SIPPTS_BRANCH
         && branch.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-        && message.call_id().is_some_and(|call| is_hex(call, 32))
 }
 
 const fn hex(byte: u8) -> Option<u8> {
