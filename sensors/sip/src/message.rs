@@ -157,7 +157,9 @@ impl<'a> Message<'a> {
             self.defects.note(Defect::MissingHeader, end);
         }
         let is_short = |length: Option<u32>| length.is_none_or(|length| self.body.len() < length as usize);
-        if self.content_length.is_some() && is_short(self.content_length()) {
+        // Most messages have no body, and say so.
+        let is_zero = |value: &[u8]| value == b" 0\r\n";
+        if self.content_length.is_some_and(|value| !is_zero(value)) && is_short(self.content_length()) {
             self.defects.note(Defect::ContentLength, end);
         }
     }

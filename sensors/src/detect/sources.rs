@@ -449,8 +449,9 @@ impl Source {
     }
 
     fn engage(&mut self, name: u32) {
-        let known = self.victims.iter_mut().find(|victim| victim.name == name && !victim.is_engaged);
-        if let Some(victim) = known {
+        if let Some(victim) = self.victims.iter_mut().find(|victim| victim.name == name)
+            && !victim.is_engaged
+        {
             victim.is_engaged = true;
             self.open_victims = self.open_victims.saturating_sub(1);
         }
