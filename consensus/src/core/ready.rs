@@ -89,7 +89,7 @@ fn step(core: &mut Core, effects: &mut Vec<Effect>) {
     core.changes.appended(&entries);
     // 4. Committed entries: membership is raft's own and is applied here; the rest is the reader's, who is told how far.
     let conf_state = commit(core, &ready.take_committed_entries(), effects);
-    step_down_if_let_go(core);
+    step_down_without_vote(core);
     // 5. Reads that a quorum has confirmed.
     for state in ready.take_read_states() {
         let index = LogIndex::new(state.index);
@@ -152,11 +152,11 @@ fn commit(core: &mut Core, committed: &[Entry], effects: &mut Vec<Effect>) -> Op
     newest
 }
 
-/// An entry of the leader before may let this leader go. Raft 0.7 goes on leading then, and looks for its own progress, which is
-/// gone, with the next write.
-fn step_down_if_let_go(core: &mut Core) {
+/// An entry of the leader before may let this leader go, or take its vote. Raft 0.7 goes on leading then: gone, it looks for its own progress
+/// with the next write; without a vote, it takes another host's majority of one for its own, and answers reads that nobody confirmed.
+fn step_down_without_vote(core: &mut Core) {
     let raft = &mut core.node.raft;
-    if raft.state == StateRole::Leader && raft.prs().get(raft.id).is_none() {
+    if raft.state == StateRole::Leader && !raft.prs().conf().voters().contains(raft.id) {
         let term = raft.term;
         raft.become_follower(term, raft::INVALID_ID);
     }
