@@ -80,15 +80,15 @@ impl<F> Index<F> {
     }
 
     /// The oldest file, if the log can do without it: its entries are below an index or replaced by a snapshot, it is not
-    /// the last one, and the file behind it has a batch, so that the hard state is not lost. `next` is the batch to come.
+    /// the last one, and some file behind it has a batch, so that the hard state is not lost. It need not be the next one: that may have
+    /// been begun before a crash and never been written to.
     pub(crate) fn retirable(&self, limits: &RetireLimits) -> Option<WalSequence> {
         let mut files = self.files.iter();
         let (oldest, _) = files.next()?;
         let (second, held) = files.next()?;
-        let behind = files.next().map_or(limits.next, |(_, third)| third.first_batch);
         let is_below = held.base.index < limits.below && held.base.index <= limits.commit;
         let is_replaced = *second <= self.start;
-        ((is_below || is_replaced) && held.first_batch < behind).then_some(*oldest)
+        ((is_below || is_replaced) && held.first_batch < limits.next).then_some(*oldest)
     }
 
     /// The oldest file's handle.

@@ -23,7 +23,7 @@ impl<D: Disk> Wal<D> {
     /// Gives up whole files whose entries all lie below an index, and says how many. Their entries must be kept elsewhere,
     /// durably, or be wanted no more; reading them then fails with [`ReadError::Compacted`](super::ReadError::Compacted).
     ///
-    /// A file stays while a file behind it could not stand alone: without a batch it has no hard state, and its base must
+    /// A file stays while those behind it could not stand alone: without a batch they have no hard state, and the next one's base must
     /// be committed. After an error the log is poisoned, as after a failed append.
     pub fn retire(&mut self, below: LogIndex) -> Result<u64, AppendError> {
         self.refuse_poisoned()?;

@@ -185,6 +185,21 @@ fn after_a_snapshot_the_log_begins_anew() {
 }
 
 #[test]
+fn a_file_that_was_begun_and_never_written_to_keeps_nothing_before_it() {
+    let (disk, mut wal) = long_log();
+    wal.roll().unwrap();
+    drop(wal);
+    disk.crash(3);
+    let (mut wal, _) = open(&disk).unwrap();
+    wal.reset(position(50, 3), &others(), hard_state(4, 50)).unwrap();
+    assert_eq!(log_files(&disk), ["0000000000000006.wal"]);
+    drop(wal);
+    let (wal, recovered) = open(&disk).unwrap();
+    assert_eq!((recovered.base, recovered.hard_state), (position(50, 3), hard_state(4, 50)));
+    assert_eq!(wal.reader().last(), position(50, 3));
+}
+
+#[test]
 fn files_of_a_log_that_was_longer_than_the_snapshot_leave_its_position_alone() {
     let disk = Arc::new(MemoryDisk::new());
     let mut wal = create(&disk);
