@@ -24,21 +24,19 @@ pub(crate) struct Table<K, V, S = Key> {
     evicted: u64,
 }
 
-/// What every use looks at stands in front, with what the value has in front: one cache line of a large slot.
 struct Slot<K, V> {
     key: K,
-    /// It was used since it came to its place in the order: it may stay once more.
-    is_used: bool,
     /// `None` only while the slot is free.
     value: Option<V>,
     older: u32,
     newer: u32,
+    /// It was used since it came to its place in the order: it may stay once more.
+    is_used: bool,
 }
 
 impl<K: Copy + Eq + Hash, V, S: BuildHasher> Table<K, V, S> {
     /// An empty table for up to `capacity` keys.
-    pub(crate) const fn new(capacity: usize, hasher: S) -> Self {
-        let most = NONE as usize - 1;
+    pub(crate) fn new(capacity: usize, hasher: S) -> Self {
         Self {
             places: HashTable::new(),
             hasher,
@@ -47,13 +45,7 @@ impl<K: Copy + Eq + Hash, V, S: BuildHasher> Table<K, V, S> {
             newest: NONE,
             oldest: NONE,
             last: NONE,
-            capacity: if capacity == 0 {
-                1
-            } else if most < capacity {
-                most
-            } else {
-                capacity
-            },
+            capacity: capacity.clamp(1, NONE as usize - 1),
             evicted: 0,
         }
     }
@@ -113,7 +105,7 @@ impl<K: Copy + Eq + Hash, V, S: BuildHasher> Table<K, V, S> {
         if self.places.len() >= self.capacity && self.pop_unused().is_some() {
             self.evicted += 1;
         }
-        let slot = Slot { key, is_used: false, value: Some(value), older: NONE, newer: NONE };
+        let slot = Slot { key, value: Some(value), older: NONE, newer: NONE, is_used: false };
         let place = match self.free.pop() {
             Some(place) => {
                 if let Some(free) = self.slot_mut(place) {

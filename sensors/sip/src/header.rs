@@ -25,19 +25,9 @@ pub enum HeaderName {
 }
 
 impl HeaderName {
-    /// Reads a name in any case, or its compact form (RFC 3261, 7.3.3); blanks around it do not count.
+    /// Reads a name in any case, or its compact form (RFC 3261, 7.3.3).
     #[inline]
     pub fn read(name: &[u8]) -> Self {
-        match (Self::exact(name), name) {
-            (Self::Other, [b' ' | b'\t' | b'\r' | b'\n', ..] | [.., b' ' | b'\t' | b'\r' | b'\n']) => {
-                Self::exact(scan::trim(name))
-            }
-            (known, _) => known,
-        }
-    }
-
-    #[inline]
-    fn exact(name: &[u8]) -> Self {
         // Nearly all names are written as the RFC writes them: those are compared as a word or two.
         let is = |usual: &[u8]| name == usual || name.eq_ignore_ascii_case(usual);
         match name.len() {
@@ -147,7 +137,8 @@ pub(crate) fn read(lines: &[u8]) -> Option<(HeaderName, &[u8])> {
         return Some((name, scan::split(lines, length).1));
     }
     let (name, value) = split(lines)?;
-    (!scan::trim_start(name).is_empty()).then(|| (HeaderName::read(name), value))
+    let name = scan::trim(name);
+    (!name.is_empty()).then(|| (HeaderName::read(name), value))
 }
 
 /// The name with which the lines begin, and its length with the colon, if it is written as the RFC writes it: as nearly all are.

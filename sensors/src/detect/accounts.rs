@@ -33,7 +33,7 @@ pub(crate) struct Accounts {
 }
 
 impl Accounts {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { table: Table::new(CAPACITY, Hashed) }
     }
 
