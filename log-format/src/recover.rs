@@ -6,6 +6,7 @@
 //! ```text
 //! first bad place, where batch n is due
 //!   ├─ a good header of a batch above n lies further on ──> corrupt: n was acknowledged
+//!   ├─ a damaged header lies further on ──────────────────> corrupt: so was n, and a batch above it
 //!   ├─ only zeros from here on ───────────────────────────> clean end
 //!   ├─ n's header sector is zero, but for one byte ───────> torn: n was never acknowledged
 //!   ├─ more zero sectors than n's header counts ──────────> torn, unless one bit in such a sector explains it all
@@ -124,6 +125,12 @@ pub enum Evidence {
         /// The later batch.
         batch: BatchNumber,
         /// Its place.
+        offset: u64,
+    },
+    /// A later batch was begun, and its header has rotted.
+    #[error("the damaged header of a later batch is at byte {offset}")]
+    LaterHeader {
+        /// The later batch's place.
         offset: u64,
     },
     /// A later file was begun, so this batch had been synced.
@@ -331,6 +338,9 @@ impl<F: DiskFile> FileScan<F> {
         if let Some(later) = rest.later {
             return Ok(FileEnd::Corrupt(later, header));
         }
+        if let Some(offset) = rest.damaged_header.filter(|_| !rest.is_due_elsewhere) {
+            return Ok(FileEnd::Corrupt(Evidence::LaterHeader { offset }, header));
+        }
         Ok(match bad {
             Bad::Nothing if rest.is_zero => FileEnd::Clean,
             Bad::Nothing | Bad::Header | Bad::Body(_) if rest.is_due_elsewhere => {
@@ -371,7 +381,7 @@ impl<F: DiskFile> FileScan<F> {
 
     /// Looks at everything from the bad place on.
     fn survey_rest(&mut self) -> Result<Rest, DiskError> {
-        let mut rest = Rest { is_zero: true, later: None, is_due_elsewhere: false };
+        let mut rest = Rest { is_zero: true, later: None, damaged_header: None, is_due_elsewhere: false };
         let mut offset = self.offset;
         while offset < self.window.length() {
             let block = self.window.at(offset, BLOCK)?;
@@ -383,8 +393,12 @@ impl<F: DiskFile> FileScan<F> {
                     rest.later = Some(Evidence::LaterBatch { batch, offset });
                     break;
                 }
+                let is_behind = self.offset < offset;
                 rest.is_due_elsewhere |=
-                    self.offset < offset && found.is_some_and(|header| header.number == self.due);
+                    is_behind && found.is_some_and(|header| header.number == self.due);
+                if is_behind && found.is_none() && BatchHeader::is_begun(block, self.nonce) {
+                    rest.damaged_header.get_or_insert(offset);
+                }
             }
             offset = offset.saturating_add(BLOCK_BYTES);
         }
@@ -396,6 +410,8 @@ impl<F: DiskFile> FileScan<F> {
 struct Rest {
     is_zero: bool,
     later: Option<Evidence>,
+    /// Where something lies that was a header of this file.
+    damaged_header: Option<u64>,
     /// The batch that is due lies somewhere else: the disk wrote it to the wrong place, and it may have been acknowledged.
     is_due_elsewhere: bool,
 }

@@ -248,6 +248,7 @@ fn fix<D: Disk>(
         Evidence::BatchHeader
         | Evidence::BatchBody
         | Evidence::LaterBatch { .. }
+        | Evidence::LaterHeader { .. }
         | Evidence::LaterFile { .. } => fix_batch(walk),
         Evidence::FileNumber { .. }
         | Evidence::MissingFile { .. }

@@ -299,6 +299,25 @@ fn a_loss_is_said_though_an_earlier_one_has_skipped_as_many_ordinals() {
 }
 
 #[test]
+fn a_batch_that_is_gone_is_said_though_the_header_behind_it_has_rotted_too() {
+    // A bit of its magic, nonce, number, checksum.
+    for byte in [1, 10, 17, 77] {
+        let (disk, mut spool) = fresh();
+        (1..=3).for_each(|sequence| drop(spool.append(&[record(sequence, 10, true)]).unwrap()));
+        drop(spool);
+        let file = &files(&disk)[0];
+        disk.overwrite(file, 2 * BLOCK, &[0; 512]);
+        assert!(disk.flip_bit(file, (3 * BLOCK + byte) * 8));
+        let (mut spool, found) = open(&disk);
+        assert_eq!(found.damage.len(), 1, "byte {byte}");
+        spool.append(&[record(4, 10, true)]).unwrap();
+        let items = items(&spool, 1);
+        assert_eq!(kept(&items), [1, 4], "byte {byte}");
+        check_gaps(&items, 1, 4);
+    }
+}
+
+#[test]
 fn what_a_newer_version_spooled_is_refused_and_stays() {
     let (disk, mut spool) = fresh();
     spool.append(&[record(1, 10, true)]).unwrap();

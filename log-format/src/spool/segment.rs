@@ -158,6 +158,10 @@ impl<F: DiskFile> SegmentScan<F> {
                 let detail = Evidence::LaterBatch { batch, offset }.to_string();
                 Step::Damage { offset: damaged, detail }
             }
+            // The good header of the place that is due does not tell how many records lie behind it.
+            Place::End(FileEnd::Corrupt(evidence @ Evidence::LaterHeader { .. }, _)) => {
+                lost(evidence.to_string(), None)
+            }
             Place::End(FileEnd::Clean) => Step::End(SegmentEnd::Clean),
             Place::End(FileEnd::Torn(_)) => Step::End(SegmentEnd::Torn),
             Place::End(FileEnd::Suspect(evidence, header) | FileEnd::Corrupt(evidence, header)) => {

@@ -14,6 +14,8 @@ pub(crate) const BATCH_HEADER: usize = 80;
 /// Bytes of a batch at most: bounds what recovery holds in memory, and keeps the count of zero sectors within its field.
 pub const MAX_BATCH: usize = 16 << 20;
 
+/// Where a header has its file's nonce.
+const NONCE_AT: usize = 8;
 /// Where the header's own checksum is; it covers everything before it.
 const HEADER_CRC_AT: usize = 76;
 
@@ -63,6 +65,16 @@ impl BatchHeader {
             header_crc: fields.u32()?,
         };
         (header.header_crc == crc32c::crc32c(checked)).then_some(header)
+    }
+
+    /// Whether these bytes begin as a header of a file with this nonce does, but for one byte at most: what is left of a header that
+    /// rotted. No record looks so, since nobody who can have one written knows the nonce.
+    pub(crate) fn is_begun(bytes: &[u8], nonce: u64) -> bool {
+        let Some((magic, found)) = bytes.get(..BATCH_MAGIC.len()).zip(bytes.get(NONCE_AT..NONCE_AT + 8)) else {
+            return false;
+        };
+        let due = BATCH_MAGIC.into_iter().chain(nonce.to_le_bytes());
+        magic.iter().chain(found).zip(due).filter(|(found, due)| *found != due).count() <= 1
     }
 
     fn push(&self, bytes: &mut Vec<u8>) {

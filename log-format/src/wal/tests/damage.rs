@@ -23,6 +23,19 @@ fn damage_before_a_later_batch_is_corrupt() {
 }
 
 #[test]
+fn a_batch_that_is_gone_before_a_damaged_header_is_corrupt() {
+    // A bit of the magic, the nonce, the number, the checksum.
+    for byte in [1, 10, 17, 77] {
+        let disk = two_batches();
+        disk.overwrite(Path::new(FILE), BATCH_1, &[0; BLOCK]);
+        disk.flip_bit(Path::new(FILE), (BATCH_2 + byte) * 8);
+        let damage = corrupt(&disk);
+        assert_eq!(damage.evidence, Evidence::LaterHeader { offset: BATCH_2 });
+        assert_eq!((damage.offset, damage.batch), (BATCH_1, BatchNumber::new(1)));
+    }
+}
+
+#[test]
 fn a_rotted_last_batch_is_suspect_and_names_its_entries() {
     let disk = two_batches();
     disk.flip_bit(Path::new(FILE), (BATCH_2 + 3_000) * 8);
