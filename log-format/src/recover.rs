@@ -394,8 +394,7 @@ impl<F: DiskFile> FileScan<F> {
                     break;
                 }
                 let is_behind = self.offset < offset;
-                rest.is_due_elsewhere |=
-                    is_behind && found.is_some_and(|header| header.number == self.due);
+                rest.is_due_elsewhere |= is_behind && found.is_some_and(|header| header.number == self.due);
                 if is_behind && found.is_none() && BatchHeader::is_begun(block, self.nonce) {
                     rest.damaged_header.get_or_insert(offset);
                 }

@@ -83,6 +83,8 @@ pub(crate) enum Purpose {
     User = 7,
     Branch = 8,
     Name = 9,
+    Echo = 10,
+    SharedNonce = 11,
 }
 
 /// The state of a hash.

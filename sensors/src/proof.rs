@@ -6,6 +6,10 @@
 //! registrars give them. The chance that a made-up nonce is taken for a known one is below 4 in 10^9; a Bloom filter's 8 in
 //! 1,000 would let a forger with 60,000 tries convict an innocent address.
 //!
+//! A nonce that the victim gives to others too proves nothing: whoever has asked for himself can echo it in anybody's name. Kamailio, as it is
+//! installed, gives one nonce to everybody within a second. Nonces that were given out last are looked at for that, whatever address of the
+//! server gave them out. What is given out where this sensor does not look is not seen.
+//!
 //! Tags of SER, Kamailio and OpenSIPS prove nothing: they are made of the server's address and the request alone, so that whoever can
 //! reckon, or asks once for himself, needs no answer.
 //!
@@ -16,6 +20,7 @@ use std::time::Duration;
 
 use log_format::time::Timestamp;
 
+use crate::detect::Subject;
 use crate::keyed::{Key, Purpose};
 
 /// How long a generation takes in nonces: Kamailio's nonces live that long, Asterisk's 32 seconds.
@@ -27,7 +32,71 @@ const MAX_KICKS: usize = 128;
 /// Digits of the constant part of a tag that SER and its descendants make.
 const CONSTANT_DIGITS: usize = 32;
 
+/// Victims, and nonces of theirs, that are told apart when nonces are compared; those that share a place push each other out.
+const PLACES: usize = 4_096;
+
 type Bucket = [u32; SLOTS];
+
+/// What credentials with a nonce show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Echo {
+    /// Nothing: the victim did not lately send this nonce to this source.
+    Nothing,
+    /// The victim sent it to this source, and to others.
+    Shared,
+    /// The source received what the victim sent to it alone.
+    Own,
+}
+
+/// A nonce that was given out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Given {
+    /// Its hash.
+    nonce: u64,
+    by: Subject,
+    to: Subject,
+}
+
+/// The nonces that victims gave out last.
+struct LatestNonces {
+    key: Key,
+    by_nonce: Vec<Option<Given>>,
+    /// Each victim's latest nonce.
+    by_victim: Vec<Option<(Subject, u64)>>,
+}
+
+impl LatestNonces {
+    fn new(key: Key) -> Self {
+        Self { key, by_nonce: vec![None; PLACES], by_victim: vec![None; PLACES] }
+    }
+
+    /// Notes what was given out. Says whether somebody else was given the same just before: whoever gave it has not given out another
+    /// nonce since. Who passes a nonce on has been given it himself, before this packet or, where an answer is sent again, behind it.
+    fn is_shared(&mut self, given: Given) -> bool {
+        let Given { nonce, by, to } = given;
+        let before = self.by_nonce.get_mut(place(nonce)).and_then(|place| place.replace(given));
+        let is_latest = |before: &Given| self.latest(before.by) == Some(nonce);
+        let before = before.filter(|before| before.nonce == nonce).filter(is_latest);
+        let victim = self.victim(by);
+        if let Some(latest) = self.by_victim.get_mut(victim) {
+            *latest = Some((by, nonce));
+        }
+        before.is_some_and(|before| before.to != to && before.to != by && before.by != to)
+    }
+
+    fn latest(&self, victim: Subject) -> Option<u64> {
+        let latest = self.by_victim.get(self.victim(victim)).copied().flatten();
+        latest.filter(|(by, _)| *by == victim).map(|(_, nonce)| nonce)
+    }
+
+    fn victim(&self, victim: Subject) -> usize {
+        place(self.key.hash(Purpose::Source).long(victim.number()).finish())
+    }
+}
+
+fn place(hash: u64) -> usize {
+    hash as usize % PLACES
+}
 
 /// How many nonces a generation holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +136,9 @@ pub(crate) struct NonceEcho {
     /// Fingerprints in the current generation.
     held: usize,
     lost: u64,
+    latest: LatestNonces,
+    /// When a nonce was last given to a second source.
+    shared: Option<Timestamp>,
 }
 
 impl NonceEcho {
@@ -79,20 +151,32 @@ impl NonceEcho {
             size,
             held: 0,
             lost: 0,
+            latest: LatestNonces::new(key),
+            shared: None,
         }
     }
 
     /// Notes that a victim sent a nonce to a source.
     pub(crate) fn sent(&mut self, to: IpAddr, by: IpAddr, nonce: &[u8], now: Timestamp) {
         self.turn(now);
-        self.note(self.hash(to, by, nonce));
+        let nonce = self.nonce_hash(nonce);
+        self.note(self.pair_hash(to, by, nonce));
+        let given = Given { nonce, by: Subject::of(by), to: Subject::of(to) };
+        if self.latest.is_shared(given) {
+            self.shared = Some(now);
+            self.note(self.shared_hash(nonce));
+        }
     }
 
-    /// Whether the victim sent this nonce to this source within the last minutes.
-    pub(crate) fn is_echo(&mut self, from: IpAddr, to: IpAddr, nonce: &[u8], now: Timestamp) -> bool {
+    /// What it shows that a source has credentials with this nonce for this victim.
+    pub(crate) fn echo(&mut self, from: IpAddr, to: IpAddr, nonce: &[u8], now: Timestamp) -> Echo {
         self.turn(now);
-        let hash = self.hash(from, to, nonce);
-        self.current.has(hash) || self.previous.has(hash)
+        let nonce = self.nonce_hash(nonce);
+        if !self.has(self.pair_hash(from, to, nonce)) {
+            return Echo::Nothing;
+        }
+        let is_any_shared = self.shared.is_some_and(|shared| now.since(shared) < GENERATION * 2);
+        if is_any_shared && self.has(self.shared_hash(nonce)) { Echo::Shared } else { Echo::Own }
     }
 
     /// Notes that a victim sent its tag of a call to a source: who knows it has received the answer (RFC 3261, 12.1.1).
@@ -106,8 +190,7 @@ impl NonceEcho {
     /// Whether the victim sent this tag to this source within the last minutes.
     pub(crate) fn is_tag_echo(&mut self, from: IpAddr, to: IpAddr, tag: &[u8], now: Timestamp) -> bool {
         self.turn(now);
-        let hash = self.tag_hash(from, to, tag);
-        self.current.has(hash) || self.previous.has(hash)
+        self.has(self.tag_hash(from, to, tag))
     }
 
     /// Fingerprints lost because a generation was full: their echoes count as unproven.
@@ -115,8 +198,20 @@ impl NonceEcho {
         self.lost
     }
 
-    fn hash(&self, source: IpAddr, victim: IpAddr, nonce: &[u8]) -> u64 {
-        self.key.hash(Purpose::Nonce).address(source).address(victim).bytes(nonce).finish()
+    fn nonce_hash(&self, nonce: &[u8]) -> u64 {
+        self.key.hash(Purpose::Nonce).bytes(nonce).finish()
+    }
+
+    fn pair_hash(&self, source: IpAddr, victim: IpAddr, nonce: u64) -> u64 {
+        self.key.hash(Purpose::Echo).address(source).address(victim).long(nonce).finish()
+    }
+
+    fn shared_hash(&self, nonce: u64) -> u64 {
+        self.key.hash(Purpose::SharedNonce).long(nonce).finish()
+    }
+
+    fn has(&self, hash: u64) -> bool {
+        self.current.has(hash) || self.previous.has(hash)
     }
 
     fn tag_hash(&self, source: IpAddr, victim: IpAddr, tag: &[u8]) -> u64 {
@@ -268,10 +363,10 @@ mod tests {
     fn an_echo_counts_only_for_its_source_victim_and_nonce() {
         let mut echo = echo(100);
         echo.sent(SOURCE, VICTIM, b"n", at(0));
-        assert!(echo.is_echo(SOURCE, VICTIM, b"n", at(1)));
-        assert!(!echo.is_echo(SOURCE, VICTIM, b"m", at(1)));
-        assert!(!echo.is_echo(VICTIM, SOURCE, b"n", at(1)));
-        assert!(!echo.is_echo(SOURCE, SOURCE, b"n", at(1)));
+        assert_eq!(echo.echo(SOURCE, VICTIM, b"n", at(1)), Echo::Own);
+        assert_eq!(echo.echo(SOURCE, VICTIM, b"m", at(1)), Echo::Nothing);
+        assert_eq!(echo.echo(VICTIM, SOURCE, b"n", at(1)), Echo::Nothing);
+        assert_eq!(echo.echo(SOURCE, SOURCE, b"n", at(1)), Echo::Nothing);
     }
 
     #[test]
@@ -295,12 +390,12 @@ mod tests {
             let mut echo = echo(100);
             echo.sent(SOURCE, VICTIM, b"first", at(0));
             echo.sent(SOURCE, VICTIM, b"n", at(sent));
-            assert!(echo.is_echo(SOURCE, VICTIM, b"n", at(known_until)));
-            assert!(!echo.is_echo(SOURCE, VICTIM, b"n", at(forgotten)));
+            assert_eq!(echo.echo(SOURCE, VICTIM, b"n", at(known_until)), Echo::Own);
+            assert_eq!(echo.echo(SOURCE, VICTIM, b"n", at(forgotten)), Echo::Nothing);
         }
         let mut long_silence = echo(100);
         long_silence.sent(SOURCE, VICTIM, b"n", at(0));
-        assert!(!long_silence.is_echo(SOURCE, VICTIM, b"n", at(100_000)));
+        assert_eq!(long_silence.echo(SOURCE, VICTIM, b"n", at(100_000)), Echo::Nothing);
     }
 
     #[test]
@@ -310,9 +405,12 @@ mod tests {
             echo.sent(SOURCE, VICTIM, &number.to_le_bytes(), at(0));
         }
         assert_eq!(echo.lost(), 0);
-        assert!((0..50_000_u32).all(|number| echo.is_echo(SOURCE, VICTIM, &number.to_le_bytes(), at(1))));
+        assert!(
+            (0..50_000_u32)
+                .all(|number| echo.echo(SOURCE, VICTIM, &number.to_le_bytes(), at(1)) == Echo::Own)
+        );
         let false_proofs = (50_000..1_050_000_u32)
-            .filter(|number| echo.is_echo(SOURCE, VICTIM, &number.to_le_bytes(), at(1)))
+            .filter(|number| echo.echo(SOURCE, VICTIM, &number.to_le_bytes(), at(1)) != Echo::Nothing)
             .count();
         assert_eq!(false_proofs, 0);
     }
@@ -324,8 +422,48 @@ mod tests {
             echo.sent(SOURCE, VICTIM, &number.to_le_bytes(), at(0));
         }
         assert_eq!(echo.lost(), 0);
-        assert!((9_200..10_000_u32).all(|number| echo.is_echo(SOURCE, VICTIM, &number.to_le_bytes(), at(1))));
-        assert!(!echo.is_echo(SOURCE, VICTIM, &0_u32.to_le_bytes(), at(1)));
+        assert!(
+            (9_200..10_000_u32)
+                .all(|number| echo.echo(SOURCE, VICTIM, &number.to_le_bytes(), at(1)) == Echo::Own)
+        );
+        assert_eq!(echo.echo(SOURCE, VICTIM, &0_u32.to_le_bytes(), at(1)), Echo::Nothing);
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_nonce_that_others_were_given_too_is_no_proof() {
+        let attacker = address("203.0.113.9");
+        for (by_first, by_then) in [(VICTIM, VICTIM), (VICTIM, address("2001:db8::5"))] {
+            for (first, then) in [(attacker, SOURCE), (SOURCE, attacker)] {
+                let mut echo = echo(100);
+                echo.sent(SOURCE, VICTIM, b"own", at(0));
+                echo.sent(first, by_first, b"n", at(0));
+                echo.sent(first, by_first, b"n", at(0));
+                echo.sent(then, by_then, b"n", at(0));
+                assert_eq!(echo.echo(first, by_first, b"n", at(1)), Echo::Shared);
+                assert_eq!(echo.echo(SOURCE, VICTIM, b"own", at(1)), Echo::Own);
+                assert_eq!(echo.echo(then, by_then, b"n", at(599)), Echo::Shared);
+            }
+        }
+        let mut one_64 = echo(100);
+        one_64.sent(address("2001:db8::1"), VICTIM, b"n", at(0));
+        one_64.sent(address("2001:db8::2"), VICTIM, b"n", at(0));
+        assert_eq!(one_64.echo(address("2001:db8::1"), VICTIM, b"n", at(1)), Echo::Own);
+    }
+
+    #[test]
+    fn a_proxy_that_passes_a_nonce_on_does_not_share_it() {
+        let proxy = address("192.0.2.3");
+        let mut echo = echo(100);
+        for _ in 0..2 {
+            echo.sent(proxy, VICTIM, b"n", at(0));
+            echo.sent(SOURCE, proxy, b"n", at(0));
+        }
+        assert_eq!(echo.echo(SOURCE, proxy, b"n", at(1)), Echo::Own);
+        assert_eq!(echo.echo(proxy, VICTIM, b"n", at(1)), Echo::Own);
     }
 
     #[test]
@@ -333,7 +471,7 @@ mod tests {
         let mut echo = echo(100);
         echo.sent_tag(SOURCE, VICTIM, b"n", at(0));
         assert!(echo.is_tag_echo(SOURCE, VICTIM, b"n", at(1)));
-        assert!(!echo.is_echo(SOURCE, VICTIM, b"n", at(1)));
+        assert_eq!(echo.echo(SOURCE, VICTIM, b"n", at(1)), Echo::Nothing);
     }
 
     #[test]

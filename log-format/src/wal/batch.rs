@@ -70,7 +70,8 @@ impl BatchHeader {
     /// Whether these bytes begin as a header of a file with this nonce does, but for one byte at most: what is left of a header that
     /// rotted. No record looks so, since nobody who can have one written knows the nonce.
     pub(crate) fn is_begun(bytes: &[u8], nonce: u64) -> bool {
-        let Some((magic, found)) = bytes.get(..BATCH_MAGIC.len()).zip(bytes.get(NONCE_AT..NONCE_AT + 8)) else {
+        let Some((magic, found)) = bytes.get(..BATCH_MAGIC.len()).zip(bytes.get(NONCE_AT..NONCE_AT + 8))
+        else {
             return false;
         };
         let due = BATCH_MAGIC.into_iter().chain(nonce.to_le_bytes());

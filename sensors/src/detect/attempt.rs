@@ -3,6 +3,7 @@
 use log_format::event::AttackKind;
 
 use super::agents::AgentId;
+use crate::proof::Echo;
 
 /// What is remembered of a request until its answer comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,13 +24,25 @@ pub(crate) struct Attempt {
     pub(crate) agent: AgentId,
 }
 
-/// What is known of a request's credentials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is known of a request's credentials, the less telling first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CredentialState {
     /// Their nonce is not one that this victim lately sent to this source, or cannot be read.
     Unknown,
-    /// Their nonce is such a one.
+    /// Their nonce is such a one, but others were given it too.
+    Shared,
+    /// Their nonce is such a one, and this source's alone.
     Echoed,
+}
+
+impl From<Echo> for CredentialState {
+    fn from(echo: Echo) -> Self {
+        match echo {
+            Echo::Nothing => Self::Unknown,
+            Echo::Shared => Self::Shared,
+            Echo::Own => Self::Echoed,
+        }
+    }
 }
 
 /// What is looked at in a final answer.
@@ -84,14 +97,18 @@ fn judge_answer(attempt: &Attempt, answer: Answer) -> Judgement {
 
 fn judge_registration(credentials: CredentialState, answer: Answer) -> Judgement {
     match (credentials, answer.status) {
-        (CredentialState::Unknown | CredentialState::Echoed, 200..=299) => Judgement::Success,
-        (CredentialState::Unknown | CredentialState::Echoed, 401 | 407) if answer.is_stale => {
+        (_, 200..=299) => Judgement::Success,
+        (_, 401 | 407) if answer.is_stale => Judgement::Neutral,
+        (CredentialState::Echoed, 401 | 407 | 403 | 404 | 604) => Judgement::Strike(Strength::Proven),
+        // The nonce is a fresh one, so the password was wrong.
+        (CredentialState::Shared, 401 | 407) => Judgement::Strike(Strength::Unproven),
+        (CredentialState::Unknown, 401 | 407) => Judgement::Strike(Strength::Weak),
+        (CredentialState::Unknown | CredentialState::Shared, 403 | 404 | 604) => {
+            Judgement::Strike(Strength::Unproven)
+        }
+        (CredentialState::Unknown | CredentialState::Shared | CredentialState::Echoed, _) => {
             Judgement::Neutral
         }
-        (CredentialState::Echoed, 401 | 407 | 403 | 404 | 604) => Judgement::Strike(Strength::Proven),
-        (CredentialState::Unknown, 401 | 407) => Judgement::Strike(Strength::Weak),
-        (CredentialState::Unknown, 403 | 404 | 604) => Judgement::Strike(Strength::Unproven),
-        (CredentialState::Unknown | CredentialState::Echoed, _) => Judgement::Neutral,
     }
 }
 
@@ -102,8 +119,13 @@ fn judge_other(attempt: &Attempt, answer: Answer) -> Judgement {
         (CredentialState::Echoed, 401 | 407) if !answer.is_stale && attempt.realm == answer.realm => {
             Judgement::Strike(Strength::Proven)
         }
+        (CredentialState::Shared, 401 | 407) if !answer.is_stale && attempt.realm == answer.realm => {
+            Judgement::Strike(Strength::Unproven)
+        }
         (CredentialState::Echoed, 200..=299) => Judgement::Success,
-        (CredentialState::Unknown | CredentialState::Echoed, _) => Judgement::Neutral,
+        (CredentialState::Unknown | CredentialState::Shared | CredentialState::Echoed, _) => {
+            Judgement::Neutral
+        }
     }
 }
 
@@ -131,33 +153,37 @@ mod tests {
 
     #[test]
     fn registrations_are_judged_as_the_truth_table_says() {
-        use CredentialState::{Echoed, Unknown};
+        use CredentialState::{Echoed, Shared, Unknown};
         use Judgement::{Neutral, Strike, Success};
         let neutral = [400, 416, 420, 423, 439, 480, 486, 488, 491, 500, 503, 600, 603, 606, 302];
-        let table: Vec<(CredentialState, u16, bool, Judgement)> =
-            [
-                (Echoed, 401, false, Strike(Strength::Proven)),
-                (Echoed, 407, false, Strike(Strength::Proven)),
-                (Echoed, 401, true, Neutral),
-                (Echoed, 407, true, Neutral),
-                (Echoed, 403, false, Strike(Strength::Proven)),
-                (Echoed, 404, false, Strike(Strength::Proven)),
-                (Echoed, 604, false, Strike(Strength::Proven)),
-                (Echoed, 200, false, Success),
-                (Echoed, 202, false, Success),
-                (Unknown, 401, false, Strike(Strength::Weak)),
-                (Unknown, 407, false, Strike(Strength::Weak)),
-                (Unknown, 401, true, Neutral),
-                (Unknown, 403, false, Strike(Strength::Unproven)),
-                (Unknown, 404, false, Strike(Strength::Unproven)),
-                (Unknown, 604, false, Strike(Strength::Unproven)),
-                (Unknown, 200, false, Success),
-            ]
-            .into_iter()
-            .chain(neutral.iter().flat_map(|status| {
-                [Unknown, Echoed].map(|credentials| (credentials, *status, false, Neutral))
-            }))
-            .collect();
+        let table: Vec<(CredentialState, u16, bool, Judgement)> = [
+            (Echoed, 401, false, Strike(Strength::Proven)),
+            (Echoed, 407, false, Strike(Strength::Proven)),
+            (Echoed, 401, true, Neutral),
+            (Echoed, 407, true, Neutral),
+            (Echoed, 403, false, Strike(Strength::Proven)),
+            (Echoed, 404, false, Strike(Strength::Proven)),
+            (Echoed, 604, false, Strike(Strength::Proven)),
+            (Echoed, 200, false, Success),
+            (Echoed, 202, false, Success),
+            (Unknown, 401, false, Strike(Strength::Weak)),
+            (Unknown, 407, false, Strike(Strength::Weak)),
+            (Unknown, 401, true, Neutral),
+            (Unknown, 403, false, Strike(Strength::Unproven)),
+            (Unknown, 404, false, Strike(Strength::Unproven)),
+            (Unknown, 604, false, Strike(Strength::Unproven)),
+            (Unknown, 200, false, Success),
+            (Shared, 401, false, Strike(Strength::Unproven)),
+            (Shared, 407, false, Strike(Strength::Unproven)),
+            (Shared, 401, true, Neutral),
+            (Shared, 403, false, Strike(Strength::Unproven)),
+            (Shared, 200, false, Success),
+        ]
+        .into_iter()
+        .chain(neutral.iter().flat_map(|status| {
+            [Unknown, Shared, Echoed].map(|credentials| (credentials, *status, false, Neutral))
+        }))
+        .collect();
         for (credentials, status, is_stale, expected) in table {
             let judgement = judged(AttackKind::Register, credentials, status, is_stale);
             assert_eq!(judgement, expected, "{credentials:?} {status} stale={is_stale}");
@@ -166,12 +192,13 @@ mod tests {
 
     #[test]
     fn calls_are_only_judged_by_a_repeated_challenge_for_the_same_realm() {
-        use CredentialState::{Echoed, Unknown};
+        use CredentialState::{Echoed, Shared, Unknown};
         let invite = |credentials, status, stale| judged(AttackKind::Invite, credentials, status, stale);
         assert_eq!(invite(Echoed, 407, false), Judgement::Strike(Strength::Proven));
         assert_eq!(invite(Echoed, 407, true), Judgement::Neutral);
         assert_eq!(invite(Echoed, 200, false), Judgement::Success);
-        for (credentials, status) in [(Echoed, 403), (Echoed, 404), (Unknown, 407)] {
+        assert_eq!(invite(Shared, 407, false), Judgement::Strike(Strength::Unproven));
+        for (credentials, status) in [(Echoed, 403), (Echoed, 404), (Unknown, 407), (Shared, 200)] {
             assert_eq!(invite(credentials, status, false), Judgement::Neutral, "{credentials:?} {status}");
         }
         let second_proxy = Answer { status: 407, is_stale: false, realm: 2 };

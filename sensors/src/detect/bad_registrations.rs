@@ -442,20 +442,23 @@ impl Gaps {
 /// What strikes amount to. Proof needs nearly as many proven strikes as the limit, and at least half of all to be proven: a forger may add
 /// unproven strikes to an address, or a few replayed ones.
 fn weigh_minute<'a>(strikes: impl Iterator<Item = &'a Strike>, limit: u32) -> Option<(Evidence, u32)> {
-    let (mut proven, mut halves, mut all) = (0_u32, 0_u32, 0_u32);
+    let (mut proven, mut whole, mut all) = (0_u32, 0_u32, 0_u32);
     for strike in strikes {
         all += 1;
         match strike.strength {
-            Strength::Proven => (proven, halves) = (proven + 1, halves + 2),
-            Strength::Unproven => halves += 2,
-            Strength::Weak => halves += 1,
+            Strength::Proven => (proven, whole) = (proven + 1, whole + 1),
+            Strength::Unproven => whole += 1,
+            Strength::Weak => {}
         }
     }
     // The first guesses of a tool often answer a nonce that it made up: three strikes of ten may be so.
-    let is_proven = limit.saturating_mul(7) <= proven.saturating_mul(10);
-    if limit <= all && is_proven && all <= proven * 2 {
+    let are_enough = |strikes: u32| {
+        limit <= all && limit.saturating_mul(7) <= strikes.saturating_mul(10) && all <= strikes * 2
+    };
+    if are_enough(proven) {
         Some((Evidence::Proven, all))
-    } else if limit.saturating_mul(2) <= halves {
+    } else if are_enough(whole) || limit.saturating_mul(2) <= all + whole {
+        // Weak strikes count half.
         Some((Evidence::Unproven, all))
     } else {
         None

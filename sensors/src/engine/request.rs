@@ -281,14 +281,14 @@ impl Engine {
         let Sighting { message, path, source_port, is_proven, seen } = *sighting;
         let is_heard = self.visibility.seen(path.victim, seen.now).answers;
         let mut first = None;
-        let mut is_echo = false;
+        let mut state = CredentialState::Unknown;
         // A response differs with whatever it is made of (RFC 7616, 3.4.1), so it tells attempts apart.
         let mut fingerprint = self.key.hash(Purpose::Attempt);
         for credentials in message.all_credentials() {
             let nonce = credentials.nonce.unwrap_or_default();
-            is_echo |= !nonce.is_empty()
-                && !seen.is_tunnelled
-                && self.proofs.is_echo(path.source, path.victim, nonce, seen.now);
+            if !nonce.is_empty() && !seen.is_tunnelled {
+                state = state.max(self.proofs.echo(path.source, path.victim, nonce, seen.now).into());
+            }
             fingerprint = match credentials.response {
                 Some(response) => fingerprint.bytes(response),
                 None => fingerprint.bytes(nonce).bytes(credentials.username.unwrap_or_default()),
@@ -303,7 +303,7 @@ impl Engine {
         let credentials = first.unwrap_or_default();
         Attempt {
             kind,
-            credentials: if is_echo { CredentialState::Echoed } else { CredentialState::Unknown },
+            credentials: state,
             realm: if kind == AttackKind::Register {
                 0
             } else {

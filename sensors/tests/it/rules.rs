@@ -201,6 +201,29 @@ fn made_up_nonces_prove_nothing_about_the_address_they_come_from() {
 }
 
 #[test]
+fn a_nonce_that_everybody_is_given_proves_nothing_about_the_address_that_echoes_it() {
+    let mut wire = wire();
+    let (forger, forged) = (phone(ATTACKER, 5060, "own"), phone([192, 0, 2, 1], 5060, "1001"));
+    for guess in 0..100 {
+        // As Kamailio does: one nonce within a second.
+        let nonce = format!("second {}", guess / 10);
+        for asks in [&forger, &forged] {
+            let plain = wire.register(asks, None);
+            wire.exchange(asks.at, &plain, |request| challenged(request, &nonce, ""));
+        }
+        let authorization = wire.authorize(&forged, &guess.to_string(), &nonce);
+        let request = wire.register(&forged, Some(&authorization));
+        wire.exchange(forged.at, &request, |request| challenged(request, &nonce, ""));
+    }
+    let verdict = wire.verdicts.first().expect("a verdict");
+    assert_eq!(wire.verdicts.len(), 1);
+    assert_eq!(verdict.observed.evidence, Evidence::Unproven);
+    assert_eq!(verdict.observed.sanction, Sanction::SoftBlock);
+    // Each is a whole strike: the nonce was a fresh one.
+    assert_eq!(verdict.observed.count, 10);
+}
+
+#[test]
 fn a_guessed_password_does_not_clear_the_guesses_at_other_accounts() {
     let mut wire = wire();
     for number in 0..9 {
