@@ -20,8 +20,8 @@ use serde::Deserialize;
 use thiserror::Error;
 use toml::Spanned;
 
-use crate::infrastructure;
 use crate::node::ChapterSettings;
+use crate::{infrastructure, names};
 
 /// Hosts of one cluster at most: Raft heartbeats and pings are all to all, and no site has more hypervisors in one cluster.
 const MAX_HOSTS: usize = 31;
@@ -200,6 +200,8 @@ pub struct FirewallConfig {
     pub enabled: bool,
     /// Networks that this host never drops, whatever the log says.
     pub never_block: BTreeSet<IpNet>,
+    /// Names whose addresses it never drops.
+    pub never_block_names: BTreeSet<String>,
 }
 
 /// A configuration that cannot be used.
@@ -622,8 +624,10 @@ impl Context<'_> {
             return Err(self.refuse("firewall.table", section.table.span(), reason));
         }
         let devices = self.devices("firewall.devices", &section.devices)?;
-        let never_block = self.networks("firewall.never_block", &section.never_block)?;
-        Ok(FirewallConfig { devices, table: table.clone(), enabled: section.enabled, never_block })
+        let (never_block, never_block_names) =
+            self.networks_and_names("firewall.never_block", &section.never_block)?;
+        let (table, enabled) = (table.clone(), section.enabled);
+        Ok(FirewallConfig { devices, table, enabled, never_block, never_block_names })
     }
 
     fn networks(&self, key: &'static str, texts: &[Spanned<String>]) -> Result<BTreeSet<IpNet>, ConfigError> {
@@ -634,6 +638,21 @@ impl Context<'_> {
             infrastructure::network(text.get_ref()).map_err(|reason| self.refuse(key, text.span(), reason))
         };
         texts.iter().map(read).collect()
+    }
+
+    fn networks_and_names(
+        &self,
+        key: &'static str,
+        texts: &[Spanned<String>],
+    ) -> Result<(BTreeSet<IpNet>, BTreeSet<String>), ConfigError> {
+        let (names, networks): (Vec<_>, Vec<_>) =
+            texts.iter().cloned().partition(|text| names::is_name(text.get_ref()));
+        if let Some(extra) = names.get(names::MAX_NAMES) {
+            let reason = format!("is one name too many; {} are asked for", names::MAX_NAMES);
+            return Err(self.refuse(key, extra.span(), reason));
+        }
+        let names = names.into_iter().map(|name| name.into_inner().to_ascii_lowercase()).collect();
+        Ok((self.networks(key, &networks)?, names))
     }
 
     fn devices(&self, key: &'static str, names: &[Spanned<String>]) -> Result<Vec<String>, ConfigError> {

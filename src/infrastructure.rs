@@ -8,9 +8,10 @@
     reason = "a shell: reads what the kernel and the resolver's file say, once"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use api::ports::SparedBy;
 use ipnet::IpNet;
 use projections::decide::{SHORTEST_V4_PREFIX, SHORTEST_V6_PREFIX};
 
@@ -19,23 +20,41 @@ pub(crate) const MAX_NAMED: usize = 256;
 /// Gateways and resolvers that are taken at most; a host has a few.
 const MAX_FOUND: usize = 32;
 
+/// Networks that this host never drops, each with the reason.
+pub(crate) type Spared = BTreeMap<IpNet, SparedBy>;
+
 /// The networks of a configuration, and what this machine says of its gateways and resolvers now.
-pub(crate) fn never_block(named: &BTreeSet<IpNet>) -> BTreeSet<IpNet> {
+pub(crate) fn spared(named: &BTreeSet<IpNet>) -> Spared {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    let found = gateways4(&read("/proc/net/route"))
-        .chain(gateways6(&read("/proc/net/ipv6_route")))
-        .chain(resolvers(&read("/etc/resolv.conf")))
+    let files = ["/proc/net/route", "/proc/net/ipv6_route", "/etc/resolv.conf"].map(read);
+    let [routes4, routes6, resolver] = &files;
+    let found = gateways4(routes4)
+        .chain(gateways6(routes6))
+        .chain(resolvers(resolver))
         .take(MAX_FOUND)
-        .map(|address| IpNet::from(projections::canonical(address)))
-        .collect::<BTreeSet<_>>();
-    found.union(named).copied().collect()
+        .map(|address| (IpNet::from(projections::canonical(address)), SparedBy::System));
+    let named = named.iter().map(|network| (*network, SparedBy::Configuration));
+    found.chain(named).collect()
+}
+
+/// Without the reasons.
+pub(crate) fn networks(spared: &Spared) -> BTreeSet<IpNet> {
+    spared.keys().copied().collect()
+}
+
+/// The smallest of these networks that holds an address.
+pub(crate) fn sparing(spared: &Spared, address: IpAddr) -> Option<(IpNet, &SparedBy)> {
+    let holding = spared.iter().filter(|(network, _)| network.contains(&address));
+    holding.max_by_key(|(network, _)| network.prefix_len()).map(|(network, by)| (*network, by))
 }
 
 /// A network, or an address on its own, as a configuration names it; else what is wrong with it.
 pub(crate) fn network(text: &str) -> Result<IpNet, String> {
     let address = || text.parse::<IpAddr>().map(IpNet::from);
     let network = text.parse().or_else(|_| address());
-    let network = network.map_err(|_| format!("{text:?} is no network; write it like 192.0.2.0/24"))?;
+    let network = network.map_err(|_| {
+        format!("{text:?} is no network; write it like 192.0.2.0/24, or a name like trunk.example.net")
+    })?;
     let network = projections::canonical_network(network);
     let shortest = match network {
         IpNet::V4(_) => SHORTEST_V4_PREFIX,
@@ -117,10 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_is_always_there() {
-        let named = BTreeSet::from(["10.0.0.0/8".parse().unwrap()]);
-        let never = never_block(&named);
-        assert!(never.iter().any(|network| network.contains(&IpAddr::from([10, 9, 8, 7]))));
-        assert!(!named.iter().any(|network| network.contains(&IpAddr::from([11, 0, 0, 1]))));
+    fn what_is_named_is_always_there_and_the_smallest_network_says_why() {
+        let network = |text: &str| text.parse::<IpNet>().unwrap();
+        let mut spared = spared(&BTreeSet::from([network("10.0.0.0/8")]));
+        spared.insert(network("10.9.8.7/32"), SparedBy::Name("trunk.example.net".to_owned()));
+        let why = |address: [u8; 4]| sparing(&spared, address.into()).map(|(_, by)| by.clone());
+        assert_eq!(why([10, 9, 8, 7]), Some(SparedBy::Name("trunk.example.net".to_owned())));
+        assert_eq!(why([10, 9, 8, 8]), Some(SparedBy::Configuration));
+        assert_eq!(why([203, 0, 113, 1]), None);
+        assert!(networks(&spared).contains(&network("10.0.0.0/8")));
     }
 }

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 mod infrastructure;
+mod names;
 pub mod node;
 mod policy;
 pub mod provision;

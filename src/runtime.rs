@@ -35,9 +35,10 @@ mod ports;
 mod renewal;
 mod sensor;
 mod space;
+mod sparing;
 mod spool;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -49,7 +50,6 @@ use api::{Limits, LocalToken, Server, SessionSources, Transport as ConsoleTransp
 use consensus::core::{Core, CoreConfig, Restored, Role};
 use consensus::rt::transport::{PeerMessage, PeerSender, Services, Transport, TransportConfig};
 use consensus::rt::writer::{DurableCommit, Writer};
-use ipnet::IpNet;
 use log_format::disk::{Disk, StdDisk};
 use log_format::history::History;
 use log_format::ids::{HostId, LogIndex, OriginSequence};
@@ -68,9 +68,10 @@ use self::driver::{Addresses, Outlets, Shared};
 use self::files::DataDirectory;
 use self::inbox::Inbox;
 use self::renewal::{Files, Renewal};
+use self::sparing::Sparing;
 use crate::checkpoints::Checkpoints;
 use crate::config::{Config, ConsoleSecurity, HostConfig, Surroundings};
-use crate::infrastructure;
+use crate::infrastructure::{Spared, networks};
 use crate::node::chapters::snapshot_of;
 use crate::node::{HostPicture, Identity, Input, KnownHost, LocalState, Node, Output, given_before};
 use crate::policy::policy_of;
@@ -146,7 +147,7 @@ impl Host {
         let (inbox, messages) = Inbox::new();
         let shared = Arc::new(Shared::of(&node));
         let views = node.views();
-        let (kernel, firewall) = start_firewall(config, layout, &inbox, &clocks)?;
+        let (kernel, firewall) = start_firewall(config, layout, &inbox, &clocks, tokio)?;
         let addresses = Addresses::new(config);
         let tellers = (inbox.clone(), Arc::clone(&shared));
         let desk =
@@ -572,7 +573,7 @@ struct Kernel {
     shared: Arc<actuator::Shared>,
     /// Whom it drops, for the sensors.
     dropped: doors::Doors,
-    never_block: BTreeSet<IpNet>,
+    spared: Sparing,
 }
 
 fn start_firewall(
@@ -580,16 +581,17 @@ fn start_firewall(
     layout: crate::actuators::firewall::Layout,
     inbox: &Inbox,
     clocks: &Clocks,
+    tokio: &Runtime,
 ) -> anyhow::Result<(Kernel, std::thread::JoinHandle<()>)> {
-    let never_block = infrastructure::never_block(&config.firewall.never_block);
+    let spared = Sparing::start(config, tokio, clocks.clone());
     let dropped = doors::Doors::default();
     let (orders, shared, thread) = actuator::start(
-        (config.firewall.enabled, never_block.clone()),
+        (config.firewall.enabled, networks(&spared.now([]))),
         layout,
         (inbox.clone(), dropped.clone()),
         clocks.clone(),
     )?;
-    Ok((Kernel { orders, shared, dropped, never_block }, thread))
+    Ok((Kernel { orders, shared, dropped, spared }, thread))
 }
 
 /// Starts the sensors, and what keeps them and the node told of each other.
@@ -599,10 +601,10 @@ fn start_sensors(
     ((inbox, clocks), shown): ((&Inbox, Clocks), &Arc<Shared>),
     (kernel, views, signed_in): (Kernel, Arc<RwLock<ReadModels>>, SessionSources),
 ) -> anyhow::Result<Arc<sensor::Shared>> {
-    let Kernel { orders, shared: firewall, dropped: doors, never_block } = kernel;
+    let Kernel { orders, shared: firewall, dropped: doors, spared } = kernel;
     let own: Vec<_> = config.cluster.hosts.values().flat_map(HostConfig::addresses).collect();
     let settings = views.read().unwrap_or_else(PoisonError::into_inner).settings.current().clone();
-    let policy = policy_of(&settings, &own, &never_block, &config.surroundings);
+    let policy = policy_of(&settings, &own, &networks(&spared.now([])), &config.surroundings);
     let sensors = Arc::new(sensor::Shared::new(policy));
     let tools = sensor::Tools {
         shared: Arc::clone(&sensors),
@@ -624,7 +626,7 @@ fn start_sensors(
         views,
         own,
         orders,
-        never_block,
+        spared,
         signed_in,
         surroundings: config.surroundings.clone(),
     }));
@@ -662,14 +664,14 @@ struct Telling {
     own: Vec<std::net::IpAddr>,
     surroundings: Surroundings,
     orders: actuator::Orders,
-    never_block: BTreeSet<IpNet>,
+    spared: Sparing,
     signed_in: SessionSources,
 }
 
 /// Tells the node what the host's own shells say, and the sensors what the cluster's settings say.
 async fn keep_told(telling: Telling) {
     let mut every = tokio::time::interval(LOCAL_STATE_EVERY);
-    let mut spared_before = telling.never_block.clone();
+    let mut spared_before = Spared::new();
     loop {
         every.tick().await;
         let [packets, sip_messages, malformed, dropped] = telling.sensors.counts();
@@ -690,16 +692,20 @@ async fn keep_told(telling: Telling) {
             authority: telling.shown.certificates.borrow().own,
         };
         let _ = telling.inbox.offer(Input::Local(state)); // The next one says the same and more.
-        let mut spared = telling.never_block.clone();
-        // A block of their own address would cut off whoever could lift it.
-        spared.extend(telling.signed_in.now().into_iter().map(IpNet::from));
+        let spared = telling.spared.now(telling.signed_in.now());
         if spared != spared_before {
-            telling.orders.spare(spared.clone());
+            telling.orders.spare(networks(&spared));
             spared_before.clone_from(&spared);
+            *telling.shown.spared.write().unwrap_or_else(PoisonError::into_inner) = spared.clone();
         }
         let settings =
             telling.views.read().unwrap_or_else(PoisonError::into_inner).settings.current().clone();
-        telling.sensors.set_policy(policy_of(&settings, &telling.own, &spared, &telling.surroundings));
+        telling.sensors.set_policy(policy_of(
+            &settings,
+            &telling.own,
+            &networks(&spared),
+            &telling.surroundings,
+        ));
     }
 }
 

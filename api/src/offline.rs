@@ -53,7 +53,8 @@ pub fn explain(
 ) -> serde_json::Result<Value> {
     let cluster = cluster(views);
     let around = Surroundings { threshold: views.settings.current().block_threshold, view: &cluster };
-    serde_json::to_value(Explained::new(&views.explain(address, port, now), views.applied().get(), around))
+    let explained = (&views.explain(address, port, now), None);
+    serde_json::to_value(Explained::new(explained, views.applied().get(), around))
 }
 
 fn list<T: Serialize>(items: impl Iterator<Item = T>) -> serde_json::Result<Value> {

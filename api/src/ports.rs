@@ -4,11 +4,12 @@
 //! implements both traits; the tests implement them over the real `decide` and the real read models.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use ipnet::IpNet;
 use log_format::envelope::Envelope;
 use log_format::event::Actor;
 use log_format::ids::{ClusterId, CommandId, HostId, LogIndex, Term};
@@ -88,8 +89,45 @@ pub trait Reads: Send + Sync + 'static {
     /// quorum confirmed that in time. Bounded in time by the implementation.
     fn confirm(&self) -> BoxFuture<'_, Option<LogIndex>>;
 
+    /// The smallest network with this address that the host that answers never drops, whatever the log says; `None` if there is none.
+    fn spared(&self, address: IpAddr) -> Option<Spared>;
+
     /// The wall clock: for display and for counting down, never for a rule.
     fn now(&self) -> Timestamp;
+}
+
+/// A network that one host never drops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spared {
+    /// The network.
+    pub network: IpNet,
+    /// Why.
+    pub by: SparedBy,
+}
+
+/// Why a host never drops a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SparedBy {
+    /// Its configuration names it.
+    Configuration,
+    /// It is an address of a name that its configuration has.
+    Name(String),
+    /// It is a gateway or a resolver of the host's.
+    System,
+    /// Somebody is signed in from there.
+    SignIn,
+}
+
+impl fmt::Display for SparedBy {
+    /// What follows "because".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configuration => f.write_str("its configuration says so (firewall.never_block)"),
+            Self::Name(name) => write!(f, "it is an address of {name} (firewall.never_block)"),
+            Self::System => f.write_str("it is one of its gateways or resolvers"),
+            Self::SignIn => f.write_str("somebody is signed in from there"),
+        }
+    }
 }
 
 /// A piece of the applied log.

@@ -21,7 +21,7 @@ plain = true
 [sensor]
 devices = ["eth0"]
 [firewall]
-never_block = ["192.0.2.77/24"]
+never_block = ["192.0.2.77/24", "Trunk.example.net"]
 "#;
 
 fn refusal(text: &str) -> String {
@@ -38,6 +38,7 @@ fn a_good_file_is_understood() {
     assert_eq!(config.console.security, ConsoleSecurity::PlainOnLoopback);
     assert_eq!(config.firewall.table, "palisade");
     assert_eq!(config.firewall.never_block, BTreeSet::from(["192.0.2.0/24".parse().unwrap()]));
+    assert_eq!(config.firewall.never_block_names, BTreeSet::from(["trunk.example.net".to_owned()]));
     let own: Vec<IpAddr> = config.cluster.hosts[&HostId::new(2)].addresses().collect();
     assert_eq!(own, [IpAddr::from([192, 0, 2, 2]), IpAddr::from([10, 0, 0, 2])]);
 }

@@ -21,6 +21,7 @@ use super::clocks::Clocks;
 use super::inbox::{Message, Receiver};
 use super::spool::SpoolOrders;
 use crate::config::Config;
+use crate::infrastructure::Spared;
 use crate::node::{
     ClusterPicture, HaltReason, Input, Members, Node, Now, Outcome, Output, PeerMessage, Trust,
 };
@@ -109,6 +110,8 @@ pub(super) struct Shared {
     pub(super) certificates: watch::Sender<Certificates>,
     /// The cluster as last seen; `None` before the first tick.
     pub(super) cluster: RwLock<Option<ClusterPicture>>,
+    /// What this host never drops, whatever the log says.
+    pub(super) spared: RwLock<Spared>,
     /// What the checkpoints' thread says of itself.
     pub(super) frame: Mutex<FrameStatus>,
     replies: Expected<Outcome>,
@@ -128,6 +131,7 @@ impl Shared {
             trust: watch::Sender::new(node.trust()),
             certificates: watch::Sender::default(),
             cluster: RwLock::new(None),
+            spared: RwLock::default(),
             frame: Mutex::default(),
             replies: Mutex::default(),
             hashes: Mutex::default(),

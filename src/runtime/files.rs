@@ -112,6 +112,15 @@ impl DataDirectory {
         }
     }
 
+    /// A small file's text; empty if it is not there.
+    pub fn text(&self, name: &str) -> Result<String, FileError> {
+        let path = self.path.join(name);
+        match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            read => read.map_err(io("read", &path)),
+        }
+    }
+
     /// Writes a small file anew: whole or not at all, also when the power fails.
     pub fn replace(&self, name: &str, text: &str) -> Result<(), FileError> {
         self.replace_bytes(name, text.as_bytes())

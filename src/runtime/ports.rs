@@ -2,13 +2,13 @@
 //! and the log's tail.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use api::ports::{
     Accepted, ClusterView, FirewallMode, FirewallView, HostStatus, HostView, ProjectionView, Reads,
-    RebuildEnd, RebuildView, Role, SensorView, StateHash, Submit, SubmitError, Tail,
+    RebuildEnd, RebuildView, Role, SensorView, Spared, StateHash, Submit, SubmitError, Tail,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -30,6 +30,7 @@ use super::desk::Desk;
 use super::driver::Shared;
 use super::inbox::Inbox;
 use super::renewal::Files;
+use crate::infrastructure::sparing;
 use crate::node::{ClusterPicture, FirewallState, HostPicture, Input, LocalState, Outcome, Presence};
 
 /// A stream that is further behind than this loads its lists anew.
@@ -119,6 +120,12 @@ impl Reads for Doors {
                 hosts: Vec::new(),
             },
         }
+    }
+
+    fn spared(&self, address: IpAddr) -> Option<Spared> {
+        let spared = self.shared.spared.read().unwrap_or_else(PoisonError::into_inner);
+        let (network, by) = sparing(&spared, projections::canonical(address))?;
+        Some(Spared { network, by: by.clone() })
     }
 
     fn subscribe(&self) -> watch::Receiver<LogIndex> {

@@ -12,6 +12,7 @@ mod end_to_end;
 mod firewall;
 mod kill;
 mod latency;
+mod names;
 mod projections;
 mod recover;
 mod sensed;

@@ -11,7 +11,7 @@ use super::attack::{Attack, HostName, host_name};
 use super::block::{Block, Facts, Surroundings, actor_name, address_text};
 use super::settings::mode_name;
 use super::shown;
-use crate::ports::ClusterView;
+use crate::ports::{ClusterView, Spared};
 
 /// The answer to `GET /ip/{address}`.
 #[derive(Debug, Serialize)]
@@ -29,6 +29,7 @@ pub(crate) struct Explained {
     mode: &'static str,
     blocks: Vec<Block>,
     allowed: Option<Allowance>,
+    never_dropped_here: Option<SparedHere>,
     attacks: Vec<Attack>,
     attacks_total: usize,
     hosts: Vec<HostName>,
@@ -55,6 +56,13 @@ struct Allowance {
     log_index: u64,
 }
 
+/// What the host that answers never drops, whatever the log says.
+#[derive(Debug, Serialize)]
+struct SparedHere {
+    network: String,
+    reason: String,
+}
+
 /// Something worth telling that is no attack.
 #[derive(Debug, Serialize)]
 pub(crate) struct Note {
@@ -78,8 +86,12 @@ pub(crate) struct Note {
 }
 
 impl Explained {
-    /// The explanation on the wire, of views that have applied `as_of`.
-    pub(crate) fn new(explanation: &Explanation<'_>, as_of: u64, around: Surroundings<'_>) -> Self {
+    /// The explanation on the wire, of views that have applied `as_of`, by a host that spares the address or does not.
+    pub(crate) fn new(
+        (explanation, spared): (&Explanation<'_>, Option<Spared>),
+        as_of: u64,
+        around: Surroundings<'_>,
+    ) -> Self {
         let name = |host: &HostId| host_name(*host, around.view);
         let passed = |(step, why): &(Step, Passed)| PassedStep { step: step.name(), reason: why.to_string() };
         let (decision, until) = decision(explanation.ruling.verdict);
@@ -88,7 +100,7 @@ impl Explained {
             port: explanation.port,
             now: explanation.now.to_string(),
             as_of,
-            sentence: explanation.sentence(),
+            sentence: sentence(explanation, spared.as_ref()),
             decision,
             step: explanation.ruling.step.name(),
             passed: explanation.ruling.passed.iter().map(passed).collect(),
@@ -96,6 +108,10 @@ impl Explained {
             mode: mode_name(explanation.mode),
             blocks: explanation.blocks.iter().map(|row| Block::new(Facts::of_row(row), around)).collect(),
             allowed: explanation.allowed.map(|(network, row)| allowance(network, row)),
+            never_dropped_here: spared.map(|Spared { network, by }| SparedHere {
+                network: address_text(network),
+                reason: by.to_string(),
+            }),
             attacks: explanation.attacks.iter().map(|row| Attack::new(row, around.view)).collect(),
             attacks_total: explanation.attacks_total,
             hosts: explanation.hosts.iter().map(name).collect(),
@@ -141,6 +157,15 @@ impl Note {
             host: host_name(*host, view),
             log_index: id.index.get(),
         }
+    }
+}
+
+/// What holds everywhere, and what this host does about it.
+fn sentence(explanation: &Explanation<'_>, spared: Option<&Spared>) -> String {
+    let holds = explanation.sentence();
+    match spared {
+        Some(Spared { by, .. }) => format!("{holds} This host never drops it because {by}."),
+        None => holds,
     }
 }
 

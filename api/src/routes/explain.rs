@@ -26,7 +26,8 @@ pub(super) fn show(app: &App, address: &str, request: &Request) -> Result<Respon
     let (cluster, now) = (app.ports.reads.cluster(), app.ports.reads.now());
     let explained = view(app, |views| {
         let around = Surroundings { threshold: views.settings.current().block_threshold, view: &cluster };
-        Explained::new(&views.explain(address, port, now), views.applied().get(), around)
+        let explained = (&views.explain(address, port, now), app.ports.reads.spared(address));
+        Explained::new(explained, views.applied().get(), around)
     })?;
     json(StatusCode::OK, &explained)
 }

@@ -56,6 +56,19 @@ async fn an_allowed_a_protected_and_an_unknown_address_say_why_they_pass() {
 }
 
 #[tokio::test]
+async fn what_this_host_never_drops_is_said_whatever_the_log_says() {
+    let host = Host::start();
+    host.world.attack("192.0.2.88", b"x", Evidence::Proven);
+    let spared = explained(&host, "192.0.2.88").await;
+    assert_eq!(spared["decision"], "blocked");
+    let reason = "it is an address of trunk.example.net (firewall.never_block)";
+    assert_eq!(spared["never_dropped_here"], json!({ "network": "192.0.2.88", "reason": reason }));
+    assert!(sentence(&spared).ends_with(&format!(" This host never drops it because {reason}.")), "{spared}");
+    let other = explained(&host, "192.0.2.89").await;
+    assert_eq!(other["never_dropped_here"], Value::Null);
+}
+
+#[tokio::test]
 async fn a_note_of_spoofing_is_shown_and_said() {
     let host = Host::start();
     let source = "203.0.113.7".parse().unwrap();

@@ -10,6 +10,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
 use log_format::envelope::Envelope;
 use log_format::event::{Actor, AttackKind, AttackObserved, Evidence, Rule, Sanction, Scope, Text};
 use log_format::ids::{
@@ -26,7 +27,7 @@ use tokio::sync::watch;
 
 use crate::ports::{
     Accepted, ClusterView, FirewallMode, FirewallView, HostStatus, HostView, Ports, ProjectionView, Random,
-    Reads, RebuildEnd, RebuildView, Role, SensorView, StateHash, Submit, SubmitError, Tail,
+    Reads, RebuildEnd, RebuildView, Role, SensorView, Spared, SparedBy, StateHash, Submit, SubmitError, Tail,
 };
 use crate::{Config, Limits, LocalToken, Server, Transport};
 
@@ -229,6 +230,12 @@ impl Reads for World {
                 host((2, "pbx-b"), Role::Follower, FirewallMode::WatchOnly, (applied, enforced[1])),
             ],
         }
+    }
+
+    fn spared(&self, address: IpAddr) -> Option<Spared> {
+        let network: IpNet = "192.0.2.88/32".parse().unwrap();
+        let by = SparedBy::Name("trunk.example.net".to_owned());
+        network.contains(&address).then_some(Spared { network, by })
     }
 
     fn subscribe(&self) -> watch::Receiver<LogIndex> {
