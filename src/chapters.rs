@@ -23,6 +23,9 @@ use crate::node::{CountOrder, SealOrder};
 
 /// Builds the chapter and gives its seal. `pause` is called before each entry: whoever works beside a busy host waits
 /// there. After an error the same call begins again.
+///
+/// A chapter that is here already is taken as it is, if it has the order's bounds and comes after the order's seal. It may have come with a
+/// snapshot that was fetched between the order and its turn; then the log begins behind it, and who its members were can be told no more.
 pub fn seal<D: Disk>(
     disk: &D,
     data: &Path,
@@ -30,6 +33,14 @@ pub fn seal<D: Disk>(
     order: &SealOrder,
     pause: &mut dyn FnMut(),
 ) -> Result<Seal, ChapterError> {
+    let previous = order.previous.as_ref().map_or(Hash::default(), Seal::hash);
+    let is_ordered = |seal: &Seal| {
+        (seal.cluster, seal.previous) == (cluster, previous)
+            && (seal.first.index, seal.last.index) == (order.first, order.last)
+    };
+    if let Some(seal) = chapter::seal(disk, data, order.chapter)?.filter(is_ordered) {
+        return Ok(seal);
+    }
     let entries = || history.iter(order.first, order.last.next());
     let mut members = match &order.previous {
         Some(seal) => seal.members.clone(),
@@ -48,7 +59,7 @@ pub fn seal<D: Disk>(
         chapter: order.chapter,
         first: order.first,
         last: order.last,
-        previous: order.previous.as_ref().map_or(Hash::default(), Seal::hash),
+        previous,
         members,
     };
     chapter::build(disk, data, &plan, entries().inspect(|_| pause()))
@@ -91,4 +102,55 @@ fn founders<D: Disk>(disk: &D, data: &Path) -> Result<ConfState, ChapterError> {
         false => begins,
     };
     begins.map(|(_, founders)| founders).ok_or(ChapterError::Founders)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use log_format::disk::MemoryDisk;
+    use log_format::ids::{ChapterNumber, Incarnation, LogIndex, Term};
+    use log_format::wal::{
+        Batch, Durability, EntryKind, FileStamp, HardState, LogEntry, Wal, WalIdentity, WalOptions, WalSetup,
+    };
+
+    use super::*;
+
+    const CLUSTER: ClusterId = ClusterId::new([7; 16]);
+    const HOST: HostId = HostId::new(1);
+
+    #[test]
+    fn a_chapter_that_came_with_a_snapshot_meanwhile_is_taken_as_it_is() {
+        let (disk, data) = (Arc::new(MemoryDisk::new()), Path::new("/data"));
+        disk.create_dir(data).unwrap();
+        let setup = WalSetup {
+            identity: WalIdentity { cluster: CLUSTER, host: HOST, incarnation: Incarnation::new(1) },
+            options: WalOptions { file_bytes: 1 << 16 },
+            stamps: Box::new(|| FileStamp { nonce: 5, created_at: Timestamp::ZERO }),
+        };
+        let members = |hosts: &[u64]| ConfState::new(hosts.iter().copied().map(HostId::new), []);
+        // Since the snapshot, the log begins with more members than the chapter had.
+        let mut wal = Wal::create(Arc::clone(&disk), data, setup, members(&[1, 2, 3])).unwrap();
+        let term = Term::new(1);
+        let entries = [1, 2].map(|index| LogEntry {
+            index: LogIndex::new(index),
+            term,
+            kind: EntryKind::Normal,
+            data: Vec::new(),
+        });
+        let hard_state = HardState { term, vote: None, commit: LogIndex::new(2) };
+        let batch = Batch { hard_state, entries: &entries, conf_state: None, durability: Durability::Sync };
+        wal.append(&batch).unwrap();
+        let history = History::new(Arc::clone(&disk), data, wal.reader());
+        let (chapter, first, last) = (ChapterNumber::new(1), LogIndex::new(1), LogIndex::new(2));
+        let previous = Hash::default();
+        let plan = ChapterPlan { cluster: CLUSTER, chapter, first, last, previous, members: members(&[1]) };
+        let fetched = chapter::build(&*disk, data, &plan, history.iter(first, last.next())).unwrap();
+
+        let order = SealOrder { chapter, first, last, previous: None };
+        let sealed = |order: &SealOrder| seal(&*disk, data, (CLUSTER, &history), order, &mut || {});
+        assert_eq!(sealed(&order).unwrap(), fetched);
+        let other = SealOrder { last: first, ..order };
+        assert!(matches!(sealed(&other), Err(ChapterError::Other { .. })));
+    }
 }
