@@ -99,6 +99,7 @@ bench-sensors:
 	cargo build --locked --release -p palisade
 	target/release/palisade bench sensors
 	target/release/palisade bench sensors --flood
+	target/release/palisade bench sensors --tables
 	tests/bench/sensors.py --palisade target/release/palisade
 
 # Fails if a hostile message of twice the length costs more than 2.3 times as much.

@@ -13,6 +13,7 @@ mod first_look;
 mod look;
 mod request;
 mod setting;
+mod tables;
 
 use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;

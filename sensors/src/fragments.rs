@@ -16,7 +16,7 @@ use std::time::Duration;
 use log_format::time::Timestamp;
 
 use crate::keyed::Key;
-use crate::table::Table;
+use crate::table::{Fill, Table};
 use crate::tunnel::Tunnel;
 
 /// Linux lets an incomplete packet go after this time; who waits longer reads what the victim does not.
@@ -27,7 +27,7 @@ const MAX_UNDER_WAY: usize = 1_024;
 /// sensor to large messages of that address, and of no other.
 const MAX_OF_A_SOURCE: u32 = 64;
 /// Bytes under way at most.
-const MAX_BYTES: usize = 8 << 20;
+const MAX_BYTES: usize = 4 << 20;
 /// Pieces of one packet at most: 65,535 bytes over a link of 576 take 120.
 const MAX_PIECES: usize = 128;
 /// The longest payload of an IP packet.
@@ -92,6 +92,11 @@ impl Fragments {
             bytes: 0,
             lost: 0,
         }
+    }
+
+    /// How full they are: packets under way, and their bytes.
+    pub(crate) fn fill(&self) -> [Fill; 2] {
+        [self.under_way.fill(), Fill { held: self.bytes, capacity: MAX_BYTES }]
     }
 
     /// Packets that were let go before they were whole, and pieces that found no place.

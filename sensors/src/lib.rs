@@ -45,3 +45,4 @@ pub use pcap_file::{PcapFile, ReadCapture};
 pub use policy::{Limit, Limits, Mode, Modes, Policy, Rate};
 pub use proof::FilterSize;
 pub use statistics::Statistics;
+pub use table::Fill;

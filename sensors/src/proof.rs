@@ -22,6 +22,7 @@ use log_format::time::Timestamp;
 
 use crate::detect::Subject;
 use crate::keyed::{Key, Purpose};
+use crate::table::Fill;
 
 /// How long a generation takes in nonces: Kamailio's nonces live that long, Asterisk's 32 seconds.
 const GENERATION: Duration = Duration::from_secs(300);
@@ -191,6 +192,11 @@ impl NonceEcho {
     pub(crate) fn is_tag_echo(&mut self, from: IpAddr, to: IpAddr, tag: &[u8], now: Timestamp) -> bool {
         self.turn(now);
         self.has(self.tag_hash(from, to, tag))
+    }
+
+    /// How full the current generation is.
+    pub(crate) const fn fill(&self) -> Fill {
+        Fill { held: self.held, capacity: self.size.nonces() }
     }
 
     /// Fingerprints lost because a generation was full: their echoes count as unproven.

@@ -23,7 +23,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use log_format::event::PortRange;
 
 use crate::keyed::Key;
-use crate::table::Table;
+use crate::table::{Fill, Table};
 use crate::transaction::Path;
 use connection::{Connection, Ends, Half, HalfOpen, Side, end, ends_of};
 use cutter::{Cutter, Service};
@@ -39,9 +39,9 @@ const MAX_SETTLED: usize = 16_384;
 /// Connections of one source that settle: a large office behind one address.
 const MAX_SETTLED_OF_A_SOURCE: u32 = 1_024;
 /// Bytes that wait in all settled connections at most; the connections that were silent for longest make room.
-const MAX_SETTLED_BYTES: usize = 16 << 20;
+const MAX_SETTLED_BYTES: usize = 8 << 20;
 /// The same of all unsettled ones.
-const MAX_UNSETTLED_BYTES: usize = 4 << 20;
+const MAX_UNSETTLED_BYTES: usize = 2 << 20;
 /// Bytes that wait in the settled connections of one source: sixteen messages of the longest kind, half come.
 const MAX_BYTES_OF_A_SOURCE: usize = 512 << 10;
 
@@ -183,6 +183,18 @@ impl Streams {
     /// Ports on which HTTP is at home: what is not SIP over WebSocket there is not told. Holds for connections that begin from now on.
     pub(crate) fn set_websocket_ports(&mut self, ports: Vec<PortRange>) {
         self.websocket_ports = ports;
+    }
+
+    /// How full they are: connections half open, with data that nobody has acknowledged, and with such; and the bytes of the last two.
+    pub(crate) fn fill(&self) -> [Fill; 5] {
+        let bytes = |held, capacity| Fill { held, capacity };
+        [
+            self.half_open.fill(),
+            self.unsettled.fill(),
+            self.settled.fill(),
+            bytes(self.unsettled_bytes, MAX_UNSETTLED_BYTES),
+            bytes(self.settled_bytes, MAX_SETTLED_BYTES),
+        ]
     }
 
     /// Connections with data that made room for others, and gaps that were given up.

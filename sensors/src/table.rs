@@ -9,6 +9,15 @@ use crate::keyed::Key;
 /// No slot.
 const NONE: u32 = u32::MAX;
 
+/// How full a table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fill {
+    /// What it holds.
+    pub held: usize,
+    /// What it can hold.
+    pub capacity: usize,
+}
+
 /// Keys in order of their last insertion or refreshment. Memory is taken as the table fills and kept.
 pub(crate) struct Table<K, V, S = Key> {
     /// Where each key's slot is. The keys are in the slots alone: what is probed stays small.
@@ -53,6 +62,11 @@ impl<K: Copy + Eq + Hash, V, S: BuildHasher> Table<K, V, S> {
     /// Keys held.
     pub(crate) fn len(&self) -> usize {
         self.places.len()
+    }
+
+    /// How full it is.
+    pub(crate) fn fill(&self) -> Fill {
+        Fill { held: self.len(), capacity: self.capacity }
     }
 
     /// The keys, oldest first.

@@ -12,7 +12,7 @@ use sip::Message;
 
 use crate::detect::Attempt;
 use crate::keyed::{Hashed, Key, Purpose};
-use crate::table::Table;
+use crate::table::{Fill, Table};
 
 /// How long an answer is waited for: Timer F, 64 x T1 (RFC 3261, 17.1.2.2).
 const TIME_TO_LIVE: Duration = Duration::from_secs(32);
@@ -84,6 +84,11 @@ impl Transactions {
             self.table.remove(&key);
         }
         Some(attempt)
+    }
+
+    /// How full it is.
+    pub(crate) fn fill(&self) -> Fill {
+        self.table.fill()
     }
 
     /// Requests pushed out by newer ones before their time.

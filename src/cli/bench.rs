@@ -15,6 +15,7 @@ mod linearity;
 mod load;
 mod replay;
 mod sensors;
+mod tables;
 mod writer;
 
 use std::fs::File;
@@ -61,6 +62,9 @@ pub(super) struct Sensors {
     /// Forged addresses of the flood
     #[arg(long, value_name = "N", default_value_t = 12_000_000, requires = "flood", value_parser = clap::value_parser!(u32).range(1..=200_000_000))]
     sources: u32,
+    /// Instead: what memory the sensor takes with every table full
+    #[arg(long, conflicts_with_all = ["capture", "flood", "linearity"])]
+    tables: bool,
     #[command(flatten)]
     settings: TrafficSettings,
 }
@@ -166,6 +170,9 @@ fn sensors(arguments: &Sensors) -> anyhow::Result<()> {
     }
     if arguments.flood {
         return flood::run(arguments.sources);
+    }
+    if arguments.tables {
+        return tables::run();
     }
     let capture = match &arguments.capture {
         Some(path) => sensors::Capture::read(path)?,

@@ -10,10 +10,10 @@ use log_format::time::Timestamp;
 use super::Subject;
 use crate::keyed::Hashed;
 use crate::policy::Limit;
-use crate::table::Table;
+use crate::table::{Fill, Table};
 
 /// Accounts that are held.
-const CAPACITY: usize = 65_536;
+const CAPACITY: usize = 49_152;
 /// Sources of one account that are told apart.
 const SOURCES: usize = 8;
 /// How long a success shows that an account is in use.
@@ -80,6 +80,11 @@ impl Accounts {
     pub(crate) fn is_in_use(&self, account: u64, now: Timestamp) -> bool {
         let known = self.table.get(&account);
         known.is_some_and(|known| known.succeeded != Timestamp::ZERO && now.since(known.succeeded) < IN_USE)
+    }
+
+    /// How full it is.
+    pub(crate) fn fill(&self) -> Fill {
+        self.table.fill()
     }
 
     pub(crate) const fn lost(&self) -> u64 {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use log_format::event::Text;
 
 use crate::keyed::{Hashed, Key, Purpose};
+use crate::table::Fill;
 
 /// Agents that are held; what comes when there is no room is not remembered. Whoever invents names fills this list, and is found all the
 /// same.
@@ -23,6 +24,11 @@ pub(crate) struct Agents {
 impl Agents {
     pub(crate) fn new(key: Key) -> Self {
         Self { key, names: Vec::new(), places: HashMap::with_hasher(Hashed) }
+    }
+
+    /// How full they are.
+    pub(crate) fn fill(&self) -> Fill {
+        Fill { held: self.names.len(), capacity: MOST }
     }
 
     pub(crate) fn id(&mut self, agent: Option<&[u8]>) -> AgentId {

@@ -29,16 +29,18 @@ use super::meter::Sliding;
 use super::{Strength, Subject};
 use crate::keyed::Key;
 use crate::policy::{Limit, Policy};
-use crate::table::Table;
+use crate::table::{Fill, Table};
 
 /// The first rule's window.
 const WINDOW: Duration = Duration::from_secs(60);
 /// Sources with proven strikes that are held: nobody can invent one.
-const PROVEN_CAPACITY: usize = 24_576;
+const PROVEN_CAPACITY: usize = 16_384;
 /// Sources with unproven strikes only; whoever forges addresses fills this table and no other.
 const UNPROVEN_CAPACITY: usize = 8_192;
 /// The highest limit that is counted: a source keeps twice as many strikes, since weak ones count half.
 const MAX_LIMIT: u32 = 1_000;
+/// Strikes for which there is room at first: a person who mistypes has no more.
+const FEW_STRIKES: usize = 4;
 /// Accounts of one source that are told apart; the others are counted together.
 const ACCOUNTS: usize = 5;
 /// So many accounts that fail at once are no office's: its protection is suspended.
@@ -52,7 +54,11 @@ const STALE_PER_MINUTE: usize = 6;
 /// What six a minute are apart, less a little for the network's unevenness.
 const STALE_GAP_MILLIS: u64 = 9_500;
 /// Gaps between tries that show how even they are.
-const STALE_GAPS: u64 = 4;
+const STALE_GAPS: u32 = 4;
+/// Gaps that are added up at most, and the longest of them: together they fit into 32 bits.
+const MOST_GAPS: u32 = 1_000;
+const LONGEST_GAP_MILLIS: u32 = 3_600_000;
+const _: () = assert!(MOST_GAPS as u64 * LONGEST_GAP_MILLIS as u64 <= u32::MAX as u64);
 
 /// The rules and their counts.
 pub(crate) struct BadRegistrations {
@@ -113,8 +119,8 @@ struct Account {
 /// How even the times between tries are, in milliseconds.
 #[derive(Debug, Clone, Copy, Default)]
 struct Gaps {
-    count: u64,
-    sum: u64,
+    count: u32,
+    sum: u32,
     squares: u64,
 }
 
@@ -216,6 +222,11 @@ impl BadRegistrations {
         self.proven.len() + self.unproven.len()
     }
 
+    /// How full they are: sources with proven strikes, those without, and strikes that wait to be told.
+    pub(crate) fn fill(&self) -> [Fill; 3] {
+        [self.proven.fill(), self.unproven.fill(), self.deltas.fill()]
+    }
+
     /// Sources pushed out by newer ones.
     pub(crate) const fn evicted(&self) -> u64 {
         self.proven.evicted() + self.unproven.evicted()
@@ -257,10 +268,16 @@ impl Striker {
         while limit as usize * 2 <= self.strikes.len() {
             self.strikes.pop_front();
         }
+        if self.strikes.len() == self.strikes.capacity() {
+            // Twice as many as before, and never more than are kept.
+            let room = (limit as usize * 2).saturating_sub(self.strikes.len());
+            self.strikes.reserve_exact(self.strikes.len().max(FEW_STRIKES).min(room));
+        }
         self.strikes.push_back(strike);
         let place = self.accounts.iter().position(|known| known.name == strike.account);
         let place = place.unwrap_or_else(|| {
             if self.accounts.len() < ACCOUNTS {
+                self.accounts.reserve_exact(1);
                 self.accounts.push(Account::new(strike));
             }
             self.accounts.len() - 1
@@ -417,18 +434,18 @@ impl Account {
 impl Gaps {
     fn add(&mut self, gap: Duration) {
         // An hour's silence is no rhythm.
-        let millis = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX).min(3_600_000);
-        if 1_000 <= self.count {
+        let millis = u32::try_from(gap.as_millis()).unwrap_or(u32::MAX).min(LONGEST_GAP_MILLIS);
+        if MOST_GAPS <= self.count {
             return;
         }
         self.count += 1;
         self.sum += millis;
-        self.squares += millis * millis;
+        self.squares += u64::from(millis) * u64::from(millis);
     }
 
     /// Whether they are a phone's on average, and not a tool's.
     const fn are_long(&self) -> bool {
-        STALE_GAP_MILLIS * self.count <= self.sum
+        STALE_GAP_MILLIS * self.count as u64 <= self.sum as u64
     }
 
     /// Whether the coefficient of variation is below 0.35.

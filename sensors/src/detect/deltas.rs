@@ -8,6 +8,7 @@ use log_format::event::{Rule, StrikeDelta, StrikesCounted};
 use log_format::time::Timestamp;
 
 use super::Strength;
+use crate::table::Fill;
 
 /// How long a strike waits before it is told. What is told cannot be taken back, and an honest client whose nonce was too old follows
 /// a rejection with a success within a round trip.
@@ -44,6 +45,11 @@ struct Sum {
 }
 
 impl Deltas {
+    /// How full they are.
+    pub(crate) fn fill(&self) -> Fill {
+        Fill { held: self.waiting.len(), capacity: CAPACITY }
+    }
+
     pub(crate) fn push(&mut self, struck: Struck, at: Timestamp) {
         let room = match struck.strength {
             Strength::Proven => CAPACITY,

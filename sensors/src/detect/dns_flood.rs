@@ -10,7 +10,7 @@ use log_format::time::Timestamp;
 use crate::dns::{self, Direction};
 use crate::keyed::Key;
 use crate::policy::Limits;
-use crate::table::Table;
+use crate::table::{Fill, Table};
 
 use super::meter::Meter;
 
@@ -52,6 +52,11 @@ impl DnsFlood {
         // Of a question and its answer one is metered.
         let is_any_within = is_answer || !is_any || network.any.take(limits.dns_any, now);
         !(is_within && is_any_within)
+    }
+
+    /// How full it is.
+    pub(crate) fn fill(&self) -> Fill {
+        self.networks.fill()
     }
 
     pub(crate) const fn lost(&self) -> u64 {

@@ -14,11 +14,11 @@ use super::Subject;
 use super::meter::{Meter, Sliding};
 use crate::keyed::{Key, Purpose};
 use crate::policy::Limits;
-use crate::table::Table;
+use crate::table::{Fill, Table};
 use crate::tftp::{self, Packet};
 
 /// Sources that are held.
-const CAPACITY: usize = 16_384;
+const CAPACITY: usize = 8_192;
 /// Names of one source that are told apart.
 const NAMES: usize = 16;
 /// Transfers of one source that are followed: the answer to a request comes from another port.
@@ -127,6 +127,11 @@ impl Harvests {
             }
             _ => None,
         }
+    }
+
+    /// How full it is.
+    pub(crate) fn fill(&self) -> Fill {
+        self.sources.fill()
     }
 
     pub(crate) const fn lost(&self) -> u64 {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use log_format::time::Timestamp;
 
 use crate::keyed::{Hashed, Key, Purpose};
-use crate::table::Table;
+use crate::table::{Fill, Table};
 
 /// Requests that await an answer.
 const CAPACITY: usize = 16_384;
@@ -25,6 +25,11 @@ pub(crate) struct Leaks {
 impl Leaks {
     pub(crate) fn new(key: Key) -> Self {
         Self { key, sent: Table::new(CAPACITY, Hashed) }
+    }
+
+    /// How full it is.
+    pub(crate) fn fill(&self) -> Fill {
+        self.sent.fill()
     }
 
     /// A victim ended a call.

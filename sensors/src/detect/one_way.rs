@@ -12,7 +12,7 @@ use log_format::time::Timestamp;
 
 use super::Subject;
 use crate::keyed::Key;
-use crate::table::Table;
+use crate::table::{Fill, Table};
 
 /// How long a challenge may be repeated: Timer F (RFC 3261, 17.1.2.2).
 const REPEAT: Duration = Duration::from_secs(32);
@@ -21,7 +21,7 @@ const FREE: Duration = Duration::from_secs(300);
 /// 401 answers of one call that one client needs at most.
 const FINALS: u16 = 6;
 /// Accounts, and calls, that are held.
-const CAPACITY: usize = 32_768;
+const CAPACITY: usize = 16_384;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Account {
@@ -108,6 +108,11 @@ impl OneWay {
             return Inferred::Rejected;
         }
         if FINALS < known.finals { Inferred::Rejected } else { Inferred::Nothing }
+    }
+
+    /// How full they are: accounts, and calls.
+    pub(crate) fn fill(&self) -> [Fill; 2] {
+        [self.accounts.fill(), self.calls.fill()]
     }
 
     pub(crate) const fn lost(&self) -> u64 {

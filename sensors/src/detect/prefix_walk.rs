@@ -8,7 +8,7 @@ use log_format::time::Timestamp;
 use super::Subject;
 use crate::keyed::{Key, Purpose};
 use crate::policy::Limit;
-use crate::table::Table;
+use crate::table::{Fill, Table};
 
 /// The end of a number that stays the same: a national number is about that long.
 const SUFFIX: usize = 9;
@@ -73,6 +73,11 @@ impl PrefixWalk {
         let limit = limit.count.clamp(1, PREFIXES as u32);
         let prefixes = u32::from(walk.count);
         (limit <= prefixes).then(|| Walked { prefixes, is_proven: limit <= walk.proven.count_ones() })
+    }
+
+    /// How full it is.
+    pub(crate) fn fill(&self) -> Fill {
+        self.walks.fill()
     }
 
     pub(crate) const fn lost(&self) -> u64 {

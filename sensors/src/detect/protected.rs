@@ -10,7 +10,7 @@ use log_format::time::Timestamp;
 
 use super::Subject;
 use crate::keyed::Key;
-use crate::table::Table;
+use crate::table::{Fill, Table};
 
 /// How long a success protects.
 const LASTS: Duration = Duration::from_secs(24 * 3_600);
@@ -45,6 +45,11 @@ impl Protected {
     pub(crate) fn has(&self, source: IpAddr, victim: IpAddr, now: Timestamp) -> bool {
         let pair = (Subject::of(source), Subject::of(victim));
         self.table.get(&pair).is_some_and(|last| now.since(last.at) < LASTS)
+    }
+
+    /// How full it is.
+    pub(crate) fn fill(&self) -> Fill {
+        self.table.fill()
     }
 
     pub(crate) const fn lost(&self) -> u64 {

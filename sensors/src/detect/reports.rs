@@ -12,7 +12,7 @@ use log_format::time::Timestamp;
 use super::Subject;
 use super::meter::{Meter, Rate};
 use crate::keyed::Key;
-use crate::table::Table;
+use crate::table::{Fill, Table};
 
 /// Pairs of source and rule whose report is remembered. Forged sources push each other out, and cost a repeated report.
 const CAPACITY: usize = 65_536;
@@ -113,6 +113,11 @@ impl Reports {
         self.table
             .insert(topic, Reported { evidence: Evidence::Unproven, at: now, until, windows: 0, window: 0 });
         true
+    }
+
+    /// How full it is.
+    pub(crate) fn fill(&self) -> Fill {
+        self.table.fill()
     }
 
     /// What was not told because there was too much of it.

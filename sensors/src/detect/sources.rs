@@ -15,7 +15,7 @@ use super::doorkeeper::Doorkeeper;
 use super::meter::{Meter, Rate};
 use crate::keyed::{Key, Purpose};
 use crate::policy::{Limit, Limits};
-use crate::table::Table;
+use crate::table::{Fill, Table};
 
 /// Sources that are held: the real attackers of a bad day many times over, in 20 MiB.
 const CAPACITY: usize = 49_152;
@@ -214,6 +214,11 @@ impl Sources {
             self.last_victim = (victim, hash);
         }
         self.last_victim.1
+    }
+
+    /// How full it is.
+    pub(crate) fn fill(&self) -> Fill {
+        self.table.fill()
     }
 
     /// Sources that lost their place, and those that were given none.

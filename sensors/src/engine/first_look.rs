@@ -11,10 +11,12 @@ use log_format::time::Timestamp;
 
 use crate::keyed::Key;
 use crate::observation::Verdict;
-use crate::table::Table;
+use crate::table::{Fill, Table};
 
 /// Blocked sources that are known here; the others are looked at like everybody.
 const CAPACITY: usize = 65_536;
+/// Of them, those whose verdict is kept, to be told again while they go on: with what it quotes a verdict takes several times the room.
+const VERDICTS: usize = 16_384;
 
 /// What is known of a blocked source.
 #[derive(Default)]
@@ -22,8 +24,6 @@ struct Blocked {
     since: Timestamp,
     until: Timestamp,
     packets: u32,
-    /// What it is blocked for, if this sensor found it.
-    verdict: Option<Box<Verdict>>,
 }
 
 /// What the first look says.
@@ -45,13 +45,20 @@ enum Switch {
 /// The blocked sources.
 pub(super) struct Doors {
     table: Table<IpAddr, Blocked>,
+    /// What those are blocked for whom this sensor found last.
+    verdicts: Table<IpAddr, Verdict>,
     switch: Switch,
     passed: u64,
 }
 
 impl Doors {
     pub(super) fn new(key: Key) -> Self {
-        Self { table: Table::new(CAPACITY, key), switch: Switch::Off, passed: 0 }
+        Self {
+            table: Table::new(CAPACITY, key),
+            verdicts: Table::new(VERDICTS, key),
+            switch: Switch::Off,
+            passed: 0,
+        }
     }
 
     /// Says whether blocks are carried out. While they are not, nobody is passed over, and nothing is forgotten.
@@ -64,6 +71,7 @@ impl Doors {
         let Some(blocked) = self.table.entry(source) else { return };
         if blocked.until <= now {
             *blocked = Blocked { since: now, ..Blocked::default() };
+            self.verdicts.remove(&source);
         }
         blocked.until = until;
     }
@@ -73,15 +81,14 @@ impl Doors {
         if verdict.observed.scope == Scope::Address && Sanction::Block <= verdict.observed.sanction {
             let until = now.after(Duration::from_secs(verdict.seconds));
             self.shut(verdict.observed.source, now, until);
-            if let Some(blocked) = self.table.get_mut(&verdict.observed.source) {
-                blocked.verdict = Some(Box::new(verdict.clone()));
-            }
+            self.verdicts.insert(verdict.observed.source, verdict.clone());
         }
     }
 
     /// The source is free.
     pub(super) fn open(&mut self, source: IpAddr) {
         self.table.remove(&source);
+        self.verdicts.remove(&source);
     }
 
     /// Forgets whom the kernel does not hold.
@@ -93,6 +100,12 @@ impl Doors {
     /// Everybody is free.
     pub(super) fn open_all(&mut self) {
         while self.table.pop_oldest().is_some() {}
+        while self.verdicts.pop_oldest().is_some() {}
+    }
+
+    /// How full they are: the blocked, and what they are blocked for.
+    pub(super) fn fill(&self) -> [Fill; 2] {
+        [self.table.fill(), self.verdicts.fill()]
     }
 
     /// Packets of blocked sources that were passed over.
@@ -108,18 +121,19 @@ impl Doors {
         }
         let Some(blocked) = self.table.get_mut(&source) else { return FirstLook::Unknown };
         if blocked.until <= now {
-            self.table.remove(&source);
+            self.open(source);
             return FirstLook::Unknown;
         }
         self.passed += 1;
         blocked.packets = blocked.packets.saturating_add(1);
         let is_half_over = blocked.until.since(blocked.since) / 2 <= now.since(blocked.since);
-        let Some(verdict) = blocked.verdict.as_mut().filter(|_| is_half_over) else {
+        if !is_half_over {
             return FirstLook::Blocked;
-        };
+        }
+        let Some(verdict) = self.verdicts.get_mut(&source) else { return FirstLook::Blocked };
         verdict.observed.count = std::mem::take(&mut blocked.packets);
         blocked.since = now;
         blocked.until = now.after(Duration::from_secs(verdict.seconds));
-        FirstLook::Hammers(verdict.clone())
+        FirstLook::Hammers(Box::new(verdict.clone()))
     }
 }

@@ -13,7 +13,7 @@ use crate::observation::Finding;
 use crate::transaction::Path;
 
 /// Sources that wait for a second look; more at once are a flood, in which one look for each is not what counts.
-const MAX_LOOKS: usize = 4_096;
+pub(super) const MAX_LOOKS: usize = 4_096;
 /// Answers take their time too.
 const MARGIN: Duration = Duration::from_millis(1_100);
 

@@ -206,7 +206,7 @@ pub(super) fn udp(source: (Ipv4Addr, u16), target: (Ipv4Addr, u16), payload: &[u
 }
 
 /// A line of this process's own account, in KiB.
-fn memory(name: &str) -> anyhow::Result<u64> {
+pub(super) fn memory(name: &str) -> anyhow::Result<u64> {
     let path = "/proc/self/status";
     let text = std::fs::read_to_string(path).with_context(|| format!("read {path}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix(name));
