@@ -22,6 +22,8 @@ use crate::node::{Fact, Input, Observation};
 
 /// How often strikes below the threshold are reported (ARCHITECTURE.md, decision 4).
 const STRIKES_EVERY: Duration = Duration::from_millis(500);
+/// Frames between two looks at the clock while they come without a pause.
+const FRAMES_AT_ONCE: u32 = 64;
 /// How often a sensor that lost its device tries to open it again.
 const REOPEN_EVERY: Duration = Duration::from_secs(5);
 
@@ -129,6 +131,12 @@ pub(super) fn source(config: &Config) -> String {
     }
 }
 
+/// Whether the housekeeping was due.
+enum Kept {
+    NotDue,
+    Done { have_ports_changed: bool },
+}
+
 struct Sensor {
     tools: Tools,
     watcher: Watcher,
@@ -193,11 +201,11 @@ impl Sensor {
         }
     }
 
-    /// What is due between frames: strikes, counters, a new policy. Says whether the ports changed.
-    fn housekeeping(&mut self) -> bool {
+    /// What is due between frames, every half second: strikes, counters, a new policy.
+    fn housekeeping(&mut self) -> Kept {
         let now = self.tools.clocks.now();
         if now.monotonic < self.next_report {
-            return false;
+            return Kept::NotDue;
         }
         self.next_report = now.monotonic + STRIKES_EVERY;
         self.watcher.tell(&mut self.engine, now.wall);
@@ -205,13 +213,15 @@ impl Sensor {
         self.act();
         self.report_strikes(now.wall);
         self.report_counts();
-        let Some((number, policy)) = self.tools.shared.policy_after(self.policy_number) else { return false };
+        let Some((number, policy)) = self.tools.shared.policy_after(self.policy_number) else {
+            return Kept::Done { have_ports_changed: false };
+        };
         self.policy_number = number;
         let ports = policy.watched_ports();
         let ports_changed = self.ports != ports;
         self.ports = ports;
         self.engine.set_policy(policy);
-        ports_changed
+        Kept::Done { have_ports_changed: ports_changed }
     }
 
     fn report_strikes(&mut self, now: Timestamp) {
@@ -256,24 +266,30 @@ fn watch(device: &str, tools: Tools) {
 
 fn watch_open(device: &str, mut capture: LiveCapture, sensor: &mut Sensor) {
     tracing::info!(device, buffer_mib = capture.buffer_mib(), "senses");
+    let mut frames = 0;
     while !sensor.tools.shared.is_stopped() {
         match capture.next() {
-            Ok(Some(frame)) => sensor.frame(&frame),
-            // A quiet moment: the right time to ask what was lost before it.
-            Ok(None) => {
-                if let Ok(drops) = capture.drops() {
-                    sensor.report_lost(u64::from(drops.by_buffer) + u64::from(drops.by_device));
+            Ok(Some(frame)) => {
+                sensor.frame(&frame);
+                frames += 1;
+                if frames < FRAMES_AT_ONCE {
+                    continue;
                 }
             }
+            Ok(None) => {}
             Err(error) => {
                 let error = anyhow::Error::from(error);
                 tracing::error!(device, error = format!("{error:#}"), "capture broke off");
                 return;
             }
         }
-        if sensor.housekeeping()
-            && let Err(error) = capture.set_ports(&sensor.ports)
-        {
+        frames = 0;
+        let Kept::Done { have_ports_changed } = sensor.housekeeping() else { continue };
+        // Each time it is asked, libpcap opens and reads files of the device.
+        if let Ok(drops) = capture.drops() {
+            sensor.report_lost(u64::from(drops.by_buffer) + u64::from(drops.by_device));
+        }
+        if have_ports_changed && let Err(error) = capture.set_ports(&sensor.ports) {
             let error = anyhow::Error::from(error);
             tracing::error!(device, error = format!("{error:#}"), "the new ports are not sensed");
         }
