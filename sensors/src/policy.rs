@@ -72,7 +72,7 @@ pub struct Policy {
     pub sip_ports: Vec<PortRange>,
     /// Ports on which it is expected over TCP only.
     pub sip_tcp_ports: Vec<PortRange>,
-    /// Ports on which SIP over WebSocket is expected in clear. Port 80 is none by default: every web page would be read.
+    /// Ports on which SIP over WebSocket is expected in clear: what is no WebSocket there is passed over.
     pub websocket_ports: Vec<PortRange>,
     /// Ports on which SIP over TLS is expected; what is said there is not seen.
     pub tls_ports: Vec<PortRange>,

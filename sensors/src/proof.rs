@@ -34,7 +34,7 @@ const MAX_KICKS: usize = 128;
 const CONSTANT_DIGITS: usize = 32;
 
 /// Victims, and nonces of theirs, that are told apart when nonces are compared; those that share a place push each other out.
-const PLACES: usize = 4_096;
+const PLACES: usize = 1_024;
 
 type Bucket = [u32; SLOTS];
 
@@ -60,43 +60,42 @@ struct Given {
 
 /// The nonces that victims gave out last.
 struct LatestNonces {
-    key: Key,
     by_nonce: Vec<Option<Given>>,
-    /// Each victim's latest nonce.
-    by_victim: Vec<Option<(Subject, u64)>>,
+    by_victim: Vec<Option<Given>>,
 }
 
 impl LatestNonces {
-    fn new(key: Key) -> Self {
-        Self { key, by_nonce: vec![None; PLACES], by_victim: vec![None; PLACES] }
+    fn new() -> Self {
+        Self { by_nonce: vec![None; PLACES], by_victim: vec![None; PLACES] }
     }
 
     /// Notes what was given out. Says whether somebody else was given the same just before: whoever gave it has not given out another
     /// nonce since. Who passes a nonce on has been given it himself, before this packet or, where an answer is sent again, behind it.
     fn is_shared(&mut self, given: Given) -> bool {
         let Given { nonce, by, to } = given;
-        let before = self.by_nonce.get_mut(place(nonce)).and_then(|place| place.replace(given));
-        let is_latest = |before: &Given| self.latest(before.by) == Some(nonce);
-        let before = before.filter(|before| before.nonce == nonce).filter(is_latest);
-        let victim = self.victim(by);
-        if let Some(latest) = self.by_victim.get_mut(victim) {
-            *latest = Some((by, nonce));
-        }
-        before.is_some_and(|before| before.to != to && before.to != by && before.by != to)
+        let elsewhere = self.by_nonce.get_mut(place(nonce)).and_then(|place| place.replace(given));
+        let elsewhere = elsewhere.filter(|before| self.latest(before.by) == Some(nonce));
+        let here = self.by_victim.get_mut(place_of(by)).and_then(|place| place.replace(given));
+        let here = here.filter(|before| before.by == by);
+        [here, elsewhere]
+            .into_iter()
+            .flatten()
+            .any(|before| before.nonce == nonce && before.to != to && before.to != by && before.by != to)
     }
 
     fn latest(&self, victim: Subject) -> Option<u64> {
-        let latest = self.by_victim.get(self.victim(victim)).copied().flatten();
-        latest.filter(|(by, _)| *by == victim).map(|(_, nonce)| nonce)
-    }
-
-    fn victim(&self, victim: Subject) -> usize {
-        place(self.key.hash(Purpose::Source).long(victim.number()).finish())
+        let latest = self.by_victim.get(place_of(victim)).copied().flatten();
+        latest.filter(|latest| latest.by == victim).map(|latest| latest.nonce)
     }
 }
 
 fn place(hash: u64) -> usize {
     hash as usize % PLACES
+}
+
+/// Victims are not for others to choose, so this need be no secret.
+fn place_of(victim: Subject) -> usize {
+    (victim.number().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % PLACES
 }
 
 /// How many nonces a generation holds.
@@ -152,7 +151,7 @@ impl NonceEcho {
             size,
             held: 0,
             lost: 0,
-            latest: LatestNonces::new(key),
+            latest: LatestNonces::new(),
             shared: None,
         }
     }
