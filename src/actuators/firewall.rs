@@ -31,9 +31,10 @@ use log_format::event::PortRange;
 use log_format::time::Timestamp;
 
 pub use contents::{Change, Desired};
-pub use layout::{DeviceName, Layout, LayoutError, MAX_DEVICES, MAX_PORT_RANGES, TableName};
+pub use layout::{DeviceName, Layout, LayoutError, MAX_DEVICES, TableName};
 pub use netlink::NetlinkError;
 pub use nft::NftError;
+pub use sets::PROVISIONAL_SIZE;
 pub use transaction::TransactionError;
 
 use kernel::Kernel;

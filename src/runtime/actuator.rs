@@ -19,7 +19,8 @@ use super::clocks::Clocks;
 use super::doors::{Door, Doors, News};
 use super::inbox::Inbox;
 use crate::actuators::firewall::{
-    Change, Desired, Firewall, FirewallMode, Layout, LayoutError, SetPortsError, TableName, TableState,
+    Change, Desired, Firewall, FirewallMode, Layout, LayoutError, PROVISIONAL_SIZE, SetPortsError, TableName,
+    TableState,
 };
 use crate::config::FirewallConfig;
 use crate::node::{FirewallState, Input};
@@ -33,8 +34,8 @@ const RETRY_EVERY: Duration = Duration::from_secs(2);
 const PROVISIONAL: Duration = Duration::from_secs(60);
 /// No verdict asks for longer: an hour is the first block of the product's own policy.
 const LONGEST_VERDICT: Duration = Duration::from_secs(3_600);
-/// Provisional blocks at once; a flood of spoofed sources must not fill the kernel before the log could judge.
-const MAX_PROVISIONAL: usize = 65_536;
+/// Provisional blocks at once, as many as the kernel's set takes; a flood of spoofed sources must not fill the kernel before the log could judge.
+const MAX_PROVISIONAL: usize = PROVISIONAL_SIZE as usize;
 /// Orders that wait. When it is full, single orders are dropped and the whole plan is asked for instead.
 const MAX_ORDERS: usize = 16_384;
 /// Orders brought to the kernel in one transaction.

@@ -178,6 +178,26 @@ fn an_address_that_is_never_blocked_stays_out_of_the_sets() {
 }
 
 #[test]
+fn as_many_port_ranges_as_the_settings_take_are_closed() {
+    const TEST: &str = "firewall::as_many_port_ranges_as_the_settings_take_are_closed";
+    isolated(TEST, |world| {
+        world.lay_wire(TEST);
+        let range = |at: u16| PortRange { first: 20_000 + 10 * at, last: 20_005 + 10 * at };
+        let ranges: Vec<PortRange> = (0..64).map(range).collect();
+        let mut firewall = Firewall::open(on_devices(&[WIRE]).with_sip_ports(&ranges).unwrap()).unwrap();
+        firewall.converge(&Desired::default(), NOW).unwrap();
+        firewall.apply(&[soft_block("10.77.0.2")], NOW).unwrap();
+        world.is_dropped(&mut firewall, "10.77.0.2", 20_635, "soft4");
+        world.passes("10.77.0.2", 20_636);
+        let soft_blocked = until(&["10.77.0.2"], NOW.after(HOUR));
+        assert!(
+            firewall.converge(&Desired { soft_blocked, ..Desired::default() }, NOW).unwrap().is_none(),
+            "recognised"
+        );
+    });
+}
+
+#[test]
 fn a_block_ends_by_itself() {
     const TEST: &str = "firewall::a_block_ends_by_itself";
     isolated(TEST, |world| {

@@ -3,11 +3,10 @@
 use std::fmt;
 
 use log_format::event::PortRange;
+use projections::decide::MAX_PORT_RANGES;
 
 /// Devices of one host: a chain holds no more (`NFT_NETDEVICE_MAX` of the kernel).
 pub const MAX_DEVICES: usize = 256;
-/// Ranges of SIP ports: all of them fit into the comment of a rule (128 bytes), by which the rule is recognised.
-pub const MAX_PORT_RANGES: usize = 8;
 /// Bytes of a device name: the kernel's `IFNAMSIZ` without its closing zero.
 const MAX_DEVICE_NAME: usize = 15;
 /// Bytes of a table name; the kernel takes more, people do not.
@@ -260,8 +259,9 @@ mod tests {
         let refused = |ranges: &[PortRange]| Layout::default().with_sip_ports(ranges).unwrap_err();
         assert_eq!(refused(&[]), LayoutError::PortRanges(0));
         assert_eq!(refused(&[ports(2, 1)]), LayoutError::PortOrder { first: 2, last: 1 });
-        let many: Vec<PortRange> = (0..9).map(|at| ports(at * 10 + 1, at * 10 + 1)).collect();
-        assert_eq!(refused(&many), LayoutError::PortRanges(9));
+        let many: Vec<PortRange> = (0..65).map(|at| ports(at * 10 + 1, at * 10 + 1)).collect();
+        assert_eq!(refused(&many), LayoutError::PortRanges(65));
+        assert!(Layout::default().with_sip_ports(&many[..MAX_PORT_RANGES]).is_ok());
     }
 
     #[test]

@@ -19,6 +19,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
 use super::layout::{DeviceName, Layout};
 use super::ranges::address;
 use super::sets::{Family, Holds, List, SetId};
@@ -28,6 +30,8 @@ use super::wire::Place;
 pub(super) const MARK: &str = "palisade: blocked addresses";
 /// The one chain.
 pub(super) const CHAIN: &str = "ingress";
+/// Ports that a rule's comment names; the kernel takes 128 bytes with its end.
+const NAMED_PORTS: usize = 96;
 /// Elements on one line of a script.
 const ELEMENTS_PER_LINE: usize = 1_000;
 
@@ -66,12 +70,21 @@ fn rule(set: SetId, ports: &str) -> Rule {
             statement: format!("{protocol} saddr @{name} counter name \"{name}\" drop"),
         },
         List::Soft => Rule {
-            comment: format!("drop {name} to {ports}"),
+            comment: format!("drop {name} to {}", named(ports)),
             statement: format!(
                 "{protocol} saddr @{name} meta l4proto {{ tcp, udp }} th dport {{ {ports} }} counter name \"{name}\" drop"
             ),
         },
     }
+}
+
+/// The ports in a comment, by which a rule is recognised: of many, how they begin and a hash of them all.
+fn named(ports: &str) -> String {
+    if ports.len() <= NAMED_PORTS {
+        return ports.to_owned();
+    }
+    let hash: String = Sha256::digest(ports).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}... {hash}", ports.get(..NAMED_PORTS / 2).unwrap_or_default())
 }
 
 /// The SIP ports as nft writes them.
@@ -259,11 +272,19 @@ mod tests {
 
     #[test]
     fn the_longest_comment_fits_into_the_kernel() {
-        let ports: Vec<PortRange> =
-            (0..8).map(|at| PortRange { first: 10_000 + 10 * at, last: 10_005 + 10 * at }).collect();
-        let layout = Layout::default().with_sip_ports(&ports).unwrap();
-        let longest = rules(&layout).iter().map(|rule| rule.comment.len()).max();
-        assert!(longest < Some(128), "{longest:?}");
+        for count in 1..=64 {
+            let ports: Vec<PortRange> =
+                (0..count).map(|at| PortRange { first: 10_000 + 10 * at, last: 10_005 + 10 * at }).collect();
+            let comments = |ports: &[PortRange]| -> Vec<String> {
+                let layout = Layout::default().with_sip_ports(ports).unwrap();
+                rules(&layout).into_iter().map(|rule| rule.comment).collect()
+            };
+            let named = comments(&ports);
+            assert!(named.iter().all(|comment| comment.len() < 128), "{named:?}");
+            let mut other = ports;
+            other.last_mut().unwrap().last += 1;
+            assert_ne!(comments(&other), named, "the last port counts, too");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ const BLOCKED_SIZE: u32 = 262_144;
 /// Elements of a set of unproven, soft-blocked sources: whoever forges sources can fill this set and no other.
 const SOFT_SIZE: u32 = 65_536;
 /// Elements of a set of provisional blocks: they live for minutes, and this host alone makes them.
-pub(super) const PROVISIONAL_SIZE: u32 = 16_384;
+pub const PROVISIONAL_SIZE: u32 = 16_384;
 /// Single addresses that are denied for good.
 const DENIED_SIZE: u32 = 262_144;
 /// Interval ends of networks: lookups in interval sets slow down with their size, so large feeds do not belong there.
