@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test console build demo test check advisories golden-check seeds bugs kills syscalls chaos powercuts diskfull million erasure bench-log bench-sensors linearity fuzz latency clean
+.PHONY: help setup setup-test console build demo test check advisories seeds bugs kills syscalls chaos powercuts diskfull million erasure bench-log bench-sensors linearity fuzz latency clean
 
 help:
 	@echo 'make demo     three hosts on this machine, real attack traffic, console (as root: real blocks)'

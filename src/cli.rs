@@ -57,7 +57,7 @@ enum Command {
     /// Export who did what, or check an export
     #[command(subcommand)]
     Audit(audit::Command),
-    /// Make a cluster, or look at one
+    /// Make a cluster, look at one, or change who belongs to it
     #[command(subcommand)]
     Cluster(cluster::Command),
     /// Look at what a running host has folded, or fold it anew

@@ -6,8 +6,9 @@
 //! ```text
 //! first bad place, where batch n is due
 //!   ├─ a good header of a batch above n lies further on ──> corrupt: n was acknowledged
-//!   ├─ a damaged header lies further on ──────────────────> corrupt: so was n, and a batch above it
 //!   ├─ only zeros from here on ───────────────────────────> clean end
+//!   ├─ n's good header lies further on ───────────────────> suspect: the disk wrote it to the wrong place
+//!   ├─ a damaged header lies further on ──────────────────> corrupt: n was acknowledged, and a batch above it begun
 //!   ├─ n's header sector is zero, but for one byte ───────> torn: n was never acknowledged
 //!   ├─ more zero sectors than n's header counts ──────────> torn, unless one bit in such a sector explains it all
 //!   └─ else ──────────────────────────────────────────────> suspect: n was probably acknowledged and has rotted

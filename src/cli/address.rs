@@ -8,20 +8,17 @@
 use std::net::IpAddr;
 
 use clap::Args;
-use projections::decide::MAX_BATCH;
+use projections::decide::{MAX_BATCH, MAX_BLOCK_SECONDS};
 use serde_json::{Value, json};
 
 use super::{Failure, Format, Host, ask};
-
-/// Seconds of a block or an allowance at most, so that a slip of the keyboard is caught here.
-const MAX_SECONDS: u64 = 10 * 365 * 86_400;
 
 #[derive(Args)]
 pub(super) struct Block {
     /// Up to 64 addresses, IPv4 or IPv6: all of them are blocked, or none
     #[arg(required = true, num_args = 1..=MAX_BATCH, value_name = "ADDRESS")]
     addresses: Vec<IpAddr>,
-    /// How long: 90s, 15m, 1h, 7d [default: the cluster's first block time]
+    /// How long, up to a year: 90s, 15m, 1h, 7d [default: the cluster's first block time]
     #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
     duration: Option<u64>,
     /// Why, for whoever looks later
@@ -35,7 +32,7 @@ pub(super) struct Block {
 pub(super) struct Unblock {
     /// The address, IPv4 or IPv6
     address: IpAddr,
-    /// Also never block it for this long: 90s, 15m, 1h, 7d
+    /// Also never block it for this long, up to a year: 90s, 15m, 1h, 7d
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     allow_for: Option<u64>,
     #[command(flatten)]
@@ -52,7 +49,7 @@ pub(super) struct List {
 }
 
 /// Rows asked for: the longest page that the API gives.
-const PAGE: u32 = 100;
+const PAGE: u32 = 200;
 
 pub(super) fn list(arguments: &List) -> Result<(), Failure> {
     let mut page = 1;
@@ -129,8 +126,8 @@ fn seconds(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits.parse().map_err(|_| "give a number and a unit, such as 15m".to_owned())?;
     match number.checked_mul(unit) {
-        Some(seconds) if (1..=MAX_SECONDS).contains(&seconds) => Ok(seconds),
-        Some(_) | None => Err("must be between one second and ten years".to_owned()),
+        Some(seconds) if (1..=MAX_BLOCK_SECONDS).contains(&seconds) => Ok(seconds),
+        Some(_) | None => Err("must be between one second and a year".to_owned()),
     }
 }
 
@@ -143,7 +140,7 @@ mod tests {
         assert_eq!(seconds("90"), Ok(90));
         assert_eq!(seconds("15m"), Ok(900));
         assert_eq!(seconds("7d"), Ok(604_800));
-        for wrong in ["", "m", "0s", "5w", "-1h", "99999999999999999999d", "3651d"] {
+        for wrong in ["", "m", "0s", "5w", "-1h", "99999999999999999999d", "366d"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
     }

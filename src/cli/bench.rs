@@ -59,7 +59,7 @@ pub(super) struct Sensors {
     /// Instead: what memory a flood from forged addresses takes, and whether attackers are found in it
     #[arg(long, conflicts_with = "capture")]
     flood: bool,
-    /// Forged addresses of the flood
+    /// With --flood: forged addresses
     #[arg(long, value_name = "N", default_value_t = 12_000_000, requires = "flood", value_parser = clap::value_parser!(u32).range(1..=200_000_000))]
     sources: u32,
     /// Instead: what memory the sensor takes with every table full
@@ -130,10 +130,10 @@ pub(super) struct Log {
     /// addresses in 20.0.0.0/8, so use a cluster that is there for nothing else
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Connections that write, each as soon as it has its answer
+    /// With --config: connections that write, each as soon as it has its answer
     #[arg(long, value_name = "N", default_value_t = 64, requires = "config", value_parser = clap::value_parser!(u16).range(1..=1000))]
     clients: u16,
-    /// Blocks of each request; more than one go as one batch
+    /// With --config: blocks of each request; more than one go as one batch
     #[arg(long, value_name = "N", default_value_t = 1, requires = "config", value_parser = events)]
     events: u16,
 }

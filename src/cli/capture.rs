@@ -22,10 +22,10 @@ pub(super) struct Arguments {
     /// Capture files: pcap or pcapng
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Other thresholds, ports and agents than the product's defaults (TOML)
+    /// Rules' modes, limits, ports and agents other than the product's defaults (TOML)
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Prints only whom this other policy would treat differently (TOML)
+    /// Print only whom this other policy would treat differently from --policy or the defaults (TOML)
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
     /// How to print

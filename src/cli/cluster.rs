@@ -41,20 +41,20 @@ pub(super) enum Command {
     /// Replace the authority that signs the hosts' certificates: list, rotate, retire
     #[command(subcommand)]
     Authority(authority::Authority),
-    /// Let a host go that does not answer any more
+    /// Let a host go, whether it answers or not; its id is never used again
     Remove(membership::Remove),
 }
 
 #[derive(Args)]
 pub(super) struct Init {
     /// A host as NAME=ADDRESS:PORT, where its peers reach it; once for each host
-    #[arg(long = "host", value_name = "NAME=ADDRESS", required = true, value_parser = named_address)]
+    #[arg(long = "host", value_name = "NAME=ADDRESS:PORT", required = true, value_parser = named_address)]
     hosts: Vec<(String, SocketAddr)>,
     /// Folder to be made
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Port of each host's console, on the same address
-    #[arg(long, default_value_t = 8443)]
+    #[arg(long, value_name = "PORT", default_value_t = 8443)]
     console_port: u16,
     /// Network device that each host watches and drops on; once for each
     #[arg(long = "device", value_name = "NAME")]

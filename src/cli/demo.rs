@@ -28,10 +28,10 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// End by itself after so many seconds
+    /// End by itself after so many seconds [default: at Ctrl-C]
     #[arg(long = "for", value_name = "SECONDS")]
     seconds: Option<u64>,
-    /// Where the console listens
+    /// Where the console listens, on a loopback address
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
     console: SocketAddr,
     /// Work without root's powers even as root: on loopback, watch-only

@@ -25,7 +25,7 @@ const SYNCS: usize = 20;
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Also check the data directory and devices of this start-up configuration
+    /// Check the disk of this start-up configuration's data directory, instead of the temporary folder's
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How to print

@@ -36,7 +36,8 @@ struct PolicyFile {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Preset {
-    Default,
+    #[serde(alias = "default")]
+    Standard,
     SipprotCompat,
 }
 
@@ -101,7 +102,7 @@ fn parse(text: &str) -> Result<Policy, String> {
     let file: PolicyFile = toml::from_str(text).map_err(|error| error.to_string())?;
     let mut policy = match file.preset {
         Some(Preset::SipprotCompat) => Policy::sipprot_compat(),
-        Some(Preset::Default) | None => Policy::default(),
+        Some(Preset::Standard) | None => Policy::default(),
     };
     set_ports("sip_ports", file.sip_ports, &mut policy.sip_ports)?;
     set_ports("sip_tcp_ports", file.sip_tcp_ports, &mut policy.sip_tcp_ports)?;
@@ -214,6 +215,7 @@ mod tests {
     #[test]
     fn an_empty_file_is_the_default_and_the_preset_is_the_classic_one() {
         assert_eq!(parse("").ok(), Some(Policy::default()));
+        assert_eq!(parse("preset = \"standard\"").ok(), Some(Policy::default()));
         assert_eq!(parse("preset = \"sipprot-compat\"").ok(), Some(Policy::sipprot_compat()));
     }
 

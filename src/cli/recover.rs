@@ -12,10 +12,10 @@ use crate::recover::{self, Accepted, Forced, Others, RecoverError};
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("order").required(true).multiple(true))]
 pub(super) struct Arguments {
-    /// The host's data directory
+    /// The host's data directory; the host must be stopped
     #[arg(long, value_name = "DIR", conflicts_with = "config", required_unless_present = "config")]
     data: Option<PathBuf>,
-    /// The host's start-up configuration
+    /// The host's start-up configuration, which also names the data directory; --force-new-cluster needs it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Cut off the damaged end of this host's log. Acknowledged entries are lost for good; only for a host that is alone

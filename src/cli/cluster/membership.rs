@@ -41,7 +41,7 @@ pub(in crate::cli) struct Issue {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Role {
-    /// It gets a vote, if an odd number of votes has room for it
+    /// It gets a vote where that makes the number of votes odd
     VoterCapable,
     /// It senses and protects, and never votes
     SensorOnly,
@@ -85,7 +85,7 @@ pub(in crate::cli) struct Join {
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Port of this host's console, on the same address
-    #[arg(long, default_value_t = 8443)]
+    #[arg(long, value_name = "PORT", default_value_t = 8443)]
     console_port: u16,
     /// Network device to watch and to drop on; once for each
     #[arg(long = "device", value_name = "NAME")]
