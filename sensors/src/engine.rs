@@ -53,6 +53,9 @@ use first_look::{Doors, FirstLook};
 use look::Look;
 use setting::{Origin, Setting};
 
+/// Bytes of a message that somebody may have meant to be SIP: what is shorter keeps a way through a router open ("jaK", "hello", zeros), in
+/// whatever form its maker liked.
+const SHORTEST: usize = 32;
 /// Sources that are told apart for the statistics.
 const SOURCES_COUNTED: usize = 65_536;
 
@@ -211,7 +214,8 @@ impl Engine {
     pub fn drain_strikes(&mut self, now: Timestamp) -> Vec<StrikeDelta> {
         let mut deltas = self.bad_registrations.drain(self.timeline.at(now));
         // Where a strike has no consequence here, it must have none elsewhere.
-        deltas.retain(|delta| !self.setting.is_allowed(delta.source));
+        let is_excused = |source| self.setting.is_allowed(source) || self.visibility.is_registrar(source);
+        deltas.retain(|delta| !is_excused(delta.source));
         deltas
     }
 
@@ -341,9 +345,11 @@ impl Engine {
     }
 
     fn message(&mut self, datagram: &Datagram<'_>, origin: Origin, seen: Seen, findings: &mut Vec<Finding>) {
+        let is_short = datagram.payload.len() < SHORTEST;
         let count = match sip::shape(datagram.payload) {
             Shape::Keepalive => return self.statistics.keepalives += 1,
             Shape::Stun => return self.statistics.not_sip += 1,
+            Shape::Other if is_short => return self.statistics.not_sip += 1,
             Shape::Other => &mut self.statistics.not_sip,
             Shape::Text if is_provisional(datagram.payload) => return self.statistics.sip_messages += 1,
             // A message is large: it is lent from where it is read.
@@ -357,6 +363,7 @@ impl Engine {
                 }
                 Err(error) => match error.kind {
                     ErrorKind::Empty => return self.statistics.keepalives += 1,
+                    ErrorKind::NotSip if is_short => return self.statistics.not_sip += 1,
                     ErrorKind::NotSip => &mut self.statistics.not_sip,
                     ErrorKind::Method | ErrorKind::StatusCode => &mut self.statistics.malformed,
                 },
@@ -449,7 +456,11 @@ impl Engine {
         let TlsEnded { client: (source, port), server: (victim, victim_port), is_proven, .. } = *ended;
         let path = Path { source, victim, victim_port };
         let is_use = ended.has_data && !ended.has_failed;
-        if is_use || self.is_exempt(path) || self.belongs_here(path, seen) {
+        if is_use && let Some(source) = self.sources.enter(source, seen.now).filter(|_| is_proven) {
+            source.uses_tls = true;
+        }
+        let uses_tls = self.sources.get(source).is_some_and(|source| source.uses_tls);
+        if is_use || uses_tls || self.is_exempt(path) || self.belongs_here(path, seen) {
             return;
         }
         let limit = self.setting.policy.limits.tls_sessions;
@@ -523,14 +534,13 @@ fn streams(policy: &Policy, key: Key) -> Streams {
 /// Whether a message is so wrong that no honest stack wrote it (RFC 3261, 8.1.1). What RFC 4475 calls valid is not, nor is what was cut off
 /// on its way.
 fn is_fatal(message: &Message<'_>) -> bool {
+    let StartLine::Request { method, .. } = message.start else { return false };
     let defects = message.defects;
-    if defects.is_empty() || defects.has(Defect::Unfinished) || defects.has(Defect::TooLong) {
+    if defects.has(Defect::Unfinished) || defects.has(Defect::TooLong) {
         return false;
     }
-    let is_mismatched =
-        message.method().is_some_and(|method| message.cseq().is_some_and(|cseq| cseq.method != method));
-    matches!(message.start, StartLine::Request { .. })
-        && (defects.has(Defect::MissingHeader) || defects.has(Defect::ContentLength) || is_mismatched)
+    let is_mismatched = || message.cseq().is_some_and(|cseq| cseq.method != method);
+    defects.has(Defect::MissingHeader) || defects.has(Defect::ContentLength) || is_mismatched()
 }
 
 /// Whether this is a provisional answer, written as usual: it says nothing of anybody (RFC 3261, 7.2).

@@ -47,6 +47,8 @@ struct Transfer {
     port: u16,
     is_phone: bool,
     is_answered: bool,
+    /// Hash of the address and port from which the server answered; 0 before it has.
+    server: u32,
     at: Timestamp,
 }
 
@@ -57,7 +59,7 @@ pub(crate) enum Harvest {
     TooMany,
     /// The files of too many phones that are not there.
     InVain { phones: u32 },
-    /// Too many files by somebody who received some.
+    /// Files of too many phones by somebody who received some.
     Proven { count: u32 },
 }
 
@@ -88,31 +90,38 @@ impl Harvests {
         };
         let known = self.sources.entry(Subject::of(source))?;
         let is_fresh = known.note((hash.finish() as u32).max(1), now);
-        known.follow(Transfer { port, is_phone: mac.is_some(), is_answered: false, at: now });
-        let is_within =
-            (!is_fresh || known.fresh.take(limits.tftp, now)) && known.all.take(limits.tftp_all, now);
+        known.follow(Transfer { port, is_phone: mac.is_some(), is_answered: false, server: 0, at: now });
+        // A phone that starts asks for many files; who is to be blocked asks for those of many phones.
+        let is_of_few = !is_fresh || known.fresh.take(limits.tftp, now);
         let proven = known.proven.sum(limits.tftp_proven.within, now);
-        if is_within {
+        if is_of_few && known.all.take(limits.tftp_all, now) {
             None
-        } else if limits.tftp_proven.count.max(1) <= proven {
+        } else if !is_of_few && limits.tftp_proven.count.max(1) <= proven {
             Some(Harvest::Proven { count: proven })
         } else {
             Some(Harvest::TooMany)
         }
     }
 
-    /// A datagram between other ports: perhaps a transfer that was asked for. `source` is the side that asked.
+    /// A datagram between other ports: perhaps a transfer that was asked for. `source` is the side that asked. It has shown that it receives
+    /// what is sent to it when it acknowledges to the port from which the server has answered: only who reads the answer knows that port
+    /// (RFC 1350, 4).
     pub(crate) fn transferred(
         &mut self,
-        (source, port): (IpAddr, u16),
+        ((source, port), server): ((IpAddr, u16), (IpAddr, u16)),
         (is_from_source, payload): (bool, &[u8]),
         limits: &Limits,
         now: Timestamp,
     ) -> Option<Harvest> {
+        let server = self.key.hash(Purpose::Name).address(server.0).number(u32::from(server.1)).finish();
+        let server = (server as u32).max(1);
         let known = self.sources.get_mut(&Subject::of(source))?;
         let place = known.transfers.iter_mut().find(|transfer| {
             transfer.port == port && transfer.at != Timestamp::ZERO && now.since(transfer.at) < KNOWN
         })?;
+        if !is_from_source {
+            place.server = server;
+        }
         match (tftp::parse(payload).ok()?, is_from_source) {
             (Packet::Error { code: 1 }, false) if place.is_phone && !place.is_answered => {
                 place.is_answered = true;
@@ -120,7 +129,7 @@ impl Harvests {
                 let phones = known.phones_in_vain.sum(limits.tftp_phones.within, now);
                 (limits.tftp_phones.count.max(1) <= phones).then_some(Harvest::InVain { phones })
             }
-            (Packet::Acknowledgement { .. }, true) if !place.is_answered => {
+            (Packet::Acknowledgement { .. }, true) if !place.is_answered && place.server == server => {
                 place.is_answered = true;
                 known.proven.add(1, limits.tftp_proven.within, now);
                 None
@@ -166,6 +175,7 @@ mod tests {
     use super::*;
 
     const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_seconds(1_000_000 + seconds)
@@ -219,23 +229,65 @@ mod tests {
             let (port, second) = (2_000 + number, u64::from(number) * 20);
             let name = format!("cfg000b8200{number:04x}.xml");
             assert_eq!(harvests.asked((SOURCE, port), &request(&name), &limits, at(second)), None);
-            told.push(harvests.transferred((SOURCE, port), (false, missing), &limits, at(second)));
+            told.push(harvests.transferred(
+                ((SOURCE, port), (SERVER, 40_000)),
+                (false, missing),
+                &limits,
+                at(second),
+            ));
         }
         assert_eq!(told.iter().position(Option::is_some), Some(4));
         assert_eq!(told.get(4).copied().flatten(), Some(Harvest::InVain { phones: 5 }));
     }
 
-    #[test]
-    fn who_acknowledges_blocks_has_received_them() {
+    /// Forty phones' files are asked for, the server answers from a port of its own, and acknowledgements go to this one.
+    fn acknowledged(to: impl Fn(u16) -> (IpAddr, u16), is_early: bool) -> Option<Harvest> {
         let mut harvests = Harvests::new(Key::new([1; 16]));
         let limits = Limits::default();
         let mut last = None;
         for number in 0..40_u16 {
-            let port = 3_000 + number;
-            let name = format!("file{number}.cfg");
-            last = harvests.asked((SOURCE, port), &request(&name), &limits, at(u64::from(number))).or(last);
-            harvests.transferred((SOURCE, port), (true, b"\x00\x04\x00\x01"), &limits, at(u64::from(number)));
+            let (client, server, now) =
+                ((SOURCE, 3_000 + number), (SERVER, 40_000 + number), at(u64::from(number)));
+            last = harvests.asked(client, &request(&format!("file{number}.cfg")), &limits, now).or(last);
+            let packets =
+                [(server, (false, &b"\x00\x03\x00\x01data"[..])), (to(number), (true, b"\x00\x04\x00\x01"))];
+            let order = if is_early { [1, 0] } else { [0, 1] };
+            for (server, packet) in order.map(|place| packets[place]) {
+                harvests.transferred((client, server), packet, &limits, now);
+            }
         }
+        last
+    }
+
+    #[test]
+    fn who_acknowledges_blocks_to_the_servers_port_has_received_them() {
+        let last = acknowledged(|number| (SERVER, 40_000 + number), false);
         assert!(matches!(last, Some(Harvest::Proven { count: 20.. })), "{last:?}");
+    }
+
+    #[test]
+    fn an_acknowledgement_that_anybody_can_make_up_is_no_proof() {
+        let elsewhere = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 3));
+        for to in [|_| (SERVER, 12_345), |_| (SERVER, 69)] {
+            assert_eq!(acknowledged(to, false), Some(Harvest::TooMany));
+        }
+        assert_eq!(acknowledged(move |number| (elsewhere, 40_000 + number), false), Some(Harvest::TooMany));
+        let early = acknowledged(|number| (SERVER, 40_000 + number), true);
+        assert_eq!(early, Some(Harvest::TooMany), "before the server has answered");
+    }
+
+    #[test]
+    fn many_files_of_few_phones_are_never_a_proof() {
+        let mut harvests = Harvests::new(Key::new([1; 16]));
+        let limits = Limits::default();
+        let mut last = None;
+        for number in 0..100_u16 {
+            let (client, server) = ((SOURCE, 3_000 + number), (SERVER, 40_000 + number));
+            let name = format!("0004f20000{:02x}-{number}.cfg", number % 6);
+            last = harvests.asked(client, &request(&name), &limits, at(0)).or(last);
+            harvests.transferred((client, server), (false, b"\x00\x03\x00\x01data"), &limits, at(0));
+            harvests.transferred((client, server), (true, b"\x00\x04\x00\x01"), &limits, at(0));
+        }
+        assert_eq!(last, Some(Harvest::TooMany));
     }
 }

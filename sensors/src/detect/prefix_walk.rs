@@ -44,7 +44,8 @@ impl PrefixWalk {
         Self { key, walks: Table::new(CAPACITY, key) }
     }
 
-    /// A source called this user in vain; `is_proven` if it received the answer. Says when it tried too many prefixes.
+    /// A source called this user in vain; `is_proven` if it received the answer. Says when it tried too many prefixes. What others of its
+    /// network received is no proof of where it is itself.
     pub(crate) fn called(
         &mut self,
         source: IpAddr,
@@ -72,7 +73,8 @@ impl PrefixWalk {
         }
         let limit = limit.count.clamp(1, PREFIXES as u32);
         let prefixes = u32::from(walk.count);
-        (limit <= prefixes).then(|| Walked { prefixes, is_proven: limit <= walk.proven.count_ones() })
+        (limit <= prefixes)
+            .then(|| Walked { prefixes, is_proven: is_proven && limit <= walk.proven.count_ones() })
     }
 
     /// How full it is.
@@ -93,7 +95,8 @@ fn network_of(source: IpAddr) -> u64 {
     }
 }
 
-/// A user part that is a telephone number, without what people put between the digits.
+/// A user part that is a telephone number, without what people put between the digits, without parameters (RFC 3966, 3) and escapes
+/// (RFC 3261, 19.1.2).
 struct Number {
     digits: [u8; LONGEST],
     length: usize,
@@ -102,13 +105,25 @@ struct Number {
 impl Number {
     fn read(user: &[u8]) -> Option<Self> {
         let mut number = Self { digits: [0; LONGEST], length: 0 };
-        for byte in user {
+        let mut rest = user;
+        while let [first, after @ ..] = rest {
+            let byte = match (first, after) {
+                (b'%', [high, low, after @ ..]) => {
+                    rest = after;
+                    hex(*high)? << 4 | hex(*low)?
+                }
+                _ => {
+                    rest = after;
+                    *first
+                }
+            };
             match byte {
                 b'0'..=b'9' | b'+' | b'#' | b'*' => {
-                    *number.digits.get_mut(number.length)? = *byte;
+                    *number.digits.get_mut(number.length)? = byte;
                     number.length += 1;
                 }
                 b'-' | b'.' | b'(' | b')' => {}
+                b';' if 0 < number.length => break,
                 _ => return None,
             }
         }
@@ -121,6 +136,10 @@ impl Number {
         let (prefix, suffix) = digits.split_at_checked(self.length.checked_sub(SUFFIX)?)?;
         suffix.iter().all(u8::is_ascii_digit).then_some((prefix, suffix))
     }
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// Whether a user part is a number in a far country, as seen from anywhere: behind `+`, or behind the `00` or `011` with which one dials
@@ -146,6 +165,30 @@ mod tests {
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_seconds(1_000_000 + seconds)
+    }
+
+    #[test]
+    fn what_a_neighbour_has_received_proves_nothing() {
+        let mut rule = PrefixWalk::new(Key::new([1; 16]));
+        let mut call = |source: &str, prefix: &str, is_proven| {
+            let user = format!("{prefix}442039967796");
+            rule.called(source.parse().unwrap(), (user.as_bytes(), is_proven), LIMIT, at(0))
+        };
+        for prefix in ["0", "00", "000"] {
+            call("192.0.2.102", prefix, true);
+        }
+        let forged = call("192.0.2.200", "0", false);
+        assert_eq!(forged, Some(Walked { prefixes: 3, is_proven: false }));
+        assert_eq!(call("192.0.2.102", "9", true), Some(Walked { prefixes: 4, is_proven: true }));
+    }
+
+    #[test]
+    fn parameters_and_escapes_hide_no_number() {
+        for user in ["00442079460958", "%30%30442079460958", "00442079460958;phone-context=x", "+44 20"] {
+            assert_eq!(is_far(user.as_bytes()), user != "+44 20", "{user}");
+        }
+        assert!(!is_far(b"%zz0442079460958"));
+        assert!(!is_far(b";x=00442079460958"));
     }
 
     #[test]

@@ -34,6 +34,8 @@ enum Step {
     None,
     /// Asked, not answered.
     Asked,
+    /// Asked a victim that was never heard.
+    AskedUnheard,
     /// Told to authenticate.
     Challenged,
     /// Told to authenticate, and the source showed that it received that.
@@ -69,7 +71,7 @@ impl Step {
     const fn weight(self) -> u8 {
         match self {
             Self::None => 0,
-            Self::Asked | Self::Told => 1,
+            Self::Asked | Self::AskedUnheard | Self::Told => 1,
             Self::Challenged | Self::ChallengedProven => 2,
             Self::Refused | Self::RefusedProven => 3,
         }
@@ -91,6 +93,8 @@ pub(crate) struct Source {
     is_awaited: bool,
     /// It is counted among the sources for the statistics.
     pub(crate) is_counted: bool,
+    /// It has used a TLS session: one that fails later is an accident.
+    pub(crate) uses_tls: bool,
     /// What it said of itself in its first request.
     pub(crate) agent: AgentId,
     victims: [Victim; VICTIMS],
@@ -140,6 +144,8 @@ pub(crate) struct Question {
     pub(crate) victim: Option<u32>,
     /// The source's port.
     pub(crate) port: u16,
+    /// The victim was heard to answer before.
+    pub(crate) is_heard: bool,
 }
 
 /// Which count of [`Source`] an offence goes to.
@@ -232,7 +238,8 @@ impl Source {
     pub(crate) fn ask(&mut self, question: Question, limits: &Limits, now: Timestamp) {
         let now = seconds(now);
         if let Some(user) = question.user {
-            let asked = User { name: user, at: now, port: question.port, step: Step::Asked };
+            let step = if question.is_heard { Step::Asked } else { Step::AskedUnheard };
+            let asked = User { name: user, at: now, port: question.port, step };
             self.note_user(asked, limits.users);
             if let Some(victim) = question.victim {
                 self.note_victim(victim, limits, now);
@@ -240,19 +247,21 @@ impl Source {
         }
     }
 
-    /// The user's credentials came, so there was nothing to the question.
-    pub(crate) fn answer_challenge(&mut self, user: u32, victim: u32) {
+    /// The user's credentials came, so there was nothing to the question; nor, perhaps, to that to the victim.
+    pub(crate) fn answer_challenge(&mut self, user: u32, victim: Option<u32>) {
         if let Some(known) = self.user(user) {
             *known = User::default();
             self.open_users = self.open_users.saturating_sub(1);
         }
-        self.engage(victim);
+        if let Some(victim) = victim {
+            self.engage(victim);
+        }
     }
 
     /// The victim told the source to authenticate. From here on the credentials are due: a registrar may take its time.
     pub(crate) fn challenged(&mut self, user: u32, now: Timestamp) {
         if let Some(known) = self.user(user)
-            && known.step == Step::Asked
+            && matches!(known.step, Step::Asked | Step::AskedUnheard)
         {
             known.step = Step::Challenged;
             known.at = seconds(now);
@@ -284,6 +293,7 @@ impl Source {
                 Step::Refused => Step::RefusedProven,
                 other @ (Step::None
                 | Step::Asked
+                | Step::AskedUnheard
                 | Step::ChallengedProven
                 | Step::Told
                 | Step::RefusedProven) => other,
@@ -303,7 +313,7 @@ impl Source {
             let is_late = GRACE.as_secs() <= u64::from(age);
             amount.0 += u32::from(match user.step {
                 Step::None => false,
-                Step::Asked => is_deaf && is_late,
+                Step::Asked | Step::AskedUnheard => is_deaf && is_late,
                 Step::Challenged | Step::ChallengedProven => is_late,
                 Step::Told => self.shares_port(user),
                 Step::Refused | Step::RefusedProven => true,
@@ -311,7 +321,12 @@ impl Source {
             amount.1 += u32::from(match user.step {
                 Step::ChallengedProven => is_late,
                 Step::RefusedProven => true,
-                Step::None | Step::Asked | Step::Challenged | Step::Told | Step::Refused => false,
+                Step::None
+                | Step::Asked
+                | Step::AskedUnheard
+                | Step::Challenged
+                | Step::Told
+                | Step::Refused => false,
             });
         }
         let limit = if is_deaf { limit.count.saturating_mul(2) } else { limit.count };
@@ -382,6 +397,11 @@ impl Source {
         window.add(amount, limit, seconds(now))
     }
 
+    /// Takes back what turned out to be none.
+    pub(crate) fn forgive(&mut self, amount: u16) {
+        self.points.count = self.points.count.saturating_sub(amount);
+    }
+
     /// Whether another user was asked for from the same port.
     fn shares_port(&self, user: &User) -> bool {
         let is_other = |other: &User| other.step != Step::None && other.name != user.name;
@@ -434,7 +454,9 @@ impl Source {
         let (place, held) = turns
             .filter_map(|place| Some((place, weight(self.users.get(place)?))))
             .min_by_key(|(_, held)| *held)?;
-        (held <= asked.step.weight()).then_some(place)
+        // What nobody will answer counts when it is late, and must not push out the like: none would ever be.
+        let weight = asked.step.weight();
+        (held < weight || (held == weight && asked.step != Step::AskedUnheard)).then_some(place)
     }
 
     fn note_victim(&mut self, name: u32, limits: &Limits, now: u32) {

@@ -13,7 +13,7 @@ fn limits() -> Limits {
 }
 
 fn question(user: u32, victim: u32) -> Question {
-    Question { user: Some(user), victim: Some(victim), port: 5060 }
+    Question { user: Some(user), victim: Some(victim), port: 5060, is_heard: true }
 }
 
 fn in_vain(source: &Source, now: u64) -> Option<u32> {
@@ -43,7 +43,7 @@ fn a_phone_has_time_to_answer_its_challenge() {
     assert_eq!(in_vain(&source, 2), None);
     assert_eq!(in_vain(&source, 3), Some(10));
     for user in 1..=5 {
-        source.answer_challenge(user, VICTIM);
+        source.answer_challenge(user, Some(VICTIM));
     }
     assert_eq!(in_vain(&source, 3), None);
 }
@@ -157,7 +157,7 @@ fn a_sweep_is_several_victims_where_the_source_has_no_business() {
         slow.ask(question(1, victim), &limits(), at(u64::from(victim) * 600));
     }
     assert_eq!(slow.victims_in_vain(&limits(), at(3_010)), Some(5));
-    source.answer_challenge(1, 2);
+    source.answer_challenge(1, Some(2));
     assert_eq!(source.victims_in_vain(&limits(), at(4)), None);
 }
 

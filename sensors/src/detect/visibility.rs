@@ -27,6 +27,8 @@ struct Victim {
     silent_since: Timestamp,
     unanswered: u32,
     is_told: bool,
+    /// It answers REGISTER.
+    is_registrar: bool,
 }
 
 /// What is seen of the victims.
@@ -82,6 +84,26 @@ impl Visibility {
         })
     }
 
+    /// Whether the victim was ever heard to answer.
+    pub(crate) fn was_heard(&self, victim: IpAddr) -> bool {
+        let known = self.places.get(self.place_of(victim)).copied().flatten();
+        known.is_some_and(|known| known.address == victim && known.answered != Timestamp::ZERO)
+    }
+
+    /// The victim answered credentials in a REGISTER that was seen: it is a registrar, and what it sends itself is its own affair. Nobody
+    /// outside is taken for one who is not asked to register somebody from inside.
+    pub(crate) fn registers(&mut self, victim: IpAddr) {
+        if let Some(known) = self.place(victim) {
+            known.is_registrar = true;
+        }
+    }
+
+    /// Whether it is known as a registrar.
+    pub(crate) fn is_registrar(&self, address: IpAddr) -> bool {
+        let known = self.places.get(self.place_of(address)).copied().flatten();
+        known.is_some_and(|known| known.address == address && known.is_registrar)
+    }
+
     pub(crate) fn seen(&self, victim: IpAddr, now: Timestamp) -> Seen {
         let known = self.places.get(self.place_of(victim)).copied().flatten();
         known.filter(|known| known.address == victim).map_or(Seen::default(), |known| {
@@ -102,6 +124,7 @@ impl Visibility {
                 silent_since: Timestamp::ZERO,
                 unanswered: 0,
                 is_told: false,
+                is_registrar: false,
             });
         }
         held.as_mut()

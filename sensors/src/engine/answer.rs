@@ -16,7 +16,9 @@ use crate::observation::Finding;
 /// Challenges of one answer: one for each algorithm, and no more are kept by the parser.
 const MAX_CHALLENGES: usize = 4;
 /// Points of a call to a far number that is refused.
-const FAR_CALL: u16 = 2;
+pub(super) const FAR_CALL: u16 = 2;
+/// Points that an answered call takes back.
+const ANSWERED_CALL: u16 = 2 * FAR_CALL;
 
 /// What is wanted of the challenges of an answer, each read once.
 #[derive(Default)]
@@ -62,7 +64,12 @@ impl Engine {
         let realm = realm.map_or(0, |realm| self.realm(realm));
         let answer = Answer { status, is_stale: challenges.is_stale, realm };
         match self.transactions.answered(path, message, status, seen.now) {
-            Some(attempt) => self.judged(sighting, &attempt, judge(&attempt, answer), findings),
+            Some(attempt) => {
+                if attempt.kind == AttackKind::Register {
+                    self.visibility.registers(path.victim);
+                }
+                self.judged(sighting, &attempt, judge(&attempt, answer), findings);
+            }
             None if !self.is_exempt(path) => self.answer_to_question(sighting, kind, answer, findings),
             None => {}
         }
@@ -116,20 +123,27 @@ impl Engine {
         let asked = message.to().map(|to| to.user()).unwrap_or_default();
         let user = self.sources.user_hash(asked);
         let limits = &self.setting.policy.limits;
+        // Phones ask for themselves.
+        let is_own = || message.from().is_some_and(|from| from.user() == asked);
         let Some(source) = self.sources.get(path.source) else { return };
         match (answer.status, kind) {
             (401 | 407, AttackKind::Register | AttackKind::Invite | AttackKind::Other) => {
                 source.challenged(user, seen.now);
             }
-            (403 | 404 | 604, AttackKind::Register)
-            | (404 | 484 | 604, AttackKind::Invite)
-            | (403 | 404 | 484 | 604, AttackKind::Options) => {
+            (403 | 404 | 604, AttackKind::Register) | (403 | 404 | 484 | 604, AttackKind::Invite) => {
+                source.refused((user, sighting.source_port), sighting.is_proven, limits, seen.now);
+                self.statistics.enumerations += 1;
+            }
+            (403 | 404 | 484 | 604, AttackKind::Options) if !is_own() => {
                 source.refused((user, sighting.source_port), sighting.is_proven, limits, seen.now);
                 self.statistics.enumerations += 1;
             }
             (_, AttackKind::Options) => source.told((user, sighting.source_port), limits, seen.now),
-            (403, AttackKind::Invite) => {}
             (200..=299, AttackKind::Register | AttackKind::Invite) => {
+                if kind == AttackKind::Invite {
+                    // Whose calls are mostly answered is a trunk; some of its numbers are always wrong.
+                    source.forgive(ANSWERED_CALL);
+                }
                 let victim = self.sources.victim_hash(path.victim);
                 self.sources.succeed(path.source, victim);
                 if kind == AttackKind::Invite {

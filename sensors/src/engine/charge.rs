@@ -226,7 +226,7 @@ impl Engine {
                 Scope::Address | Scope::Prefix(_) => (Sanction::Block, policy.block_seconds),
             },
         };
-        if self.setting.is_allowed(source) {
+        if self.setting.is_allowed(source) || self.visibility.is_registrar(source) {
             return (Sanction::Observe, policy.soft_block_seconds);
         }
         if charge.most < sanction { (charge.most, policy.soft_block_seconds) } else { (sanction, seconds) }

@@ -87,7 +87,7 @@ impl Engine {
                 agent: agent.clone(),
                 account: account.clone(),
                 line: line.clone(),
-                ..Charge::new(rule, attack, is_proven || is_heard, count)
+                ..Charge::new(rule, attack, is_heard || (is_proven && self.is_answered(rule, path)), count)
             };
             self.charge((path, source_port), charge, seen, findings);
         }
@@ -101,8 +101,9 @@ impl Engine {
         else {
             return [None; 2];
         };
-        let seen = self.visibility.seen(path.victim, now);
-        let users = source.users_in_vain(limits.users, !seen.answers, now);
+        // A victim that was heard and is silent now hangs: nobody is to blame for what it does not answer.
+        let is_deaf = !self.visibility.was_heard(path.victim);
+        let users = source.users_in_vain(limits.users, is_deaf, now);
         let victims = source.victims_in_vain(limits, now);
         [
             users.map(|amount| (Rule::Enumeration, amount.count, amount.is_proven)),

@@ -3,11 +3,13 @@
 use log_format::event::{AttackKind, NoteKind, Rule};
 use sip::{Message, NameAddr, StartLine, Uri};
 
+use super::answer::FAR_CALL;
 use super::charge::Charge;
 use super::{Engine, Seen, Sighting};
 use crate::detect::bad_registrations::Standing;
 use crate::detect::deltas::Struck;
 use crate::detect::harvest::Harvest;
+use crate::detect::prefix_walk::is_far;
 use crate::detect::sources::{Count, Question};
 use crate::detect::user_agents::Claim;
 use crate::detect::{Attempt, CredentialState, Strength, Subject, fingerprints, injection};
@@ -44,6 +46,11 @@ impl Engine {
         let is_echo = attempt.is_some_and(|attempt| attempt.credentials == CredentialState::Echoed);
         let is_proven = sighting.is_proven || is_echo;
         self.marks(&Sighting { is_proven, ..*sighting }, &parties, kind, findings);
+        // Whoever makes up credentials for something else than a registration has asked without any.
+        let attempt = attempt.filter(|attempt| {
+            let is_made_up = kind != AttackKind::Register && attempt.credentials == CredentialState::Unknown;
+            !is_made_up || !self.visibility.seen(path.victim, seen.now).answers
+        });
         match (attempt, parties.tag) {
             (Some(attempt), _) => self.credentials(sighting, &parties, attempt, findings),
             (None, None) => self.question(sighting, &parties, kind, findings),
@@ -117,7 +124,8 @@ impl Engine {
         let protected = &self.protected;
         let is_within = source.may_ask(rates, || protected.has(path.source, path.victim, seen.now), seen.now);
         let user = (!asked.is_empty()).then_some(user);
-        source.ask(Question { user, victim, port: sighting.source_port }, limits, seen.now);
+        let is_heard = self.visibility.was_heard(path.victim);
+        source.ask(Question { user, victim, port: sighting.source_port, is_heard }, limits, seen.now);
         let wants_a_look = source.wants_a_look(limits);
         let is_worth_judging = source.is_worth_judging(limits);
         if !is_within {
@@ -142,9 +150,14 @@ impl Engine {
     ) {
         let tipped = self.questions_in_vain(sighting.path, sighting.seen.now);
         for (rule, count, was_heard) in tipped.into_iter().flatten() {
-            let is_proven = sighting.is_proven || was_heard;
+            let is_proven = was_heard || (sighting.is_proven && self.is_answered(rule, sighting.path));
             self.charge_message(sighting, Charge::new(rule, kind, is_proven, count), findings);
         }
+    }
+
+    /// Whether the victim answers, where that matters: of what nobody answered nobody knows whether it was in vain.
+    pub(super) fn is_answered(&self, rule: Rule, path: Path) -> bool {
+        rule != Rule::Enumeration || self.visibility.was_heard(path.victim)
     }
 
     /// A request with the victim's tag: within a call, or the ACK of a refusal. Who knows the tag has received it.
@@ -195,14 +208,17 @@ impl Engine {
         let Sighting { message, path, seen, .. } = *sighting;
         let user = self.sources.user_hash(parties.asked);
         let victim = self.sources.victim_hash(path.victim);
+        let is_heard = self.visibility.seen(path.victim, seen.now).answers;
         if let Some(source) = self.sources.get(path.source) {
-            source.answer_challenge(user, victim);
+            // Made-up credentials are no business. Where no answer comes by here, nobody can tell them.
+            let has_business = !is_heard || attempt.credentials != CredentialState::Unknown;
+            source.answer_challenge(user, has_business.then_some(victim));
+            if attempt.kind == AttackKind::Invite && is_far(parties.asked) {
+                source.forgive(FAR_CALL);
+            }
         }
         let is_new = self.transactions.asked(path, message, attempt, seen.now);
-        if is_new
-            && attempt.kind == AttackKind::Register
-            && !self.visibility.seen(path.victim, seen.now).answers
-        {
+        if is_new && attempt.kind == AttackKind::Register && !is_heard {
             self.unheard(sighting, &attempt, findings);
         }
     }
@@ -363,8 +379,8 @@ impl Engine {
         } else {
             // Blocks of files and errors have four bytes of header, acknowledgements nothing else.
             let [0, 3..=5, _, _, ..] = payload else { return };
-            let from_client = (path.source, source_port);
-            let to_client = (back.source, destination_port);
+            let (one, other) = ((path.source, source_port), (back.source, destination_port));
+            let (from_client, to_client) = ((one, other), (other, one));
             let harvest = self
                 .harvests
                 .transferred(from_client, (true, payload), limits, seen.now)
@@ -375,6 +391,10 @@ impl Engine {
         match harvest {
             None => {}
             Some(Harvest::TooMany) => {
+                self.charge((path, port), charge(false, limits.tftp.burst), seen, findings);
+            }
+            // An office whose phones all start at once is known by those that have registered.
+            Some(Harvest::Proven { .. }) if self.protected.has(path.source, path.victim, seen.now) => {
                 self.charge((path, port), charge(false, limits.tftp.burst), seen, findings);
             }
             Some(Harvest::Proven { count }) => {

@@ -505,3 +505,159 @@ fn what_other_hosts_found_is_passed_over_until_its_end() {
     assert_eq!(wire.engine.statistics().passed_over, 60);
     assert_eq!(wire.verdicts, []);
 }
+
+#[test]
+fn made_up_credentials_hide_no_question() {
+    for method in ["INVITE", "OPTIONS"] {
+        let mut wire = wire();
+        wire.try_to_register(&phone([192, 0, 2, 9], 5060, "1001"), PASSWORD, Registrar::Checks);
+        for user in 100..112 {
+            let number = wire.fresh();
+            let made_up = wire.authorize(&phone(ATTACKER.ip().octets(), 5060, "x"), "x", "made up");
+            let ask = request(method, ATTACKER, (PBX, &user.to_string()), number)
+                .header("To", format!("<sip:{user}@{}>", PBX.ip()))
+                .header("Authorization", made_up)
+                .build();
+            wire.exchange(ATTACKER, &ask, |request| Response::to(request, 404, "Not Found").build());
+        }
+        assert_eq!(told(&wire), [(Rule::Enumeration, Evidence::Unproven, Sanction::SoftBlock)], "{method}");
+    }
+}
+
+#[test]
+fn made_up_credentials_at_one_system_excuse_no_sweep_over_others() {
+    let mut wire = wire();
+    for (turn, host) in [10, 10, 11, 12, 13, 14].into_iter().enumerate() {
+        let victim = SocketAddrV4::new([198, 51, 100, host].into(), 5060);
+        let number = wire.fresh();
+        let mut options = request("OPTIONS", ATTACKER, (victim, "100"), number)
+            .header("To", format!("<sip:100@{}>", victim.ip()));
+        if turn == 1 {
+            let made_up = wire.authorize(&phone(ATTACKER.ip().octets(), 5060, "x"), "x", "made up");
+            options = options.header("Authorization", made_up);
+        }
+        let options = options.build();
+        wire.send(ATTACKER, victim, &options);
+        let answer = Response::to(&sip::parse(&options).unwrap(), 200, "OK").build();
+        wire.send(victim, ATTACKER, &answer);
+    }
+    wire.idle(Duration::from_secs(5));
+    assert_eq!(told(&wire), [(Rule::Sweep, Evidence::Unproven, Sanction::SoftBlock)]);
+}
+
+#[test]
+fn the_method_in_cseq_must_be_the_requests() {
+    let mut wire = wire();
+    for number in 0..30 {
+        let options = first("OPTIONS", ATTACKER, (PBX, "100"), number);
+        let text = String::from_utf8(options).unwrap().replace("CSeq: 1 OPTIONS", "CSeq: 1 INVITE");
+        wire.send(ATTACKER, PBX, text.as_bytes());
+    }
+    assert!(told(&wire).contains(&(Rule::Malformed, Evidence::Unproven, Sanction::SoftBlock)));
+}
+
+#[test]
+fn an_enumeration_of_which_no_answer_is_seen_is_seen_while_it_goes_on() {
+    let mut wire = wire();
+    for number in 0..200 {
+        let ask = first("REGISTER", ATTACKER, (PBX, &format!("{}", 100 + number)), number);
+        wire.send(ATTACKER, PBX, &ask);
+        wire.wait(Duration::from_millis(100));
+    }
+    assert_eq!(wire.verdicts[0].observed.rule, Rule::Enumeration);
+    assert!(wire.verdicts[0].packet < 100, "{}", wire.verdicts[0].packet);
+}
+
+#[test]
+fn an_office_at_a_system_that_hangs_is_not_to_blame() {
+    let mut wire = wire();
+    wire.try_to_register(&phone([192, 0, 2, 9], 5060, "9999"), PASSWORD, Registrar::Checks);
+    wire.wait(Duration::from_secs(90));
+    for round in 0..4 {
+        for user in 100..120_u16 {
+            let plain = wire.register(&phone([203, 0, 113, 9], 20_000 + user, &user.to_string()), None);
+            wire.send(SocketAddrV4::new([203, 0, 113, 9].into(), 20_000 + user), PBX, &plain);
+        }
+        wire.wait(Duration::from_secs(5 + round));
+    }
+    wire.idle(Duration::from_secs(5));
+    assert_eq!(wire.verdicts, []);
+}
+
+#[test]
+fn a_registrar_that_fails_to_register_elsewhere_is_only_told_of() {
+    let mut wire = wire();
+    wire.try_to_register(&phone([192, 0, 2, 9], 5060, "1001"), PASSWORD, Registrar::Checks);
+    let provider = SocketAddrV4::new([198, 51, 100, 200].into(), 5060);
+    for guess in 0..15 {
+        let nonce = format!("n{guess}");
+        let own = crate::wire::Phone { at: PBX, user: "trunk".to_owned(), agent: "Asterisk PBX 18.9.0" };
+        let plain = wire.register(&own, None);
+        wire.send(PBX, provider, &plain);
+        wire.send(provider, PBX, &challenged(&sip::parse(&plain).unwrap(), &nonce, ""));
+        let authorization = wire.authorize(&own, "expired", &nonce);
+        let signed = wire.register(&own, Some(&authorization));
+        wire.send(PBX, provider, &signed);
+        let answer = Response::to(&sip::parse(&signed).unwrap(), 403, "Forbidden").build();
+        wire.send(provider, PBX, &answer);
+        wire.wait(Duration::from_secs(3));
+    }
+    assert_eq!(told(&wire), [(Rule::BadRegistrations, Evidence::Proven, Sanction::Observe)]);
+    assert!(wire.engine.drain_strikes(wire.now).is_empty(), "nor is the cluster");
+}
+
+#[test]
+fn calls_abroad_by_phones_that_say_who_they_are_are_no_fraud() {
+    let mut wire = wire();
+    for call in 0..20_u64 {
+        let caller = phone([203, 0, 113, 9], 20_000 + call as u16, &format!("{}", 200 + call));
+        let user = format!("00442079460{call:03}");
+        let nonce = format!("call-{call}");
+        let plain = first("INVITE", caller.at, (PBX, &user), call);
+        wire.exchange(caller.at, &plain, |request| {
+            let value = format!("Digest realm=\"pbx\", nonce=\"{nonce}\"");
+            Response::to(request, 407, "Proxy Authentication Required")
+                .header("Proxy-Authenticate", value)
+                .build()
+        });
+        let signed = request("INVITE", caller.at, (PBX, &user), 1_000 + call)
+            .header("To", format!("<sip:{user}@{}>", PBX.ip()))
+            .header("Proxy-Authorization", wire.authorize(&caller, PASSWORD, &nonce))
+            .build();
+        wire.send(caller.at, PBX, &signed);
+        wire.wait(Duration::from_secs(1));
+    }
+    assert_eq!(wire.verdicts, []);
+}
+
+#[test]
+fn a_trunk_whose_calls_are_mostly_answered_may_have_wrong_numbers_among_them() {
+    let mut wire = wire();
+    let trunk = SocketAddrV4::new([192, 0, 2, 60].into(), 5060);
+    for call in 0..40_u64 {
+        let user = format!("+493012345{call:03}");
+        let invite = first("INVITE", trunk, (PBX, &user), call);
+        let status = if call % 4 == 3 { 404 } else { 200 };
+        wire.exchange(trunk, &invite, |request| Response::to(request, status, "x").build());
+        wire.wait(Duration::from_secs(1));
+    }
+    assert_eq!(wire.verdicts, []);
+}
+
+#[test]
+fn phones_that_ask_for_themselves_are_told_no_and_enumerate_nothing() {
+    let mut wire = wire();
+    for user in 100..120_u16 {
+        let at = SocketAddrV4::new([203, 0, 113, 9].into(), 20_000 + user);
+        let options = Request::new("OPTIONS", "sip:pbx.example.net")
+            .header("Via", format!("SIP/2.0/UDP {at};branch=z9hG4bK-{user}"))
+            .header("From", format!("<sip:{user}@pbx.example.net>;tag=t"))
+            .header("To", format!("<sip:{user}@pbx.example.net>"))
+            .header("Call-ID", format!("{user}"))
+            .header("CSeq", "1 OPTIONS")
+            .build();
+        wire.exchange(at, &options, |request| Response::to(request, 404, "Not Found").build());
+    }
+    wire.idle(Duration::from_secs(5));
+    assert_eq!(wire.verdicts, []);
+}

@@ -136,6 +136,11 @@ fn tls_sessions_in_which_nothing_is_said_are_probes() {
         })
         .collect();
     assert_eq!(rules, [(Rule::TlsSessions, 10)]);
+
+    // Who has used one may see the next ones fail: a certificate ends for a whole office at once.
+    let data = [&hello[..], &[0x17, 3, 3, 0, 100], &[7; 100]].concat();
+    let packets = [connections(1, 5061, &data), connections(12, 5061, &hello)].concat();
+    assert_eq!(findings(Policy::default(), &packets), []);
 }
 
 #[test]
