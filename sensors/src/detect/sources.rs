@@ -247,6 +247,11 @@ impl Source {
         }
     }
 
+    /// Notes made-up credentials: they may still be those of somebody whose nonce has become too old.
+    pub(crate) fn approach(&mut self, victim: u32, limits: &Limits, now: Timestamp) {
+        self.note_victim(victim, limits, seconds(now));
+    }
+
     /// The user's credentials came, so there was nothing to the question; nor, perhaps, to that to the victim.
     pub(crate) fn answer_challenge(&mut self, user: u32, victim: Option<u32>) {
         if let Some(known) = self.user(user) {

@@ -17,6 +17,8 @@ use crate::observation::Finding;
 const MAX_CHALLENGES: usize = 4;
 /// Points of a call to a far number that is refused.
 pub(super) const FAR_CALL: u16 = 2;
+/// The answer to a request of a call that is none (RFC 3261, 21.4.19).
+const NO_SUCH_CALL: u16 = 481;
 /// Points that an answered call takes back.
 const ANSWERED_CALL: u16 = 2 * FAR_CALL;
 
@@ -120,6 +122,9 @@ impl Engine {
         if kind == AttackKind::Register && !self.visibility.seen(path.victim, seen.now).requests {
             return self.unasked(sighting, answer, findings);
         }
+        if answer.status == NO_SUCH_CALL {
+            return self.strayed(sighting, kind, findings);
+        }
         let asked = message.to().map(|to| to.user()).unwrap_or_default();
         let user = self.sources.user_hash(asked);
         let limits = &self.setting.policy.limits;
@@ -159,6 +164,20 @@ impl Engine {
         }
         if is_worth_judging {
             self.judge_questions(sighting, kind, findings);
+        }
+    }
+
+    /// A request within a call of which the victim knows nothing: a few come late, and more are a flood of made-up calls.
+    fn strayed(&mut self, sighting: &Sighting<'_, '_>, kind: AttackKind, findings: &mut Vec<Finding>) {
+        let Sighting { path, is_proven, seen, .. } = *sighting;
+        let limits = &self.setting.policy.limits;
+        let (rates, burst) = ((limits.requests, limits.protected_requests), limits.requests.burst);
+        let protected = &self.protected;
+        let is_within = self.sources.enter(path.source, seen.now).is_none_or(|source| {
+            source.may_ask(rates, || protected.has(path.source, path.victim, seen.now), seen.now)
+        });
+        if !is_within {
+            self.charge_message(sighting, Charge::new(Rule::RequestRate, kind, is_proven, burst), findings);
         }
     }
 

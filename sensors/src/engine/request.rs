@@ -217,6 +217,17 @@ impl Engine {
                 source.forgive(FAR_CALL);
             }
         }
+        if is_heard && attempt.credentials == CredentialState::Unknown {
+            let limits = &self.setting.policy.limits;
+            let source = self.sources.enter(path.source, seen.now);
+            let wants_a_look = source.is_some_and(|source| {
+                source.approach(victim, limits, seen.now);
+                source.wants_a_look(limits)
+            });
+            if wants_a_look {
+                self.look_later(sighting, attempt.kind);
+            }
+        }
         let is_new = self.transactions.asked(path, message, attempt, seen.now);
         if is_new && attempt.kind == AttackKind::Register && !is_heard {
             self.unheard(sighting, &attempt, findings);

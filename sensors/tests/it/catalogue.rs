@@ -661,3 +661,41 @@ fn phones_that_ask_for_themselves_are_told_no_and_enumerate_nothing() {
     wire.idle(Duration::from_secs(5));
     assert_eq!(wire.verdicts, []);
 }
+
+#[test]
+fn a32_requests_within_calls_that_are_none_are_a_flood() {
+    for method in ["BYE", "INFO", "INVITE"] {
+        let mut wire = wire();
+        for number in 0..400 {
+            let stray = request(method, ATTACKER, (PBX, "100"), number)
+                .header("To", format!("<sip:100@{}>;tag=made-up", PBX.ip()))
+                .build();
+            wire.send(ATTACKER, PBX, &stray);
+            let answer = Response::to(&sip::parse(&stray).unwrap(), 481, "Call Does Not Exist").build();
+            wire.send(PBX, ATTACKER, &answer);
+            wire.wait(Duration::from_millis(5));
+        }
+        assert_eq!(told(&wire), [(Rule::RequestRate, Evidence::Unproven, Sanction::Shape)], "{method}");
+    }
+}
+
+#[test]
+fn registrations_with_made_up_credentials_at_many_systems_are_a_sweep() {
+    let mut wire = wire();
+    for host in 10..16 {
+        let victim = SocketAddrV4::new([198, 51, 100, host].into(), 5060);
+        let register = |wire: &mut Wire, from: [u8; 4]| {
+            let phone = phone(from, 5060, "100");
+            let made_up = wire.authorize(&phone, "x", "made up");
+            let signed = wire.register(&phone, Some(&made_up));
+            wire.send(phone.at, victim, &signed);
+            let answer = challenged(&sip::parse(&signed).unwrap(), "n", "");
+            wire.send(victim, phone.at, &answer);
+        };
+        // The victim is heard.
+        register(&mut wire, [192, 0, 2, host]);
+        register(&mut wire, ATTACKER.ip().octets());
+    }
+    wire.idle(Duration::from_secs(5));
+    assert_eq!(told(&wire), [(Rule::Sweep, Evidence::Unproven, Sanction::SoftBlock)]);
+}
