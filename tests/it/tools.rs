@@ -37,7 +37,7 @@ const VIRTUAL_ENVIRONMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../targe
 pub(crate) enum Policy {
     /// 401 to everything.
     Challenge,
-    /// The same, in the form that Asterisk gives it.
+    /// The same; to nmap in the form that Asterisk gives it, with nonces that others get, too.
     ChallengeAsAsterisk,
     /// 404 to unknown users.
     NotFound,

@@ -64,6 +64,8 @@ pub(super) struct Row {
 pub(super) enum Expected {
     /// The first verdict, and the strongest sanction by the end.
     Attack { first: (Rule, Evidence), most: Sanction },
+    /// The rule of the first verdict; soft-blocked by the end, or blocked.
+    Guess { first: Rule },
     /// Nothing.
     Honest,
 }
@@ -76,6 +78,11 @@ const fn row(
     most: Sanction,
 ) -> Row {
     Row { tool, over, line, expected: Expected::Attack { first, most } }
+}
+
+/// Guesses with nonces that Kamailio gives to others, too, if they ask within the same second: proven, or not.
+const fn guess(tool: Tool, over: &'static str, line: &'static str, first: Rule) -> Row {
+    Row { tool, over, line, expected: Expected::Guess { first } }
 }
 
 const fn honest(tool: Tool, over: &'static str, line: &'static str) -> Row {
@@ -124,12 +131,12 @@ pub(super) const ATTACKS: &[Row] = &[
     row(Nmap, "TCP v6", "sip-methods -6 -sT fd77::11", (ToolFingerprint, Proven), Block),
     row(Nmap, "UDP v4", "sip-enum-users -sU 10.77.0.12", MARKED, SoftBlock),
     row(Nmap, "TCP v6", "sip-enum-users -6 -sT fd77::12", (ToolFingerprint, Proven), Block),
-    row(Nmap, "UDP v4", "sip-brute -sU 10.77.0.11", MARKED, Block),
+    guess(Nmap, "UDP v4", "sip-brute -sU 10.77.0.11", ToolFingerprint),
     row(Nmap, "TCP v4", "sip-brute -sT 10.77.0.11", (ToolFingerprint, Proven), Block),
     row(Nmap, "TCP v6", "sip-brute -6 -sT fd77::11", (ToolFingerprint, Proven), Block),
     row(RenamedNmap, "UDP v4", "sip-enum-users -sU 10.77.0.12", (Enumeration, Unproven), SoftBlock),
     row(RenamedNmap, "TCP v4", "sip-enum-users -sT 10.77.0.12", (Enumeration, Proven), Block),
-    row(RenamedNmap, "UDP v4", "sip-brute -sU 10.77.0.11", (BadRegistrations, Proven), Block),
+    guess(RenamedNmap, "UDP v4", "sip-brute -sU 10.77.0.11", BadRegistrations),
     row(RenamedNmap, "TCP v4", "sip-brute -sT 10.77.0.11", (BadRegistrations, Proven), Block),
     // A3 without a mark, at a server that gives nothing away: told once the time for the credentials is over.
     row(Sipp, "UDP v4", "questions -inf many -r 20 -m 20 -t u1 -i {v4} 10.77.0.11:5060", USERS, SoftBlock),

@@ -340,14 +340,18 @@ impl Verdicts {
 }
 
 fn disagreement(row: &Row, told: &[&Told]) -> Option<String> {
-    let Expected::Attack { first: (rule, evidence), most } = row.expected else { return None };
+    let (rule, evidence, most) = match row.expected {
+        Expected::Attack { first: (rule, evidence), most } => (rule, Some(evidence), vec![most]),
+        Expected::Guess { first } => (first, None, vec![Sanction::SoftBlock, Sanction::Block]),
+        Expected::Honest => return None,
+    };
     let mildest_first =
         [Sanction::Observe, Sanction::Shape, Sanction::SoftBlock, Sanction::Block, Sanction::Permanent];
     let was_due = |due: &Sanction| told.iter().any(|told| told.sanction == due.name());
     let strongest = mildest_first.into_iter().rev().find(was_due);
-    let agrees =
-        told.first().is_some_and(|first| first.rule == rule.name() && first.evidence == evidence.name())
-            && strongest == Some(most);
-    let expected = format!("{}, {}, at last {}", rule.name(), evidence.name(), most.name());
+    let agrees = told.first().is_some_and(|first| {
+        first.rule == rule.name() && evidence.is_none_or(|evidence| first.evidence == evidence.name())
+    }) && strongest.is_some_and(|strongest| most.contains(&strongest));
+    let expected = format!("{} ({:?}), at last {most:?}", rule.name(), evidence);
     (!agrees).then(|| format!("{} {}: expected {expected}: {told:?}", row.tool.name(), row.line))
 }
