@@ -214,8 +214,7 @@ impl Engine {
     pub fn drain_strikes(&mut self, now: Timestamp) -> Vec<StrikeDelta> {
         let mut deltas = self.bad_registrations.drain(self.timeline.at(now));
         // Where a strike has no consequence here, it must have none elsewhere.
-        let is_excused = |source| self.setting.is_allowed(source) || self.visibility.is_registrar(source);
-        deltas.retain(|delta| !is_excused(delta.source));
+        deltas.retain(|delta| !self.is_excused(delta.source));
         deltas
     }
 

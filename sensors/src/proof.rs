@@ -7,8 +7,9 @@
 //! 1,000 would let a forger with 60,000 tries convict an innocent address.
 //!
 //! A nonce that the victim gives to others too proves nothing: whoever has asked for himself can echo it in anybody's name. Kamailio, as it is
-//! installed, gives one nonce to everybody within a second. Nonces that were given out last are looked at for that, whatever address of the
-//! server gave them out. What is given out where this sensor does not look is not seen.
+//! installed, gives one nonce to everybody within a second, and then another. So each address's latest nonce is looked at when the next
+//! challenge goes out, from that or another address of the same server; a proxy that passes on what it was given shares nothing. What is
+//! given out where this sensor does not look is not seen.
 //!
 //! Tags of SER, Kamailio and OpenSIPS prove nothing: they are made of the server's address and the request alone, so that whoever can
 //! reckon, or asks once for himself, needs no answer.
@@ -50,7 +51,7 @@ pub(crate) enum Echo {
 }
 
 /// A nonce that was given out.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 struct Given {
     /// Its hash.
     nonce: u64,

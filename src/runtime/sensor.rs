@@ -218,10 +218,10 @@ impl Sensor {
         };
         self.policy_number = number;
         let ports = policy.watched_ports();
-        let ports_changed = self.ports != ports;
+        let have_ports_changed = self.ports != ports;
         self.ports = ports;
         self.engine.set_policy(policy);
-        Kept::Done { have_ports_changed: ports_changed }
+        Kept::Done { have_ports_changed }
     }
 
     fn report_strikes(&mut self, now: Timestamp) {

@@ -4,12 +4,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::cluster::Cluster;
-use crate::support::{Scratch, may_make_namespaces, not_run, wait_until};
+use crate::support::{Dnsmasq, Scratch, may_make_namespaces, not_run, wait_until};
 
 /// Where the name server listens: a loopback address of its own.
 const SERVER: &str = "127.0.0.77";
@@ -28,7 +28,12 @@ fn a_name_that_is_never_dropped_keeps_its_addresses_when_nobody_answers() {
     }
     let scratch = Scratch::new("names");
     fs::write(scratch.path().join("resolv.conf"), format!("nameserver {SERVER}\n")).unwrap();
-    let mut server = NameServer::start(scratch.path());
+    let arguments = [
+        "--port=53".to_owned(),
+        format!("--listen-address={SERVER}"),
+        format!("--host-record={NAME},{}", ADDRESSES.join(",")),
+    ];
+    let server = Dnsmasq::start(Command::new("dnsmasq"), scratch.path(), &arguments, "started");
     let mut cluster = Cluster::make(1);
     cluster.configure(0, |text| text.replace("[firewall]", &format!("[firewall]\nnever_block = [{NAME:?}]")));
     let serve = asking(scratch.path(), &cluster.serve(0));
@@ -49,8 +54,7 @@ fn a_name_that_is_never_dropped_keeps_its_addresses_when_nobody_answers() {
     assert_eq!(spared_by(&cluster, "198.51.100.78"), "");
 
     // The name server goes, and the host starts anew.
-    server.0.kill().unwrap();
-    server.0.wait().unwrap();
+    drop(server);
     cluster.kill9(0);
     let serve = asking(scratch.path(), &cluster.serve(0));
     cluster.restart_as(0, serve);
@@ -81,36 +85,4 @@ fn explained(cluster: &Cluster, address: &str) -> Value {
 /// Why the host never drops an address; empty if it does.
 fn spared_by(cluster: &Cluster, address: &str) -> String {
     explained(cluster, address)["never_dropped_here"]["reason"].as_str().unwrap_or_default().to_owned()
-}
-
-struct NameServer(Child);
-
-impl NameServer {
-    fn start(folder: &Path) -> Self {
-        let log = folder.join("dnsmasq");
-        let said = fs::File::create(&log).unwrap();
-        let mut command = Command::new("dnsmasq");
-        command.args([
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--no-resolv",
-            "--no-hosts",
-            "--pid-file=",
-        ]);
-        command.args(["--user=root", "--group=root", "--log-facility=-", "--bind-interfaces", "--port=53"]);
-        command
-            .arg(format!("--listen-address={SERVER}"))
-            .arg(format!("--host-record={NAME},{}", ADDRESSES.join(",")));
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).spawn().unwrap();
-        let server = Self(child);
-        wait_until("dnsmasq serves", || fs::read_to_string(&log).unwrap().contains("started"));
-        server
-    }
-}
-
-impl Drop for NameServer {
-    fn drop(&mut self) {
-        let _asked = self.0.kill();
-        let _ended = self.0.wait();
-    }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -39,6 +39,38 @@ pub(crate) fn may_make_namespaces(test: &str) -> bool {
         not_run(test, "it makes network namespaces, which needs root");
     }
     may
+}
+
+/// dnsmasq, running until dropped.
+pub(crate) struct Dnsmasq(Child);
+
+impl Dnsmasq {
+    /// Starts it by a command that has its name only, with a log in the folder; it serves once it has said `ready`.
+    pub(crate) fn start(mut command: Command, folder: &Path, arguments: &[String], ready: &str) -> Self {
+        let log = folder.join("dnsmasq");
+        let said = fs::File::create(&log).unwrap();
+        command.args([
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--no-resolv",
+            "--no-hosts",
+            "--pid-file=",
+        ]);
+        command
+            .args(["--user=root", "--group=root", "--log-facility=-", "--bind-interfaces"])
+            .args(arguments);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).spawn().unwrap();
+        let server = Self(child);
+        wait_until("dnsmasq serves", || fs::read_to_string(&log).unwrap().contains(ready));
+        server
+    }
+}
+
+impl Drop for Dnsmasq {
+    fn drop(&mut self) {
+        let _asked = self.0.kill();
+        let _ended = self.0.wait();
+    }
 }
 
 /// Says that a test was not run, and why.

@@ -76,8 +76,7 @@ impl Visibility {
 
     /// Whether the victim answered once and does not now: who asks it again and again is no scanner.
     pub(crate) fn is_down(&self, victim: IpAddr, now: Timestamp) -> bool {
-        let known = self.places.get(self.place_of(victim)).copied().flatten();
-        known.filter(|known| known.address == victim).is_some_and(|known| {
+        self.known(victim).is_some_and(|known| {
             known.answered != Timestamp::ZERO
                 && DOWN.0 <= known.unanswered
                 && DOWN.1 <= now.since(known.silent_since)
@@ -86,8 +85,7 @@ impl Visibility {
 
     /// Whether the victim was ever heard to answer.
     pub(crate) fn was_heard(&self, victim: IpAddr) -> bool {
-        let known = self.places.get(self.place_of(victim)).copied().flatten();
-        known.is_some_and(|known| known.address == victim && known.answered != Timestamp::ZERO)
+        self.known(victim).is_some_and(|known| known.answered != Timestamp::ZERO)
     }
 
     /// The victim answered credentials in a REGISTER that was seen: it is a registrar, and what it sends itself is its own affair. Nobody
@@ -100,16 +98,19 @@ impl Visibility {
 
     /// Whether it is known as a registrar.
     pub(crate) fn is_registrar(&self, address: IpAddr) -> bool {
-        let known = self.places.get(self.place_of(address)).copied().flatten();
-        known.is_some_and(|known| known.address == address && known.is_registrar)
+        self.known(address).is_some_and(|known| known.is_registrar)
     }
 
     pub(crate) fn seen(&self, victim: IpAddr, now: Timestamp) -> Seen {
-        let known = self.places.get(self.place_of(victim)).copied().flatten();
-        known.filter(|known| known.address == victim).map_or(Seen::default(), |known| {
+        self.known(victim).map_or(Seen::default(), |known| {
             let is_seen = |last: Timestamp| last != Timestamp::ZERO && now.since(last) < SILENCE;
             Seen { requests: is_seen(known.asked), answers: is_seen(known.answered) }
         })
+    }
+
+    fn known(&self, victim: IpAddr) -> Option<&Victim> {
+        let held = self.places.get(self.place_of(victim))?.as_ref();
+        held.filter(|held| held.address == victim)
     }
 
     fn place(&mut self, victim: IpAddr) -> Option<&mut Victim> {

@@ -4,6 +4,7 @@ use log_format::event::{AttackKind, NoteKind, Rule};
 use sip::Message;
 
 use super::charge::Charge;
+use super::request::is_within_rate;
 use super::{Engine, Sighting, kind_of};
 use crate::detect::agents::AgentId;
 use crate::detect::one_way::Inferred;
@@ -135,11 +136,10 @@ impl Engine {
             (401 | 407, AttackKind::Register | AttackKind::Invite | AttackKind::Other) => {
                 source.challenged(user, seen.now);
             }
-            (403 | 404 | 604, AttackKind::Register) | (403 | 404 | 484 | 604, AttackKind::Invite) => {
-                source.refused((user, sighting.source_port), sighting.is_proven, limits, seen.now);
-                self.statistics.enumerations += 1;
-            }
-            (403 | 404 | 484 | 604, AttackKind::Options) if !is_own() => {
+            (403 | 404 | 604, AttackKind::Register)
+            | (403 | 404 | 484 | 604, AttackKind::Invite | AttackKind::Options)
+                if kind != AttackKind::Options || !is_own() =>
+            {
                 source.refused((user, sighting.source_port), sighting.is_proven, limits, seen.now);
                 self.statistics.enumerations += 1;
             }
@@ -171,13 +171,10 @@ impl Engine {
     fn strayed(&mut self, sighting: &Sighting<'_, '_>, kind: AttackKind, findings: &mut Vec<Finding>) {
         let Sighting { path, is_proven, seen, .. } = *sighting;
         let limits = &self.setting.policy.limits;
-        let (rates, burst) = ((limits.requests, limits.protected_requests), limits.requests.burst);
-        let protected = &self.protected;
-        let is_within = self.sources.enter(path.source, seen.now).is_none_or(|source| {
-            source.may_ask(rates, || protected.has(path.source, path.victim, seen.now), seen.now)
-        });
-        if !is_within {
-            self.charge_message(sighting, Charge::new(Rule::RequestRate, kind, is_proven, burst), findings);
+        let source = self.sources.enter(path.source, seen.now);
+        if source.is_some_and(|source| !is_within_rate(source, (limits, &self.protected), path, seen.now)) {
+            let charge = Charge::new(Rule::RequestRate, kind, is_proven, limits.requests.burst);
+            self.charge_message(sighting, charge, findings);
         }
     }
 

@@ -203,6 +203,11 @@ impl Engine {
             || self.protected.has(path.victim, path.source, seen.now)
     }
 
+    /// Whose offences are told of and cost nothing.
+    pub(super) fn is_excused(&self, source: IpAddr) -> bool {
+        self.setting.is_allowed(source) || self.visibility.is_registrar(source)
+    }
+
     /// Evidence is corroborated by a decoy: who proved to be at his address and asked for what nobody has is no customer.
     fn corroborate(&mut self, source: IpAddr, charge: &mut Charge) {
         if charge.evidence == Evidence::Proven
@@ -226,7 +231,7 @@ impl Engine {
                 Scope::Address | Scope::Prefix(_) => (Sanction::Block, policy.block_seconds),
             },
         };
-        if self.setting.is_allowed(source) || self.visibility.is_registrar(source) {
+        if self.is_excused(source) {
             return (Sanction::Observe, policy.soft_block_seconds);
         }
         if charge.most < sanction { (charge.most, policy.soft_block_seconds) } else { (sanction, seconds) }

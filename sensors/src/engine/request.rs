@@ -1,6 +1,7 @@
 //! Requests: what they say of their sender before anybody answers.
 
 use log_format::event::{AttackKind, NoteKind, Rule};
+use log_format::time::Timestamp;
 use sip::{Message, NameAddr, StartLine, Uri};
 
 use super::answer::FAR_CALL;
@@ -10,13 +11,14 @@ use crate::detect::bad_registrations::Standing;
 use crate::detect::deltas::Struck;
 use crate::detect::harvest::Harvest;
 use crate::detect::prefix_walk::is_far;
-use crate::detect::sources::{Count, Question};
+use crate::detect::protected::Protected;
+use crate::detect::sources::{Count, Question, Source};
 use crate::detect::user_agents::Claim;
 use crate::detect::{Attempt, CredentialState, Strength, Subject, fingerprints, injection};
 use crate::keyed::Purpose;
 use crate::observation::Finding;
 use crate::packet::Datagram;
-use crate::policy::TFTP;
+use crate::policy::{Limits, TFTP};
 use crate::transaction::Path;
 
 /// Points of an injection; a call to a far number that is refused has [`super::answer::FAR_CALL`].
@@ -120,9 +122,7 @@ impl Engine {
         if source.agent.is_none() {
             source.agent = self.agents.id(message.user_agents.first());
         }
-        let rates = (limits.requests, limits.protected_requests);
-        let protected = &self.protected;
-        let is_within = source.may_ask(rates, || protected.has(path.source, path.victim, seen.now), seen.now);
+        let is_within = is_within_rate(source, (limits, &self.protected), path, seen.now);
         let user = (!asked.is_empty()).then_some(user);
         let is_heard = self.visibility.was_heard(path.victim);
         source.ask(Question { user, victim, port: sighting.source_port, is_heard }, limits, seen.now);
@@ -401,15 +401,12 @@ impl Engine {
         let charge = |is_proven, count| Charge::new(Rule::Tftp, AttackKind::Tftp, is_proven, count);
         match harvest {
             None => {}
-            Some(Harvest::TooMany) => {
-                self.charge((path, port), charge(false, limits.tftp.burst), seen, findings);
-            }
             // An office whose phones all start at once is known by those that have registered.
-            Some(Harvest::Proven { .. }) if self.protected.has(path.source, path.victim, seen.now) => {
-                self.charge((path, port), charge(false, limits.tftp.burst), seen, findings);
-            }
-            Some(Harvest::Proven { count }) => {
+            Some(Harvest::Proven { count }) if !self.protected.has(path.source, path.victim, seen.now) => {
                 self.charge((path, port), charge(true, count), seen, findings);
+            }
+            Some(Harvest::TooMany | Harvest::Proven { .. }) => {
+                self.charge((path, port), charge(false, limits.tftp.burst), seen, findings);
             }
             Some(Harvest::InVain { phones }) => {
                 let about = (NoteKind::RuleObserved, Rule::Tftp as u64);
@@ -417,6 +414,17 @@ impl Engine {
             }
         }
     }
+}
+
+/// Counts a request without credentials, or of a call that is none; false if there are too many.
+pub(super) fn is_within_rate(
+    source: &mut Source,
+    (limits, protected): (&Limits, &Protected),
+    path: Path,
+    now: Timestamp,
+) -> bool {
+    let rates = (limits.requests, limits.protected_requests);
+    source.may_ask(rates, || protected.has(path.source, path.victim, now), now)
 }
 
 /// Who is who in a request; read once.

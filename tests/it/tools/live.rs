@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::fs::{self, File};
 use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::thread;
 
@@ -20,7 +20,7 @@ use super::catalogue::{ATTACKS, Expected, OFFICE, Row, Tool};
 use super::guests::{Guest, open_roads};
 use super::recorder::{Recorder, Told, judge, senders};
 use super::{Kamailio, Policy, Sipvicious};
-use crate::support::{Scratch, may_make_namespaces, not_run, output_of, thread_in, wait_until};
+use crate::support::{Dnsmasq, Scratch, may_make_namespaces, not_run, output_of, thread_in};
 
 const TEST: &str = "every_tool_is_recognised_and_the_office_is_not_blamed";
 /// Runs at one time: most of a tool's time is waiting.
@@ -57,7 +57,7 @@ fn every_tool_is_recognised_and_the_office_is_not_blamed() {
 
     let _challenging = Kamailio::start(&network, Place::Host1, Policy::ChallengeAsAsterisk);
     let _telling = Kamailio::start(&network, Place::Host2, Policy::NotFound);
-    let _names_and_files = Dnsmasq::start(&network, Place::Host1, toolbox.folder.path());
+    let _names_and_files = names_and_files(&network, Place::Host1, toolbox.folder.path());
     let mut recorder = Recorder::start(&network);
     let runs = people.iter().map(|row| (&office, *row));
     toolbox.run_all(runs.chain(attackers.iter().map(|(guest, row)| (guest, *row))));
@@ -265,40 +265,17 @@ fn is_installed(program: &str) -> bool {
     ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().any(|folder| Path::new(folder).join(program).exists())
 }
 
-/// dnsmasq as a name server and a TFTP server, running until dropped.
-struct Dnsmasq(Child);
-
-impl Dnsmasq {
-    /// Knows `pbx.example.net`, and the files in `files`.
-    fn start(network: &Namespaces, place: Place, folder: &Path) -> Self {
-        let log = folder.join("dnsmasq");
-        let said = File::create(&log).unwrap();
-        let mut command = network.run_in(place, "dnsmasq");
-        command.args([
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--no-resolv",
-            "--no-hosts",
-            "--pid-file=",
-        ]);
-        command.args(["--user=root", "--group=root", "--log-facility=-", "--bind-interfaces"]);
-        for address in [IpAddr::from(place.ipv4().unwrap()), place.ipv6().unwrap().into()] {
-            command.arg(format!("--listen-address={address}"));
-        }
-        command.args(["--local=/example.net/", "--address=/pbx.example.net/10.77.0.11", "--enable-tftp"]);
-        command.arg(format!("--tftp-root={}", folder.join("files").display()));
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).spawn().unwrap();
-        let server = Self(child);
-        wait_until("dnsmasq serves", || fs::read_to_string(&log).unwrap().contains("TFTP root is"));
-        server
-    }
-}
-
-impl Drop for Dnsmasq {
-    fn drop(&mut self) {
-        let _asked = self.0.kill();
-        let _ended = self.0.wait();
-    }
+/// A name server that knows `pbx.example.net`, and a TFTP server with the files in `files`.
+fn names_and_files(network: &Namespaces, place: Place, folder: &Path) -> Dnsmasq {
+    let addresses = [IpAddr::from(place.ipv4().unwrap()), place.ipv6().unwrap().into()];
+    let mut arguments: Vec<String> =
+        addresses.iter().map(|address| format!("--listen-address={address}")).collect();
+    arguments.extend(
+        ["--local=/example.net/", "--address=/pbx.example.net/10.77.0.11", "--enable-tftp"]
+            .map(str::to_owned),
+    );
+    arguments.push(format!("--tftp-root={}", folder.join("files").display()));
+    Dnsmasq::start(network.run_in(place, "dnsmasq"), folder, &arguments, "TFTP root is")
 }
 
 /// What the sensor says of a recording.
